@@ -1,0 +1,60 @@
+"""Routes each prompt to the LLM that will answer it best, by foreseeing the answers.
+
+Importing this package costs next to nothing: names are loaded when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.errors import LookaheadRouterError
+    from lookahead_router.evaluation.evaluate import evaluate
+    from lookahead_router.policies import BestQuality, CostAware, Threshold
+    from lookahead_router.predictors.lookahead import LookaheadPredictor
+    from lookahead_router.router import Router
+    from lookahead_router.types import Candidate, CandidatePool, Decision
+
+_HOMES = {
+    "Router": "router",
+    "Decision": "types",
+    "Candidate": "types",
+    "CandidatePool": "types",
+    "BestQuality": "policies",
+    "CostAware": "policies",
+    "Threshold": "policies",
+    "LookaheadPredictor": "predictors.lookahead",
+    "RoutingDataset": "data.dataset",
+    "evaluate": "evaluation.evaluate",
+    "LookaheadRouterError": "errors",
+}
+
+__all__ = [
+    "BestQuality",
+    "Candidate",
+    "CandidatePool",
+    "CostAware",
+    "Decision",
+    "LookaheadPredictor",
+    "LookaheadRouterError",
+    "Router",
+    "RoutingDataset",
+    "Threshold",
+    "__version__",
+    "evaluate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

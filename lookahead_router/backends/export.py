@@ -1,0 +1,70 @@
+"""From a torch network to the routing graph of the ONNX backend."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lookahead_router._files import replacing_file
+from lookahead_router._optional import require
+from lookahead_router.networks.mlm import LookaheadMLM
+
+
+def export_onnx(network: LookaheadMLM, path: Path) -> None:
+    """Writes the graph `prompt_ids, prompt_mask -> score_logits`, for any batch size and length.
+
+    The blocks are part of the graph, so a backend sees prompt tokens only.
+
+    Raises:
+        MissingDependencyError: onnx or onnxscript is not installed.
+    """
+    require("onnx", "train")
+    require("onnxscript", "train")
+    routing = _RoutingGraph(network).float().eval()
+    # Plain attention exports to fewer nodes than the fused kernel's decomposition, and runs faster.
+    network.backbone.set_attn_implementation("eager")
+    ids = torch.full((2, 12), network.configuration.sep_token_id)
+    mask = torch.ones_like(ids)
+    mask[0, :5] = 0
+    axes = {0: torch.export.Dim("n_prompts"), 1: torch.export.Dim("n_tokens")}
+    with replacing_file(path) as temporary, _quiet():
+        torch.onnx.export(
+            routing,
+            (ids, mask),
+            temporary,
+            input_names=["prompt_ids", "prompt_mask"],
+            output_names=["score_logits"],
+            dynamic_shapes={"prompt_ids": axes, "prompt_mask": axes},
+            dynamo=True,
+            external_data=False,
+            optimize=True,
+            verbose=False,
+        )
+
+
+class _RoutingGraph(nn.Module):
+    """The network without what only training needs."""
+
+    def __init__(self, network: LookaheadMLM) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> torch.Tensor:
+        return self.network(prompt_ids, prompt_mask).score_logits
+
+
+class _quiet(warnings.catch_warnings):
+    """Silences the exporter's deprecation warnings and progress, which are not the user's."""
+
+    def __enter__(self):
+        super().__enter__()
+        warnings.simplefilter("ignore")
+        self._logger = logging.getLogger("torch.onnx")
+        self._level = self._logger.level
+        self._logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *exc_info):
+        self._logger.setLevel(self._level)
+        super().__exit__(*exc_info)

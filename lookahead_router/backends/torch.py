@@ -1,0 +1,61 @@
+"""The network itself in torch: the same function as the ONNX graph, and its source."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lookahead_router._optional import require
+from lookahead_router.errors import CheckpointError
+from lookahead_router.networks.configuration import LookaheadMLMConfig
+
+if TYPE_CHECKING:
+    from lookahead_router.networks.mlm import LookaheadMLM
+
+
+class TorchBackend:
+    """A network in evaluation mode on the CPU, in fp32."""
+
+    name = "torch"
+    max_batch_size = 32
+
+    def __init__(self, network: "LookaheadMLM") -> None:
+        self.network = network.float().eval()
+
+    @classmethod
+    def load(cls, config: LookaheadMLMConfig, weights: Path) -> "TorchBackend":
+        """Builds the network and loads safetensors into it, strictly.
+
+        Raises:
+            CheckpointError: not safetensors, or a tensor is missing, unexpected or of another shape.
+            MissingDependencyError: torch, transformers or safetensors is not installed.
+        """
+        require("torch", "torch")
+        require("transformers", "torch")
+        safetensors = require("safetensors", "torch")
+        load_file = require("safetensors.torch", "torch").load_file
+        from lookahead_router.networks.mlm import LookaheadMLM
+
+        try:
+            tensors = load_file(weights)
+        except (safetensors.SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(
+                f"{weights.name} is not readable safetensors: {error}", location=str(weights.parent)
+            ) from error
+        network = LookaheadMLM(config)
+        try:
+            network.load_state_dict(tensors, strict=True)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"{weights.name} does not fit config.json: {error}", location=str(weights.parent)
+            ) from error
+        return cls(network)
+
+    def score_logits(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
+        """Score logits `(B, K)`; see `Backend`."""
+        import torch
+
+        # Inside the call: torch keeps gradient mode per thread.
+        with torch.inference_mode():
+            output = self.network(torch.from_numpy(prompt_ids), torch.from_numpy(prompt_mask))
+        return output.score_logits.numpy()

@@ -1,0 +1,1 @@
+"""The `lookahead-router` command, one file per subcommand."""

@@ -1,0 +1,72 @@
+"""`lookahead-router evaluate`: a router against the references on a dataset."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def evaluate(
+    data: Annotated[Path, typer.Argument(help="Routing dataset, Parquet or JSONL.")],
+    router: Annotated[str | None, typer.Option(help="Folder of a saved predictor; the embedded one if absent.")] = None,
+    split: Annotated[str, typer.Option(help="Split to evaluate on; 'all' for every row.")] = "test",
+    backend: Annotated[str, typer.Option(help="auto, onnx-int8, onnx or torch.")] = "auto",
+    resamples: Annotated[int, typer.Option(min=10, help="Bootstrap samples behind the intervals.")] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+) -> None:
+    """Show per benchmark how the routed answers score, beside random, best single and oracle.
+
+    The best single candidate is looked up on the dataset's train split.
+    """
+    from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.evaluation.evaluate import evaluate as run
+    from lookahead_router.router import Router
+
+    dataset = RoutingDataset.from_file(data)
+    train = dataset.filter(split="train") if "train" in dataset.splits and split != "train" else None
+    rows = dataset if split == "all" else dataset.filter(split=split)
+    report = run(Router.from_pretrained(router, backend=backend), rows, train=train, n_resamples=resamples)
+    if as_json:
+        typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        _print_report(report)
+
+
+def _print_report(report) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    def number(value: float | None, digits: int = 1) -> str:
+        return "–" if value is None or value != value else f"{value:.{digits}f}"
+
+    table = Table(
+        "benchmark", "prompts", "random", "best single", "router", "oracle", "normalised [95 %]",
+        "best single, norm.", "hindsight, norm.",
+    )  # fmt: skip
+    for result in (*report.sources, report.average):
+        value, low, high = result.normalized
+        style = "bold" if result is report.average else None
+        table.add_row(
+            escape(result.source or "–"),
+            str(result.n_prompts),
+            number(100 * result.random),
+            number(result.best_single and 100 * result.best_single),
+            number(100 * result.router),
+            number(100 * result.oracle),
+            f"{number(value)} [{number(low)}, {number(high)}]".replace("[", "\\["),
+            number(result.best_single_normalized),
+            number(result.hindsight_normalized),
+            style=style,
+            end_section=result is report.sources[-1],
+        )
+    console = Console()
+    console.print(table)
+    note = f"best single candidate on the train split: {report.best_single}" if report.best_single else "no train split"
+    console.print(
+        f"{escape(note)}; hindsight: best candidate per benchmark on these rows; "
+        f"{report.average.n_prompts} prompts routed in {report.seconds:.1f} s"
+        + (f"; {report.n_unscored} without all scores left out" if report.n_unscored else ""),
+        highlight=False,
+    )

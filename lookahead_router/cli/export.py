@@ -1,0 +1,33 @@
+"""`lookahead-router export`: torch weights to ONNX graphs, gated by parity."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lookahead_router._optional import require
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder of a saved predictor with model.safetensors.")],
+    data: Annotated[Path, typer.Option(help="Dataset whose prompts parity is checked on, Parquet or JSONL.")],
+    split: Annotated[str, typer.Option(help="Split of it; 'all' for every row.")] = "validation",
+) -> None:
+    """Write onnx/model.onnx and onnx/model_int8.onnx into the folder.
+
+    Refuses to keep them where fp32 scores differ from torch by more than 1e-4 or where int8 decides
+    otherwise on more than 2 % of the prompts.
+    """
+    for module in ("torch", "transformers", "onnx", "onnxscript"):
+        require(module, "train")
+    from rich.console import Console
+
+    from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.predictors.export import export_predictor
+
+    dataset = RoutingDataset.from_file(data)
+    rows = dataset if split == "all" else dataset.filter(split=split)
+    console = Console()
+    with console.status(f"exporting, then routing {len(rows)} prompts with each backend"):
+        parity = export_predictor(folder, rows.prompts)
+    console.print(f"{parity}\nsaved {folder / 'onnx'}", highlight=False)

@@ -1,0 +1,1 @@
+"""Routing data: examples and outcomes, the columnar dataset, its readers and writers."""

@@ -1,0 +1,246 @@
+"""`RoutingDataset`: examples in columns, over one pool."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lookahead_router.data.examples import Outcome, RoutingExample
+from lookahead_router.errors import DataError, PoolMismatchError, PromptError, SchemaError
+from lookahead_router.types import CandidatePool, prompt_text
+
+
+@dataclass(frozen=True, eq=False)
+class RoutingDataset:
+    """Columns over `n` prompts and the `K` candidates of a pool, in pool order.
+
+    Selecting, filtering and aligning return new datasets; nothing is changed in place.
+    """
+
+    pool: CandidatePool
+    ids: np.ndarray
+    """`(n,)` str."""
+    sources: np.ndarray
+    """`(n,)` str."""
+    splits: np.ndarray
+    """`(n,)` str."""
+    prompts: np.ndarray
+    """`(n,)` object: the texts to route on."""
+    responses: np.ndarray
+    """`(n, K)` object: str, or None where a response is missing."""
+    scores: np.ndarray
+    """`(n, K)` float in [0, 1], higher is better, NaN where not judged."""
+    costs_usd: np.ndarray
+    """`(n, K)` float, NaN where unknown."""
+    output_tokens: np.ndarray
+    """`(n, K)` float, NaN where unknown."""
+
+    @classmethod
+    def from_parquet(cls, path: str | Path, *, pool: CandidatePool | None = None) -> "RoutingDataset":
+        """Reads a Parquet file of the documented schema (docs/reference/data.md).
+
+        Args:
+            path: the file.
+            pool: the candidates to expect and their order; by first appearance when absent.
+
+        Raises:
+            SchemaError: a malformed file, column or row; says where.
+            PoolMismatchError: the file's candidates are not the pool's.
+            MissingDependencyError: pyarrow is not installed.
+        """
+        from lookahead_router.data.parquet import read_parquet
+
+        return read_parquet(Path(path), pool)
+
+    @classmethod
+    def from_jsonl(cls, path: str | Path, *, pool: CandidatePool | None = None) -> "RoutingDataset":
+        """Reads a JSONL file, one example a line, of the same schema as `from_parquet`."""
+        from lookahead_router.data.jsonl import read_jsonl
+
+        return read_jsonl(Path(path), pool)
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, pool: CandidatePool | None = None) -> "RoutingDataset":
+        """Reads Parquet or JSONL, by the file's suffix."""
+        suffix = Path(path).suffix.lower()
+        if suffix == ".parquet":
+            return cls.from_parquet(path, pool=pool)
+        if suffix in {".jsonl", ".ndjson"}:
+            return cls.from_jsonl(path, pool=pool)
+        raise SchemaError(f"expected a .parquet or .jsonl file, got {suffix or 'no suffix'!r}", path=str(path))
+
+    @classmethod
+    def from_examples(
+        cls, examples: Iterable[RoutingExample], *, pool: CandidatePool | None = None, path: str | None = None
+    ) -> "RoutingDataset":
+        """Builds the columns from examples, checking each.
+
+        Args:
+            examples: in order.
+            pool: the candidates to expect and their order; by first appearance when absent.
+            path: named in errors, where the examples come from a file.
+
+        Raises:
+            SchemaError: a malformed example; says which.
+            PoolMismatchError: the candidates are not the pool's.
+            DataError: there is no example.
+        """
+        examples = list(examples)
+        found = list(dict.fromkeys(name for example in examples for name in example.outcomes))
+        if not examples or not found:
+            raise DataError(f"{path or 'the dataset'}: no {'outcomes' if examples else 'rows'} to read")
+        if pool is None:
+            pool = CandidatePool(found)
+        elif set(found) != set(pool.names):
+            raise PoolMismatchError(pool.names, found, where=path or "the dataset")
+        prompts = []
+        for row, example in enumerate(examples):
+            try:
+                prompts.append(prompt_text(example.prompt))
+            except PromptError as error:
+                raise SchemaError(str(error), path=path, row=row, column="prompt") from error
+        missing = Outcome()
+        grid = [[example.outcomes.get(name, missing) for name in pool.names] for example in examples]
+        dataset = cls(
+            pool=pool,
+            ids=np.array([example.id or str(row) for row, example in enumerate(examples)]),
+            sources=np.array([example.source for example in examples]),
+            splits=np.array([example.split for example in examples]),
+            prompts=_objects(prompts),
+            responses=_objects([[outcome.response for outcome in row] for row in grid]),
+            scores=_floats(grid, "score"),
+            costs_usd=_floats(grid, "cost_usd"),
+            output_tokens=_floats(grid, "output_tokens"),
+        )
+        dataset._check_numbers(path)
+        return dataset
+
+    def _check_numbers(self, path: str | None) -> None:
+        high = {"score": 1.0, "cost_usd": np.inf, "output_tokens": np.inf}
+        columns = {"score": self.scores, "cost_usd": self.costs_usd, "output_tokens": self.output_tokens}
+        for column, values in columns.items():
+            bad = (values < 0) | (values > high[column]) | np.isinf(values)
+            if bad.any():
+                row, candidate = np.argwhere(bad)[0]
+                domain = "[0, 1]; scale scores first" if column == "score" else "[0, inf)"
+                raise SchemaError(
+                    f"{values[row, candidate]} of {self.pool.names[candidate]!r} lies outside {domain}",
+                    path=path,
+                    row=int(row),
+                    column=f"outcomes.{column}",
+                )
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __getitem__(self, row: int) -> RoutingExample:
+        outcomes = {
+            name: Outcome(
+                response=self.responses[row, k],
+                score=_number(self.scores[row, k]),
+                cost_usd=_number(self.costs_usd[row, k]),
+                output_tokens=None if np.isnan(self.output_tokens[row, k]) else int(self.output_tokens[row, k]),
+            )
+            for k, name in enumerate(self.pool.names)
+        }
+        return RoutingExample(
+            prompt=self.prompts[row],
+            outcomes=outcomes,
+            id=str(self.ids[row]),
+            source=str(self.sources[row]),
+            split=str(self.splits[row]),
+        )
+
+    def __iter__(self) -> Iterator[RoutingExample]:
+        return (self[row] for row in range(len(self)))
+
+    def __repr__(self) -> str:
+        splits = ", ".join(f"{split or '-'}: {count}" for split, count in _counts(self.splits).items())
+        return f"RoutingDataset({len(self)} prompts, {len(self.pool)} candidates; {splits})"
+
+    def select(self, rows: np.ndarray | Sequence[int]) -> "RoutingDataset":
+        """The rows of an index or a bool mask."""
+        rows = np.asarray(rows)
+        if rows.size == 0:
+            rows = rows.astype(np.int64)
+        return replace(self, **{name: getattr(self, name)[rows] for name in _ROW_COLUMNS})
+
+    def filter(self, *, split: str | None = None, source: str | None = None) -> "RoutingDataset":
+        """The rows of a split, a source, or both.
+
+        Raises:
+            DataError: none is left; says which there are.
+        """
+        keep = np.ones(len(self), dtype=bool)
+        for column, values, wanted in (("split", self.splits, split), ("source", self.sources, source)):
+            if wanted is None:
+                continue
+            if not (values == wanted).any():
+                raise DataError(f"no row has {column} {wanted!r}; there are {', '.join(map(repr, _counts(values)))}")
+            keep &= values == wanted
+        if not keep.any():
+            raise DataError(f"no row has both split {split!r} and source {source!r}")
+        return self.select(keep)
+
+    def align(self, pool: CandidatePool) -> "RoutingDataset":
+        """The same data with the columns in the order of `pool`.
+
+        Raises:
+            PoolMismatchError: the candidates are not the pool's.
+        """
+        if set(pool.names) != set(self.pool.names):
+            raise PoolMismatchError(pool.names, self.pool.names)
+        columns = [self.pool.index(name) for name in pool.names]
+        return replace(self, pool=pool, **{name: getattr(self, name)[:, columns] for name in _CANDIDATE_COLUMNS})
+
+    def fingerprint(self) -> str:
+        """Hash of the pool and all rows: the same data in the same order, the same 16 hex digits."""
+        digest = hashlib.sha256(repr(self.pool.names).encode())
+        for name in _ROW_COLUMNS:
+            column = getattr(self, name)
+            if column.dtype == np.float64:
+                digest.update(np.ascontiguousarray(column).tobytes())
+            else:
+                for value in column.ravel():
+                    digest.update(b"\0" if value is None else str(value).encode("utf-8", "surrogatepass") + b"\1")
+        return digest.hexdigest()[:16]
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Writes the documented schema, whole or not at all."""
+        from lookahead_router.data.parquet import write_parquet
+
+        write_parquet(self, Path(path))
+
+    def to_jsonl(self, path: str | Path) -> None:
+        """Writes one example a line, whole or not at all."""
+        from lookahead_router.data.jsonl import write_jsonl
+
+        write_jsonl(self, Path(path))
+
+
+_CANDIDATE_COLUMNS = ("responses", "scores", "costs_usd", "output_tokens")
+_ROW_COLUMNS = ("ids", "sources", "splits", "prompts", *_CANDIDATE_COLUMNS)
+
+
+def _objects(values: list) -> np.ndarray:
+    """An object array that numpy does not turn into fixed-width strings."""
+    shape = (len(values), len(values[0])) if isinstance(values[0], list) else (len(values),)
+    array = np.empty(shape, dtype=object)
+    array[:] = values
+    return array
+
+
+def _floats(grid: list[list[Outcome]], field: str) -> np.ndarray:
+    values = [[getattr(outcome, field) for outcome in row] for row in grid]
+    return np.array([[np.nan if value is None else value for value in row] for row in values], dtype=np.float64)
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _counts(values: np.ndarray) -> dict[str, int]:
+    names, counts = np.unique(values, return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))

@@ -1,0 +1,121 @@
+"""Every error and warning that the library raises on purpose.
+
+    LookaheadRouterError
+    ├── ConfigurationError (ValueError)        options contradict each other or leave their domain
+    │   └── UnknownCandidateError (KeyError)   a name that the pool does not hold
+    ├── PromptError (ValueError)               a prompt that cannot be routed
+    ├── DataError (ValueError)                 a dataset that cannot be used
+    │   ├── SchemaError                        one row or column of it is malformed
+    │   └── PoolMismatchError                  its candidates are not the expected ones
+    ├── NotFittedError (RuntimeError)
+    ├── CheckpointError (OSError)              a saved predictor that does not follow the layout
+    └── MissingDependencyError (ImportError)   an extra is not installed
+
+    LookaheadRouterWarning (UserWarning)
+    └── TruncatedPromptWarning                 a prompt lost its head to the window
+
+Messages say what was expected, what came and what to do; the facts are attributes too. No message
+holds a prompt's or a response's text. Every error survives pickling.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class LookaheadRouterError(Exception):
+    """Base of every error raised on purpose."""
+
+    def __reduce__(self):
+        # BaseException rebuilds from `args` alone, which breaks keyword-only constructors.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type, args: tuple, state: dict) -> LookaheadRouterError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(LookaheadRouterError, ValueError):
+    """Options contradict each other or leave their domain."""
+
+
+class UnknownCandidateError(ConfigurationError, KeyError):
+    """A candidate name that is not in the pool."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        nearest = difflib.get_close_matches(str(name), self.known, n=1)
+        self.nearest = nearest[0] if nearest else None
+        hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
+        super().__init__(f"unknown candidate {name!r}; the pool holds {', '.join(self.known)}.{hint}")
+
+    __str__ = Exception.__str__  # KeyError would show the repr, quotes and all
+
+
+class PromptError(LookaheadRouterError, ValueError):
+    """A prompt that cannot be routed: empty, without a user message, or of the wrong type."""
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        self.index = index
+        """Position in the batch, where there is one."""
+        super().__init__(message if index is None else f"prompt {index}: {message}")
+
+
+class DataError(LookaheadRouterError, ValueError):
+    """A dataset that cannot be used."""
+
+
+class SchemaError(DataError):
+    """A malformed row or column, with the place where it stands."""
+
+    def __init__(
+        self, message: str, *, path: str | None = None, row: int | None = None, column: str | None = None
+    ) -> None:
+        self.path, self.row, self.column = path, row, column
+        place = [p for p in (path, None if row is None else f"row {row}", column and f"column {column!r}") if p]
+        super().__init__(f"{', '.join(place)}: {message}" if place else message)
+
+
+class PoolMismatchError(DataError):
+    """A dataset or predictor whose candidates are not the expected ones."""
+
+    def __init__(self, expected: Iterable[str], found: Iterable[str], *, where: str = "the dataset") -> None:
+        self.expected, self.found = tuple(expected), tuple(found)
+        self.missing = tuple(n for n in self.expected if n not in self.found)
+        self.unexpected = tuple(n for n in self.found if n not in self.expected)
+        super().__init__(
+            f"{where} has other candidates than expected: missing {list(self.missing)}, "
+            f"unexpected {list(self.unexpected)}. Rename the candidates, or use a predictor trained on this pool."
+        )
+
+
+class NotFittedError(LookaheadRouterError, RuntimeError):
+    """A predictor that was asked to predict before it was fitted."""
+
+
+class CheckpointError(LookaheadRouterError, OSError):
+    """A saved predictor that is missing, damaged or of a foreign layout."""
+
+    def __init__(self, message: str, *, location: str | None = None, missing: Iterable[str] = ()) -> None:
+        self.location = location
+        self.missing = tuple(missing)
+        super().__init__(f"{location}: {message}" if location else message)
+
+
+class MissingDependencyError(LookaheadRouterError, ImportError):
+    """An optional package that the asked-for feature needs."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package, self.extra = package, extra
+        super().__init__(f"{package} is not installed; run: pip install 'lookahead-router[{extra}]'")
+
+
+class LookaheadRouterWarning(UserWarning):
+    """Base of every warning given on purpose."""
+
+
+class TruncatedPromptWarning(LookaheadRouterWarning):
+    """A prompt was longer than the predictor's window; its tail was routed."""

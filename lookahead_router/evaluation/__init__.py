@@ -1,0 +1,1 @@
+"""Datasets and routers in, reports out."""

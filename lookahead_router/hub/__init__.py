@@ -1,0 +1,1 @@
+"""A saved predictor on disk: its layout and its model card."""

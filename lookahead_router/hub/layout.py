@@ -1,0 +1,204 @@
+"""The layout of a saved predictor, described once.
+
+    config.json              what it is: format version, network, backbone, hashes of the files below
+    pool.json                the candidates, in column order
+    tokenizer.json           the backbone's tokenizer
+    model.safetensors        torch weights; a folder without them routes only
+    onnx/model.onnx          the routing graph in fp32
+    onnx/model_int8.onnx     the same, dynamically quantised; the default for routing
+    calibration.json         maps scores to probabilities, once calibrated
+    README.md                the model card
+    training.json            resolved recipe, data fingerprint, seed and validation figures
+
+A folder holds at least one of the three weight files. There is no pickle and no code in it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lookahead_router._files import write_text
+from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.types import CandidatePool, describe
+
+FORMAT_VERSION = 1
+"""Raised when a folder of the new layout cannot be read by the code before it."""
+
+
+class FileRecord(BaseModel):
+    """Size and hash of a file, checked before it is loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class PredictorConfig(BaseModel):
+    """What `config.json` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int
+    predictor: Literal["lookahead"] = "lookahead"
+    name: str = Field(min_length=1)
+    library_version: str
+    network: dict[str, Any]
+    """The network's configuration; `networks/configuration.py` knows its fields."""
+    files: dict[str, FileRecord] = {}
+
+
+@dataclass(frozen=True)
+class PredictorFolder:
+    """Where the parts of a saved predictor lie."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def pool(self) -> Path:
+        return self.path / "pool.json"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer.json"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def onnx(self) -> Path:
+        return self.path / "onnx" / "model.onnx"
+
+    @property
+    def onnx_int8(self) -> Path:
+        return self.path / "onnx" / "model_int8.onnx"
+
+    @property
+    def calibration(self) -> Path:
+        return self.path / "calibration.json"
+
+    @property
+    def card(self) -> Path:
+        return self.path / "README.md"
+
+    @property
+    def training(self) -> Path:
+        return self.path / "training.json"
+
+    def files(self) -> list[Path]:
+        """The layout's files that are there."""
+        known = (
+            self.config, self.pool, self.tokenizer, self.weights, self.onnx, self.onnx_int8,
+            self.calibration, self.card, self.training,
+        )  # fmt: skip
+        return [path for path in known if path.is_file()]
+
+    def check(self) -> None:
+        """Raises `CheckpointError` with what is missing, unless the folder can be loaded."""
+        if not self.path.is_dir():
+            raise CheckpointError(
+                "no such folder; pass the folder of a saved predictor, or nothing for the embedded one",
+                location=str(self.path),
+            )
+        missing = [path.name for path in (self.config, self.pool, self.tokenizer) if not path.is_file()]
+        if not any(path.is_file() for path in (self.weights, self.onnx, self.onnx_int8)):
+            missing.append("model.safetensors or onnx/model.onnx or onnx/model_int8.onnx")
+        if missing:
+            raise CheckpointError(
+                f"not a saved predictor: missing {', '.join(missing)}", location=str(self.path), missing=missing
+            )
+
+    def read_config(self) -> PredictorConfig:
+        """The checked `config.json`.
+
+        Raises:
+            CheckpointError: unreadable, of another kind of model, or of a newer format.
+        """
+        record = self._read_json(self.config)
+        version = record.get("format_version")
+        if not isinstance(version, int):
+            raise CheckpointError(
+                "config.json has no format_version: not a lookahead-router predictor", location=str(self.path)
+            )
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"saved in format {version}, this version reads up to {FORMAT_VERSION}; upgrade lookahead-router",
+                location=str(self.path),
+            )
+        try:
+            return PredictorConfig.model_validate(record)
+        except ValidationError as error:
+            raise CheckpointError(f"config.json: {describe(error)}", location=str(self.path)) from error
+
+    def read_pool(self) -> CandidatePool:
+        """The checked `pool.json`.
+
+        Raises:
+            CheckpointError: unreadable or malformed.
+        """
+        record = self._read_json(self.pool)
+        candidates = record.get("candidates")
+        if not isinstance(candidates, list):
+            raise CheckpointError("pool.json holds no list of candidates", location=str(self.path))
+        try:
+            return CandidatePool(candidates)
+        except (ConfigurationError, TypeError) as error:
+            raise CheckpointError(f"pool.json: {error}", location=str(self.path)) from error
+
+    def write(self, config: PredictorConfig, pool: CandidatePool) -> None:
+        """Writes `pool.json`, and `config.json` with the hashes of every other file that is there."""
+        write_json(self.pool, pool.to_dict())
+        hashed = [path for path in self.files() if path not in (self.config, self.card)]
+        records = {path.relative_to(self.path).as_posix(): record_file(path) for path in hashed}
+        write_json(self.config, config.model_copy(update={"files": records}).model_dump(mode="json"))
+
+    def verify(self, config: PredictorConfig, paths: Iterable[Path]) -> None:
+        """Compares files with the size and hash that the config recorded, where it did.
+
+        Raises:
+            CheckpointError: a file was damaged or swapped.
+        """
+        for path in paths:
+            name = path.relative_to(self.path).as_posix()
+            recorded = config.files.get(name)
+            if recorded is not None and record_file(path) != recorded:
+                raise CheckpointError(
+                    f"{name} differs from what config.json recorded: damaged or swapped; "
+                    "fetch the folder again, or export it again if you changed it",
+                    location=str(self.path),
+                )
+
+    def revision(self, config: PredictorConfig) -> str:
+        """Fingerprint of config, pool, tokenizer and weights as recorded: 12 hex digits."""
+        return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
+
+    def _read_json(self, path: Path) -> dict[str, Any]:
+        try:
+            record = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path.name} is not readable JSON: {error}", location=str(self.path)) from error
+        if not isinstance(record, dict):
+            raise CheckpointError(f"{path.name} holds no JSON object", location=str(self.path))
+        return record
+
+
+def record_file(path: Path) -> FileRecord:
+    """Size and SHA-256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(size_bytes=path.stat().st_size, sha256=digest)
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Writes indented JSON, whole or not at all."""
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -1,0 +1,110 @@
+"""Rules that turn predicted scores and prices into utilities; the router takes the highest.
+
+Policies are pure and vectorised: `(n_prompts, n_candidates)` in, the same shape out. Equal
+utilities go to the earlier candidate.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.types import CandidatePool
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """What the router asks of a policy."""
+
+    def utilities(self, scores: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
+        """Utilities `(n_prompts, n_candidates)`, higher is better, from predicted scores of that shape."""
+        ...
+
+
+@dataclass(frozen=True)
+class BestQuality:
+    """The highest predicted score wins; prices do not count."""
+
+    def utilities(self, scores: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
+        """The scores themselves."""
+        return scores
+
+
+@dataclass(frozen=True)
+class CostAware:
+    """Predicted score minus what the call is expected to cost.
+
+    With weight 0 it is `BestQuality`; raising the weight never raises the expected cost.
+    """
+
+    score_per_usd: float
+    """Score that one dollar is worth, >= 0."""
+    input_tokens: float = 500.0
+    """Expected prompt length of a call."""
+    output_tokens: float = 500.0
+    """Expected response length of a call."""
+
+    def __post_init__(self) -> None:
+        for name in ("score_per_usd", "input_tokens", "output_tokens"):
+            value = getattr(self, name)
+            if not (value >= 0 and value < float("inf")):
+                raise ConfigurationError(f"CostAware: {name} must be a finite number >= 0, got {value!r}")
+
+    def utilities(self, scores: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
+        """Scores minus the weighted dollars of a call.
+
+        Raises:
+            ConfigurationError: a candidate has no price.
+        """
+        return scores - self.score_per_usd * call_costs(pool, self.input_tokens, self.output_tokens)
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """The cheapest candidate predicted to reach a score; the best one where none does."""
+
+    minimum_score: float
+    """In [0, 1]."""
+    input_tokens: float = 500.0
+    output_tokens: float = 500.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.minimum_score <= 1:
+            raise ConfigurationError(f"Threshold: minimum_score must lie in [0, 1], got {self.minimum_score!r}")
+
+    def utilities(self, scores: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
+        """Above 1, the cheaper the higher, for candidates that reach the score; the score for the rest.
+
+        Raises:
+            ConfigurationError: a candidate has no price.
+        """
+        import numpy as np
+
+        costs = call_costs(pool, self.input_tokens, self.output_tokens)
+        cheapness = 2.0 - costs / (costs.max() or 1.0)
+        return np.where(scores >= self.minimum_score, cheapness, scores - 1.0)
+
+
+def call_costs(pool: CandidatePool, input_tokens: float, output_tokens: float) -> "np.ndarray":
+    """Dollars of one call per candidate, `(n_candidates,)`.
+
+    Raises:
+        ConfigurationError: a candidate has no price.
+    """
+    import numpy as np
+
+    unpriced = [
+        c.name for c in pool if c.input_usd_per_million_tokens is None or c.output_usd_per_million_tokens is None
+    ]
+    if unpriced:
+        raise ConfigurationError(
+            f"a policy that weighs cost needs prices of every candidate; missing: {', '.join(unpriced)}"
+        )
+    return np.array(
+        [
+            (c.input_usd_per_million_tokens * input_tokens + c.output_usd_per_million_tokens * output_tokens) / 1e6
+            for c in pool
+        ]
+    )

@@ -1,0 +1,1 @@
+"""Prompts in, predicted scores `(n_prompts, n_candidates)` out."""

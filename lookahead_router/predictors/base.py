@@ -1,0 +1,46 @@
+"""What a router asks of a predictor."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from lookahead_router.errors import PromptError
+from lookahead_router.types import CandidatePool, Prompt, prompt_text
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Maps prompts to predicted scores of the pool's candidates. Safe under threads."""
+
+    pool: CandidatePool
+    """The candidates, in column order."""
+    name: str
+    revision: str | None
+
+    def predict_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
+        """Predicted scores `(n_prompts, n_candidates)` in [0, 1], higher is better.
+
+        Row `i` depends on prompt `i` only.
+
+        Raises:
+            PromptError: a prompt that cannot be routed; says which.
+        """
+        ...
+
+
+def prompt_texts(prompts: Iterable[Prompt]) -> list[str]:
+    """The text of every prompt.
+
+    Raises:
+        PromptError: a prompt that cannot be routed, with its index; or a lone string.
+    """
+    if isinstance(prompts, str | bytes):
+        raise PromptError("expected a list of prompts, got a single one; use route, or wrap it in a list")
+    texts = []
+    for index, prompt in enumerate(prompts):
+        try:
+            texts.append(prompt_text(prompt))
+        except PromptError as error:
+            raise PromptError(str(error), index=index) from error
+    return texts

@@ -1,0 +1,84 @@
+"""ONNX graphs of a saved predictor, kept only if they route as its torch weights do."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lookahead_router.errors import CheckpointError
+from lookahead_router.hub.layout import PredictorFolder
+from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.types import Prompt
+
+MAX_SCORE_DIFFERENCE = 1e-4
+"""Of fp32 scores from torch's."""
+MIN_SAME_DECISIONS = 0.98
+"""Share of prompts on which int8 decides as torch does."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How the exported graphs agree with torch."""
+
+    n_prompts: int
+    max_score_difference: float
+    same_decisions: float
+    """Share in [0, 1]."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the graphs may be kept."""
+        return self.max_score_difference <= MAX_SCORE_DIFFERENCE and self.same_decisions >= MIN_SAME_DECISIONS
+
+    def __str__(self) -> str:
+        return (
+            f"fp32 scores within {self.max_score_difference:.1e} of torch (at most {MAX_SCORE_DIFFERENCE:.0e}), "
+            f"int8 decides the same on {self.same_decisions:.2%} of {self.n_prompts} prompts "
+            f"(at least {MIN_SAME_DECISIONS:.0%})"
+        )
+
+
+def export_predictor(folder: str | Path, prompts: Sequence[Prompt]) -> Parity:
+    """Writes both graphs into the folder if they agree with torch on the prompts.
+
+    Args:
+        folder: a saved predictor with torch weights.
+        prompts: real ones, a few hundred at least.
+
+    Raises:
+        CheckpointError: the folder has no torch weights, or the graphs disagree with them; then the
+            folder is left as it was.
+        MissingDependencyError: torch, onnx or onnxscript is not installed.
+    """
+    from lookahead_router.backends.export import export_onnx
+    from lookahead_router.backends.quantize import quantize_onnx
+
+    predictor = LookaheadPredictor.load(folder, backend="torch")
+    final = PredictorFolder(Path(folder).absolute())
+    with tempfile.TemporaryDirectory(prefix=".export.", dir=final.path) as name:
+        trial = PredictorFolder(Path(name) / "predictor")
+        predictor.save(trial.path)
+        export_onnx(predictor.backend.network, trial.onnx)
+        quantize_onnx(trial.onnx, trial.onnx_int8)
+        trial.write(trial.read_config(), predictor.pool)
+        parity = _compare(predictor, trial, prompts)
+        if not parity.holds:
+            raise CheckpointError(f"the graphs do not route as the torch weights do: {parity}", location=str(folder))
+        final.onnx.parent.mkdir(exist_ok=True)
+        trial.onnx.replace(final.onnx)
+        trial.onnx_int8.replace(final.onnx_int8)
+        trial.config.replace(final.config)
+    return parity
+
+
+def _compare(predictor: LookaheadPredictor, exported: PredictorFolder, prompts: Sequence[Prompt]) -> Parity:
+    scores = predictor.predict_scores(prompts)
+    fp32 = LookaheadPredictor.load(exported.path, backend="onnx").predict_scores(prompts)
+    int8 = LookaheadPredictor.load(exported.path, backend="onnx-int8").predict_scores(prompts)
+    return Parity(
+        n_prompts=len(scores),
+        max_score_difference=float(np.abs(fp32 - scores).max()),
+        same_decisions=float((int8.argmax(axis=1) == scores.argmax(axis=1)).mean()),
+    )

@@ -1,0 +1,194 @@
+"""`LookaheadPredictor`: scores candidates by the responses it foresees."""
+
+import shutil
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from lookahead_router._files import replacing_folder
+from lookahead_router.backends.base import Backend
+from lookahead_router.errors import CheckpointError, ConfigurationError, PoolMismatchError, TruncatedPromptWarning
+from lookahead_router.hub.layout import PredictorConfig, PredictorFolder
+from lookahead_router.networks.configuration import LookaheadMLMConfig
+from lookahead_router.predictors.base import prompt_texts
+from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
+from lookahead_router.types import CandidatePool, Prompt, describe
+
+EMBEDDED = Path(__file__).parent.parent / "pretrained" / "lookahead-mlm-minilm"
+"""The predictor in the wheel."""
+
+BACKENDS = ("auto", "onnx-int8", "onnx", "torch")
+
+
+class LookaheadPredictor:
+    """A trained Lookahead network with its tokenizer and pool, ready to predict.
+
+    Safe under threads. Pickling stores the location and loads again; a deep copy is the same object,
+    so weights are never in memory twice.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: CandidatePool,
+        network: LookaheadMLMConfig,
+        tokenizer: PromptTokenizer,
+        backend: Backend,
+        name: str = "lookahead",
+        revision: str | None = None,
+    ) -> None:
+        """Puts loaded parts together; `load` is what users call.
+
+        Raises:
+            PoolMismatchError: the network has another number of candidates than the pool.
+        """
+        if network.n_candidates != len(pool):
+            raise PoolMismatchError(
+                [f"{network.n_candidates} candidates"], [f"{len(pool)} candidates"], where="the saved pool"
+            )
+        self.pool = pool
+        self.network = network
+        self.tokenizer = tokenizer
+        self.backend = backend
+        self.name = name
+        self.revision = revision
+        self.location: Path | None = None
+        """The folder it was loaded from; `None` for the embedded one and for one just built."""
+        self._reload: tuple | None = None
+        self._has_warned = False
+
+    @classmethod
+    def load(
+        cls, location: str | Path | None = None, *, backend: str = "auto", n_threads: int | None = None
+    ) -> "LookaheadPredictor":
+        """The predictor of a folder, or the embedded one.
+
+        Args:
+            location: folder of a saved predictor; the embedded default when absent.
+            backend: `onnx-int8`, `onnx`, `torch`, or `auto` for the first of them that the folder has.
+            n_threads: threads of one ONNX pass; the physical cores when absent.
+
+        Raises:
+            CheckpointError: the folder is missing, damaged or of another kind.
+            ConfigurationError: an unknown backend.
+            MissingDependencyError: the torch backend without torch.
+        """
+        folder = PredictorFolder(EMBEDDED if location is None else Path(location))
+        folder.check()
+        config = folder.read_config()
+        pool = folder.read_pool()
+        network = _network_config(config, folder)
+        weights, backend = _choose_backend(folder, backend)
+        folder.verify(config, [folder.pool, folder.tokenizer, weights])
+        tokenizer = PromptTokenizer(
+            PromptTokenizer.read(folder.tokenizer),
+            max_prompt_tokens=network.max_prompt_tokens,
+            cls_token_id=network.cls_token_id,
+            sep_token_id=network.sep_token_id,
+            pad_token_id=network.pad_token_id,
+        )
+        predictor = cls(
+            pool=pool,
+            network=network,
+            tokenizer=tokenizer,
+            backend=_open_backend(backend, weights, network, n_threads),
+            name=config.name,
+            revision=folder.revision(config),
+        )
+        predictor.location = None if location is None else folder.path
+        predictor._reload = (None if location is None else str(folder.path.absolute()), backend, n_threads)
+        return predictor
+
+    def predict_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
+        """Predicted scores `(n_prompts, n_candidates)` in [0, 1], higher is better.
+
+        A score is the predicted chance to be near the best of the pool on this prompt (paper §4), not
+        the chance to be right. Batches are sorted by length and hold no more prompts than the backend
+        keeps apart; row `i` depends on prompt `i` only.
+
+        Raises:
+            PromptError: a prompt that cannot be routed; says which.
+        """
+        rows, is_truncated = self.tokenizer.encode(prompt_texts(prompts))
+        if is_truncated.any() and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                f"a prompt is longer than the window of {self.network.max_prompt_tokens} tokens; "
+                "its tail is routed (said once)",
+                TruncatedPromptWarning,
+                stacklevel=2,
+            )
+        logits = np.empty((len(rows), len(self.pool)), dtype=np.float64)
+        by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+        for start in range(0, len(rows), self.backend.max_batch_size):
+            batch = by_length[start : start + self.backend.max_batch_size]
+            ids, mask = left_pad([rows[row] for row in batch], self.tokenizer.pad_token_id)
+            logits[batch] = self.backend.score_logits(ids, mask)
+        return 1.0 / (1.0 + np.exp(-logits))
+
+    def save(self, folder: str | Path) -> None:
+        """Copies the saved predictor to another folder, whole or not at all.
+
+        Raises:
+            ConfigurationError: it was not loaded from a folder, so there is nothing to copy.
+        """
+        if self._reload is None:
+            raise ConfigurationError("this predictor was not loaded from a folder; save the network it was built from")
+        source = PredictorFolder(EMBEDDED if self.location is None else self.location)
+        target = PredictorFolder(Path(folder))
+        if target.path.exists() and not target.config.is_file():
+            raise ConfigurationError(f"{folder} exists and is no saved predictor; choose another folder")
+        with replacing_folder(target.path) as temporary:
+            for path in source.files():
+                copy = temporary / path.relative_to(source.path)
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, copy)
+
+    def __reduce__(self):
+        if self._reload is None:
+            raise ConfigurationError("only a predictor loaded from a folder can be pickled; save it and load it")
+        return _load_again, self._reload
+
+    def __deepcopy__(self, memo: dict) -> "LookaheadPredictor":
+        return self
+
+    def __repr__(self) -> str:
+        return f"LookaheadPredictor({self.name!r}, {len(self.pool)} candidates, backend={self.backend.name!r})"
+
+
+def _load_again(location: str | None, backend: str, n_threads: int | None) -> LookaheadPredictor:
+    return LookaheadPredictor.load(location, backend=backend, n_threads=n_threads)
+
+
+def _network_config(config: PredictorConfig, folder: PredictorFolder) -> LookaheadMLMConfig:
+    try:
+        return LookaheadMLMConfig.model_validate(config.network)
+    except ValidationError as error:
+        raise CheckpointError(f"config.json, network: {describe(error)}", location=str(folder.path)) from error
+
+
+def _choose_backend(folder: PredictorFolder, backend: str) -> tuple[Path, str]:
+    files = {"onnx-int8": folder.onnx_int8, "onnx": folder.onnx, "torch": folder.weights}
+    if backend == "auto":
+        backend = next(name for name, path in files.items() if path.is_file())
+    if backend not in files:
+        raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+    if not files[backend].is_file():
+        name = files[backend].relative_to(folder.path).as_posix()
+        raise CheckpointError(
+            f"no {name}, which the {backend} backend needs", location=str(folder.path), missing=[name]
+        )
+    return files[backend], backend
+
+
+def _open_backend(name: str, weights: Path, network: LookaheadMLMConfig, n_threads: int | None) -> Backend:
+    if name == "torch":
+        from lookahead_router.backends.torch import TorchBackend
+
+        return TorchBackend.load(network, weights)
+    from lookahead_router.backends.onnx import OnnxBackend
+
+    return OnnxBackend(weights, n_threads=n_threads)

@@ -1,0 +1,130 @@
+"""`Router`: a predictor and a policy together make decisions."""
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lookahead_router.policies import BestQuality, Policy
+from lookahead_router.predictors.base import Predictor
+from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.types import CandidatePool, Decision, Prompt, prompt_text
+
+
+class Router:
+    """Sends each prompt to the candidate of highest utility.
+
+    Immutable, safe under threads and picklable; `restrict_to` and `with_aliases` return new routers
+    that share the weights. Deciding is compute: call it off the event loop in async code.
+    """
+
+    def __init__(
+        self, predictor: Predictor, *, policy: Policy | None = None, aliases: Mapping[str, str] | None = None
+    ) -> None:
+        """Joins a predictor and a policy.
+
+        Args:
+            predictor: prompts to scores.
+            policy: scores to utilities; `BestQuality()` when absent.
+            aliases: `{candidate's name in the predictor's pool: name to decide among}`.
+
+        Raises:
+            UnknownCandidateError: an alias of a name that is not in the pool.
+        """
+        self.predictor = predictor
+        self.policy = BestQuality() if policy is None else policy
+        self.pool: CandidatePool = predictor.pool.rename(aliases or {})
+        """The candidates that decisions are among, under their aliases."""
+        self._columns = list(range(len(self.pool)))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        location: str | Path | None = None,
+        *,
+        policy: Policy | None = None,
+        aliases: Mapping[str, str] | None = None,
+        backend: str = "auto",
+        n_threads: int | None = None,
+    ) -> "Router":
+        """A router over the embedded predictor, or over the one in a folder.
+
+        Args:
+            location: folder of a saved predictor; the embedded default when absent, without network.
+            policy: scores to utilities; `BestQuality()` when absent.
+            aliases: `{candidate's name in the predictor's pool: name to decide among}`.
+            backend: `auto`, `onnx-int8`, `onnx` or `torch`.
+            n_threads: threads of one ONNX pass.
+
+        Raises:
+            CheckpointError: the folder is missing, damaged or of another kind.
+            UnknownCandidateError: an alias of a name that is not in the pool.
+        """
+        predictor = LookaheadPredictor.load(location, backend=backend, n_threads=n_threads)
+        return cls(predictor, policy=policy, aliases=aliases)
+
+    def route(self, prompt: Prompt) -> Decision:
+        """The decision for one prompt.
+
+        Raises:
+            PromptError: an empty prompt, no user message, or a wrong type.
+        """
+        return self._decide([prompt_text(prompt)])[0]
+
+    def route_batch(self, prompts: Iterable[Prompt]) -> list[Decision]:
+        """A decision per prompt, the same ones as `route` gives.
+
+        Raises:
+            PromptError: a prompt that cannot be routed; says which.
+        """
+        return self._decide(prompts if isinstance(prompts, str) else list(prompts))
+
+    def restrict_to(self, names: Iterable[str]) -> "Router":
+        """A router that decides among the named candidates only.
+
+        Scores stay those of the whole pool: the prediction is joint.
+
+        Raises:
+            UnknownCandidateError: a name is not in this router's pool.
+            ConfigurationError: no name is given.
+        """
+        pool = self.pool.subset(names)
+        return self._with_pool(pool, [self._columns[self.pool.index(name)] for name in pool.names])
+
+    def with_aliases(self, aliases: Mapping[str, str]) -> "Router":
+        """A router whose candidates go by other names: `{name in this router's pool: new name}`.
+
+        Raises:
+            UnknownCandidateError: a name is not in this router's pool.
+            ConfigurationError: two candidates would share a name.
+        """
+        return self._with_pool(self.pool.rename(aliases), self._columns)
+
+    def _with_pool(self, pool: CandidatePool, columns: list[int]) -> "Router":
+        router = Router(self.predictor, policy=self.policy)
+        router.pool, router._columns = pool, columns
+        return router
+
+    def _decide(self, prompts: list[Prompt]) -> list[Decision]:
+        start = time.perf_counter()
+        scores = self.predictor.predict_scores(prompts)[:, self._columns]
+        utilities = self.policy.utilities(scores, self.pool)
+        choices = np.argmax(utilities, axis=1)  # the first of equals: the earlier candidate
+        latency = (time.perf_counter() - start) / max(len(choices), 1)
+        names = self.pool.names
+        return [
+            Decision(
+                candidate=self.pool[int(choice)],
+                scores=dict(zip(names, scores[row].tolist(), strict=True)),
+                utilities=dict(zip(names, utilities[row].tolist(), strict=True)),
+                policy=repr(self.policy),
+                predictor=self.predictor.name,
+                revision=self.predictor.revision,
+                latency_seconds=latency,
+            )
+            for row, choice in enumerate(choices)
+        ]
+
+    def __repr__(self) -> str:
+        return f"Router({self.predictor!r}, policy={self.policy!r}, pool={list(self.pool.names)})"

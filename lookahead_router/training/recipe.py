@@ -1,0 +1,126 @@
+"""A recipe: every setting of a training run, as YAML with overrides."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from lookahead_router._optional import require
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.types import Value
+
+
+class DataSettings(Value):
+    """Which rows of the dataset train and which select."""
+
+    train_split: str = "train"
+    validation_split: str = "validation"
+    exclude_sources: tuple[str, ...] = ()
+    """Sources to leave out of training and selection, for their terms or for an ablation."""
+
+
+class NetworkSettings(Value):
+    """Shape of the network around the backbone."""
+
+    n_slots: int = Field(default=16, ge=0)
+    """M, lookahead slots of each candidate; 0 trains a classifier that reads the prompt only."""
+    max_prompt_tokens: int = Field(default=192, ge=1)
+    mid_tokens: str = "[unused{index}]"
+    """Vocabulary entries that stand for the candidates."""
+    head_dropout: float = Field(default=0.1, ge=0, lt=1)
+    attention_dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Replaces the backbone's own; 0 roughly doubles the speed of a CPU."""
+
+
+class ObjectiveSettings(Value):
+    """L = L_route + reconstruction_weight * L_reconstruction (paper §4)."""
+
+    threshold: float | None = Field(default=0.8, gt=0, le=1)
+    """Near-best from this share of the per-prompt scale; null for soft targets."""
+    reconstruction_weight: float = Field(default=0.2, ge=0)
+    """lambda."""
+    max_reconstruction_targets: int | None = Field(default=None, ge=1)
+    """Masked tokens of a batch that are rebuilt, drawn at random; all of them when null."""
+    source_weight_exponent: float = Field(default=0.0, ge=0, le=1)
+    """Each source weighs n_prompts ** (1 - exponent) in the routing loss: 0 by size, 1 all alike."""
+
+
+class CurriculumSettings(Value):
+    """The masking curriculum (paper §4)."""
+
+    initial_mask_rate: float = Field(default=0.3, gt=0, le=1)
+    warmup_share: float = Field(default=0.2, ge=0, le=1)
+
+
+class OptimizerSettings(Value):
+    """AdamW under a linear warm-up and a cosine."""
+
+    learning_rate: float = Field(default=5e-5, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_share: float = Field(default=0.05, ge=0, lt=1)
+    n_epochs: float = Field(default=2.0, gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    max_gradient_norm: float = Field(default=1.0, gt=0)
+    averaging_decay: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of an exponential average of the weights, which is then what is evaluated and kept."""
+    use_bf16: bool = True
+    n_evaluations: int = Field(default=8, ge=1)
+    """Evaluations on validation over the run; the best one's weights are kept."""
+
+
+class Recipe(Value):
+    """A complete training run but for its data and its output folder."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    backbone: str
+    """Folder or Hub id of a pretrained encoder with its tokenizer."""
+    seed: int = Field(default=0, ge=0)
+    data: DataSettings = DataSettings()
+    network: NetworkSettings = NetworkSettings()
+    objective: ObjectiveSettings = ObjectiveSettings()
+    curriculum: CurriculumSettings = CurriculumSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Iterable[str] = ()) -> "Recipe":
+        """Reads a recipe and applies overrides like `optimizer.learning_rate=1e-5`.
+
+        Raises:
+            ConfigurationError: unreadable YAML, an unknown setting, or a value out of its domain.
+        """
+        yaml = require("yaml", "train")
+        try:
+            settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigurationError(f"recipe {path}: {error}") from error
+        if not isinstance(settings, dict):
+            raise ConfigurationError(f"recipe {path}: expected a mapping of settings")
+        for override in overrides:
+            _apply(settings, override, yaml)
+        return cls(**settings)
+
+    def to_yaml(self) -> str:
+        """All settings, defaults included."""
+        return require("yaml", "train").safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _apply(settings: dict[str, Any], override: str, yaml: Any) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ConfigurationError(f"an override reads section.setting=value, got {override!r}")
+    *sections, last = key.split(".")
+    for section in sections:
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
+            raise ConfigurationError(f"override {override!r}: {section} is no section")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"override {override!r}: {error}") from error
+    try:  # YAML 1.1 reads 1e-5 as text
+        parsed = float(parsed) if isinstance(parsed, str) else parsed
+    except ValueError:
+        pass
+    settings[last] = parsed

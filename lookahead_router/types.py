@@ -1,0 +1,269 @@
+"""The values that every other module speaks of: prompts, candidates, the pool, a decision."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+
+from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
+
+Message = Mapping[str, Any] | Any
+"""A chat message: a mapping or an object with `role` (or LangChain's `type`) and `content`."""
+
+Prompt = str | Sequence[Message]
+"""What the user sends: a text, or the messages of a conversation."""
+
+_USER_ROLES = frozenset({"user", "human"})
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """The text to route on: the string itself, or the last user message's text.
+
+    Text is stripped; surrogate pairs are joined and lone surrogates replaced, since no tokenizer
+    takes them. Of multimodal content the text parts count, joined by newlines.
+
+    Raises:
+        PromptError: wrong type, no user message, or no text left.
+    """
+    if isinstance(prompt, str):
+        text = prompt
+    elif isinstance(prompt, Sequence) and not isinstance(prompt, bytes | bytearray):
+        text = _last_user_text(prompt)
+    else:
+        hint = "; wrap a single message in a list" if isinstance(prompt, Mapping) else ""
+        raise PromptError(f"expected a string or a list of chat messages, got {type(prompt).__name__}{hint}")
+    text = text.strip()
+    if not text:
+        raise PromptError("the prompt is empty; send at least one character that is not whitespace")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def _last_user_text(messages: Sequence[Message]) -> str:
+    for message in reversed(messages):
+        if isinstance(message, str):
+            raise PromptError("a list of strings is not a conversation; route several prompts with route_batch")
+        role = _field(message, "role")
+        if role is None:
+            role = _field(message, "type")
+        if role is None:
+            raise PromptError(f"a {type(message).__name__} message has neither role nor type")
+        if str(getattr(role, "value", role)).lower() in _USER_ROLES:
+            return _content_text(_field(message, "content"))
+    raise PromptError(f"none of the {len(messages)} messages is the user's; add one with role 'user'")
+
+
+def _content_text(content: Any) -> str:
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, Sequence) and not isinstance(content, bytes | bytearray):
+        texts = (part if isinstance(part, str) else _field(part, "text") for part in content)
+        return "\n".join(text for text in texts if isinstance(text, str))
+    raise PromptError(f"message content must be text or a list of parts, got {type(content).__name__}")
+
+
+def _field(message: Message, name: str) -> Any:
+    return message.get(name) if isinstance(message, Mapping) else getattr(message, name, None)
+
+
+class Value(BaseModel):
+    """Frozen pydantic value whose validation errors are ours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **data: Any) -> None:
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise ConfigurationError(f"{type(self).__name__}: {describe(error)}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """Pydantic's findings in one line: where, and what is wrong there."""
+    findings = (
+        (".".join(str(part) for part in finding["loc"]), finding["msg"].removeprefix("Value error, "))
+        for finding in error.errors(include_url=False, include_input=False)
+    )
+    return "; ".join(f"{place}: {message}" if place else message for place, message in findings)
+
+
+class Candidate(Value):
+    """An LLM that a prompt may go to."""
+
+    name: str = Field(min_length=1)
+    input_usd_per_million_tokens: float | None = Field(default=None, ge=0)
+    output_usd_per_million_tokens: float | None = Field(default=None, ge=0)
+    context_window_tokens: int | None = Field(default=None, gt=0)
+    capabilities: frozenset[str] = frozenset()
+    """What it can do beyond text, in the user's own words: `"tools"`, `"images"`, ..."""
+    metadata: dict[str, Any] = {}
+    """Anything else, as plain JSON."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if name != name.strip():
+            raise ValueError("a name may not begin or end with whitespace")
+        return name
+
+    @field_serializer("capabilities")
+    def _sort_capabilities(self, capabilities: frozenset[str]) -> list[str]:
+        return sorted(capabilities)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, without the fields that are not set."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+
+@dataclass(frozen=True, init=False)
+class CandidatePool(Sequence[Candidate]):
+    """The ordered candidates of a predictor; their order is the column order of every array."""
+
+    candidates: tuple[Candidate, ...]
+
+    def __init__(self, candidates: Iterable[Candidate | Mapping[str, Any] | str]) -> None:
+        """Builds a pool from candidates, their dicts, or bare names.
+
+        Raises:
+            ConfigurationError: no candidate, or a name twice.
+        """
+        if isinstance(candidates, str):
+            raise ConfigurationError("a pool is a list of candidates; wrap a single name in a list")
+        built = tuple(_candidate(candidate) for candidate in candidates)
+        names = [candidate.name for candidate in built]
+        if not built:
+            raise ConfigurationError("a pool needs at least one candidate")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ConfigurationError(f"candidate names must be unique; repeated: {', '.join(repeated)}")
+        object.__setattr__(self, "candidates", built)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names in pool order."""
+        return tuple(candidate.name for candidate in self.candidates)
+
+    def __len__(self) -> int:
+        return len(self.candidates)
+
+    def __iter__(self) -> Iterator[Candidate]:
+        return iter(self.candidates)
+
+    def __getitem__(self, key):
+        """The candidate at an index or of a name; a slice gives a tuple."""
+        return self.candidates[self.index(key) if isinstance(key, str) else key]
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.candidates or item in self.names
+
+    def index(self, value: Any, start: int = 0, stop: int | None = None) -> int:
+        """The column of a candidate or a name.
+
+        Raises:
+            UnknownCandidateError: the pool does not hold it.
+        """
+        name = value.name if isinstance(value, Candidate) else value
+        try:
+            return self.names.index(name, start, len(self) if stop is None else stop)
+        except ValueError:
+            raise UnknownCandidateError(name, self.names) from None
+
+    def subset(self, names: Iterable[str]) -> "CandidatePool":
+        """The named candidates, in the order of this pool.
+
+        Raises:
+            UnknownCandidateError: a name is not in the pool.
+            ConfigurationError: no name is given.
+        """
+        if isinstance(names, str):
+            raise ConfigurationError("expected a list of candidate names; wrap a single name in a list")
+        columns = sorted({self.index(name) for name in names})
+        if not columns:
+            raise ConfigurationError(f"no candidate is left; keep at least one of {', '.join(self.names)}")
+        return CandidatePool(self.candidates[column] for column in columns)
+
+    def rename(self, aliases: Mapping[str, str]) -> "CandidatePool":
+        """The same candidates under other names: `{name in this pool: new name}`.
+
+        Raises:
+            UnknownCandidateError: a name is not in the pool.
+            ConfigurationError: two candidates would share a name.
+        """
+        for name in aliases:
+            self.index(name)
+        return CandidatePool(
+            candidate.model_copy(update={"name": aliases.get(candidate.name, candidate.name)}) for candidate in self
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types: what `pool.json` holds."""
+        return {"candidates": [candidate.to_dict() for candidate in self]}
+
+
+def _candidate(value: Candidate | Mapping[str, Any] | str) -> Candidate:
+    if isinstance(value, Candidate):
+        return value
+    if isinstance(value, str):
+        return Candidate(name=value)
+    if isinstance(value, Mapping):
+        return Candidate(**value)
+    raise ConfigurationError(f"a candidate is a Candidate, a dict or a name, not {type(value).__name__}")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Where a prompt goes, and why. Holds nothing of the prompt."""
+
+    candidate: Candidate
+    """The chosen one."""
+    scores: dict[str, float]
+    """Predicted score by candidate name, in [0, 1]; as the predictor's calibration says."""
+    utilities: dict[str, float]
+    """What the policy maximised, by candidate name."""
+    policy: str
+    """The policy in words, e.g. `BestQuality()`."""
+    predictor: str
+    """The predictor's name."""
+    revision: str | None
+    """The predictor's revision: a Hub commit or a fingerprint of its weights."""
+    latency_seconds: float
+    """Wall time of the prediction; in a batch, its share."""
+
+    @property
+    def name(self) -> str:
+        """The chosen candidate's name."""
+        return self.candidate.name
+
+    @property
+    def runner_up(self) -> str | None:
+        """Name of the second choice; `None` in a pool of one."""
+        others = [name for name in self.utilities if name != self.name]
+        return max(others, key=self.utilities.__getitem__) if others else None
+
+    @property
+    def margin(self) -> float | None:
+        """Utility of the choice above the runner-up's, at least 0; `None` in a pool of one."""
+        return None if self.runner_up is None else self.utilities[self.name] - self.utilities[self.runner_up]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "candidate": self.candidate.to_dict(),
+            "scores": dict(self.scores),
+            "utilities": dict(self.utilities),
+            "runner_up": self.runner_up,
+            "margin": self.margin,
+            "policy": self.policy,
+            "predictor": self.predictor,
+            "revision": self.revision,
+            "latency_seconds": self.latency_seconds,
+        }
