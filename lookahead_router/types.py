@@ -121,7 +121,7 @@ class Candidate(Value):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the fields that are not set."""
-        return self.model_dump(mode="json", exclude_defaults=True)
+        return {key: value for key, value in self.model_dump(mode="json").items() if value not in (None, [], {})}
 
 
 @dataclass(frozen=True, init=False)

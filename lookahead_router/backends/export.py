@@ -20,7 +20,7 @@ def export_onnx(network: LookaheadMLM, path: Path) -> None:
     Raises:
         MissingDependencyError: onnx or onnxscript is not installed.
     """
-    require("onnx", "train")
+    onnx = require("onnx", "train")
     require("onnxscript", "train")
     routing = _RoutingGraph(network).float().eval()
     # Plain attention exports to fewer nodes than the fused kernel's decomposition, and runs faster.
@@ -29,19 +29,32 @@ def export_onnx(network: LookaheadMLM, path: Path) -> None:
     mask = torch.ones_like(ids)
     mask[0, :5] = 0
     axes = {0: torch.export.Dim("n_prompts"), 1: torch.export.Dim("n_tokens")}
-    with replacing_file(path) as temporary, _quiet():
-        torch.onnx.export(
+    with _quiet():
+        program = torch.onnx.export(
             routing,
             (ids, mask),
-            temporary,
             input_names=["prompt_ids", "prompt_mask"],
             output_names=["score_logits"],
             dynamic_shapes={"prompt_ids": axes, "prompt_mask": axes},
             dynamo=True,
-            external_data=False,
             optimize=True,
             verbose=False,
         )
+    graph = program.model_proto
+    _strip_traces(graph)
+    with replacing_file(path) as temporary:
+        onnx.save(graph, temporary)
+
+
+def _strip_traces(model) -> None:
+    """Drops the exporter's notes: stack traces with paths of this machine, and half the file's lines."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info, *model.graph.initializer):
+        del value.metadata_props[:]
 
 
 class _RoutingGraph(nn.Module):

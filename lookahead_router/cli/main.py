@@ -76,3 +76,7 @@ def _report(error: BaseException) -> int:
         return 130
     print(f"error: {error}", file=sys.stderr)
     return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,9 @@
 """The shape of a Lookahead network, as saved in a predictor's `config.json`."""
 
+import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 
 class LookaheadMLMConfig(BaseModel):
@@ -30,6 +31,12 @@ class LookaheadMLMConfig(BaseModel):
     positions: Literal["restart"] = "restart"
     """Every block's positions start right after the prompt's (method §3.1: part of the model)."""
     head_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+
+    @field_validator("backbone_config")
+    @classmethod
+    def _as_saved(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Plain JSON, so that a built and a loaded configuration are equal."""
+        return json.loads(json.dumps(config))
 
     @model_validator(mode="after")
     def _check(self) -> "LookaheadMLMConfig":

@@ -116,11 +116,6 @@ def _apply(settings: dict[str, Any], override: str, yaml: Any) -> None:
         if not isinstance(settings, dict):
             raise ConfigurationError(f"override {override!r}: {section} is no section")
     try:
-        parsed = yaml.safe_load(value)
+        settings[last] = yaml.safe_load(value)  # 1e-5 stays text in YAML 1.1; the field's type reads it
     except yaml.YAMLError as error:
         raise ConfigurationError(f"override {override!r}: {error}") from error
-    try:  # YAML 1.1 reads 1e-5 as text
-        parsed = float(parsed) if isinstance(parsed, str) else parsed
-    except ValueError:
-        pass
-    settings[last] = parsed

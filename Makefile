@@ -1,0 +1,48 @@
+# `make demo` routes prompts with the embedded weights; `make test` runs the tests. Both create their environment.
+PYTHON ?= python3
+# Named before anything that depends on it, so that a CPU wheel at hand is taken.
+TORCH ?= torch==2.13.0
+DEMO := .venv-demo
+DEV := .venv
+DATA ?= lookahead7.parquet
+BACKBONE ?= sentence-transformers/all-MiniLM-L6-v2
+
+.PHONY: demo test check format wheel train clean
+
+demo: $(DEMO)/installed
+	$(DEMO)/bin/lookahead-router route --file examples/prompts.txt
+
+test: $(DEV)/installed
+	$(DEV)/bin/python -m pytest
+
+check: $(DEV)/installed
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/python -m pytest
+
+format: $(DEV)/installed
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+wheel: $(DEV)/installed
+	$(DEV)/bin/python -m build --wheel
+
+# The embedded default, from its recipe: make train DATA=… BACKBONE=folder-of-all-MiniLM-L6-v2
+train: $(DEV)/installed
+	$(DEV)/bin/lookahead-router train recipes/lookahead-mlm-minilm.yaml --data $(DATA) --backbone $(BACKBONE)
+	$(DEV)/bin/lookahead-router export runs/lookahead-mlm-minilm/predictor --data $(DATA)
+
+$(DEMO)/installed: pyproject.toml
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/pip install --quiet .
+	touch $@
+
+$(DEV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/pip install --quiet --upgrade "pip>=25.1"
+	$(DEV)/bin/pip install --quiet "$(TORCH)"
+	$(DEV)/bin/pip install --quiet -e ".[all]" --group dev
+	touch $@
+
+clean:
+	rm -rf $(DEMO) $(DEV) build dist

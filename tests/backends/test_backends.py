@@ -1,0 +1,97 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from lookahead_router.backends.onnx import OnnxBackend
+from lookahead_router.errors import CheckpointError
+from lookahead_router.predictors.lookahead import LookaheadPredictor
+
+
+@pytest.fixture
+def copy(predictor_folder, tmp_path):
+    """A saved predictor to damage, without recorded hashes so that the backend sees the damage."""
+    folder = shutil.copytree(predictor_folder, tmp_path / "copy")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "files": {}}))
+    return folder
+
+
+def load(folder, backend):
+    return LookaheadPredictor.load(folder, backend=backend)
+
+
+def test_onnx_and_torch_agree_on_every_prompt(predictor_folder, dataset):
+    expected = load(predictor_folder, "torch").predict_scores(dataset.prompts)
+    found = load(predictor_folder, "onnx").predict_scores(dataset.prompts)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_int8_decides_as_torch_does(predictor_folder, dataset):
+    expected = load(predictor_folder, "torch").predict_scores(dataset.prompts).argmax(axis=1)
+    found = load(predictor_folder, "onnx-int8").predict_scores(dataset.prompts).argmax(axis=1)
+    assert (found == expected).mean() >= 0.98
+
+
+def test_the_graph_takes_any_batch_size_and_length(predictor_folder):
+    backend = OnnxBackend(predictor_folder / "onnx" / "model.onnx")
+    for n_prompts, n_tokens in ((1, 3), (5, 7), (33, 26)):
+        ids = np.full((n_prompts, n_tokens), 14, dtype=np.int64)
+        assert backend.score_logits(ids, np.ones_like(ids)).shape == (n_prompts, 3)
+
+
+def test_int8_takes_one_prompt_a_pass_because_its_scale_is_the_batchs(predictor_folder):
+    backend = OnnxBackend(predictor_folder / "onnx" / "model_int8.onnx")
+    assert backend.max_batch_size == 1
+    alone = np.array([[2, 20, 21, 3]])
+    beside = np.array([[2, 20, 21, 3], [2, 14, 15, 3]])
+    first = backend.score_logits(alone, np.ones_like(alone))[0]
+    assert (first != backend.score_logits(beside, np.ones_like(beside))[0]).any()
+
+
+def test_exported_graphs_carry_no_path_of_the_machine(predictor_folder):
+    for path in (predictor_folder / "onnx").iterdir():
+        content = path.read_bytes()
+        assert b"site-packages" not in content
+        assert b"/home/" not in content
+
+
+@pytest.mark.parametrize("backend", ["onnx", "onnx-int8", "torch"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "foreign"])
+def test_damaged_weights_are_a_checkpoint_error(copy, backend, damage):
+    files = {"onnx": "onnx/model.onnx", "onnx-int8": "onnx/model_int8.onnx", "torch": "model.safetensors"}
+    path = copy / files[backend]
+    content = path.read_bytes()
+    path.write_bytes(
+        {"truncated": content[: len(content) // 2], "empty": b"", "foreign": b"\x80\x04pickle?" * 99}[damage]
+    )
+    with pytest.raises(CheckpointError, match=path.name):
+        load(copy, backend)
+
+
+def test_a_missing_or_unexpected_tensor_is_an_error(copy):
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(copy / "model.safetensors")
+    bias = tensors.pop("score_head.out.bias")
+    save_file(tensors, copy / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"score_head\.out\.bias"):
+        load(copy, "torch")
+    save_file({**tensors, "score_head.out.bias": bias, "extra": torch.zeros(1)}, copy / "model.safetensors")
+    with pytest.raises(CheckpointError, match="extra"):
+        load(copy, "torch")
+
+
+def test_a_graph_that_is_not_a_routing_graph_is_refused(copy):
+    import onnx
+
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    graph = onnx.helper.make_graph([node], "identity", [value], [result])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, copy / "onnx" / "model.onnx")
+    with pytest.raises(CheckpointError, match="other inputs"):
+        load(copy, "onnx")

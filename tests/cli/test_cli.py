@@ -1,0 +1,175 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import toy_dataset
+
+from lookahead_router import errors
+from lookahead_router.cli.main import EXIT_CODES, main
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys):
+    """Runs the command in this process: exit code, standard output, standard error."""
+
+    def run(*arguments, stdin=""):
+        import io
+
+        monkeypatch.setattr(sys, "argv", ["lookahead-router", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        monkeypatch.setenv("COLUMNS", "200")
+        code = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_route_shows_every_candidate_and_the_chosen_one(cli, predictor_folder):
+    code, out, _ = cli("route", "sum 1 2 3 ?", "--router", predictor_folder)
+    assert code == 0
+    assert [line for line in out.splitlines() if "chosen" in line and "digits" in line]
+    assert all(name in out for name in ("words", "lazy"))
+
+
+def test_route_json_is_one_object_a_prompt(cli, predictor_folder):
+    code, out, _ = cli("route", "sum 1 2 ?", "rhyme river ?", "--router", predictor_folder, "--json")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [record["candidate"]["name"] for record in records] == ["digits", "words"]
+
+
+def test_route_reads_standard_input_and_files_one_prompt_a_line(cli, predictor_folder, tmp_path):
+    text = "sum 1 2 ?\n\nrhyme river ?\n"
+    (tmp_path / "prompts.txt").write_text(text)
+    from_stdin = cli("route", "--router", predictor_folder, "--json", stdin=text)[1].splitlines()
+    from_file = cli("route", "-f", tmp_path / "prompts.txt", "--router", predictor_folder, "--json")[1].splitlines()
+    names = [[json.loads(line)["candidate"]["name"] for line in lines] for lines in (from_stdin, from_file)]
+    assert names == [["digits", "words"], ["digits", "words"]]
+
+
+def test_route_restricts_and_renames(cli, predictor_folder):
+    _, out, _ = cli(
+        "route", "sum 1 2 ?", "--router", predictor_folder, "--json", "--alias", "words=w", "--candidates", "w,lazy"
+    )
+    assert set(json.loads(out)["scores"]) == {"w", "lazy"}
+
+
+def test_a_prompt_in_brackets_is_not_markup(cli, predictor_folder):
+    code, out, _ = cli("route", "[bold] sum 1", "[/x] river", "--router", predictor_folder)
+    assert code == 0
+    assert "[bold] sum 1" in out
+
+
+def test_a_long_prompt_warns_in_one_line(cli, predictor_folder):
+    code, _, err = cli("route", "river " * 99, "--router", predictor_folder)
+    assert code == 0
+    assert err.startswith("warning: a prompt is longer than the window")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["route", " "], 3, "the prompt is empty"),
+        (["route", "--file", "none.txt"], 2, "cannot read none.txt"),
+        (["route", "x", "--file", "none.txt"], 2, "not both"),
+        (["route", "x", "--router", "nowhere"], 5, "no such folder"),
+        (["route", "x", "--candidates", "gpt"], 2, "unknown candidate 'gpt'"),
+        (["route", "x", "--alias", "gpt"], 2, "NAME=NEW"),
+        (["route", "x", "--backend", "tpu"], 2, "unknown backend"),
+        (["info", "nowhere"], 5, "no such folder"),
+        (["evaluate", "none.parquet"], 4, "no such file"),
+        (["evaluate", "none.csv"], 4, "expected a .parquet or .jsonl"),
+        (["train", "none.yaml", "--data", "none.parquet"], 2, "No such file"),
+        (["export", "nowhere", "--data", "none.jsonl"], 4, "no such file"),
+    ],
+)
+def test_an_error_is_one_readable_line_with_the_code_of_the_table(
+    cli, predictor_folder, tmp_path, monkeypatch, arguments, code, message
+):
+    monkeypatch.chdir(tmp_path)
+    if arguments[0] == "route" and "--router" not in arguments:
+        arguments = [*arguments, "--router", str(predictor_folder)]
+    found, _, err = cli(*arguments)
+    assert (found, err.count("\n")) == (code, 1)
+    assert err.startswith("error: ")
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_debug_shows_the_traceback(cli):
+    with pytest.raises(errors.CheckpointError):
+        cli("--debug", "info", "nowhere")
+
+
+def test_every_error_has_an_exit_code():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    ours = [kind for kind in kinds if issubclass(kind, errors.LookaheadRouterError)]
+    for kind in ours:
+        assert any(issubclass(kind, listed) for listed, _ in EXIT_CODES)
+    codes = [code for _, code in EXIT_CODES]
+    assert len(set(codes)) == len(codes)
+
+
+def test_info_names_candidates_and_files(cli, predictor_folder):
+    code, out, _ = cli("info", predictor_folder)
+    assert code == 0
+    assert "digits" in out
+    assert "onnx/model_int8.onnx" in out
+    record = json.loads(cli("info", predictor_folder, "--json")[1])
+    assert record["candidates"] == ["digits", "words", "lazy"]
+    assert record["network"]["n_slots"] == 4
+
+
+def test_version_is_the_packages(cli):
+    import lookahead_router
+
+    assert cli("--version")[1].strip() == lookahead_router.__version__
+
+
+def test_evaluate_shows_every_source_and_the_average(cli, predictor_folder, tmp_path):
+    toy_dataset().to_parquet(tmp_path / "toy.parquet")
+    code, out, _ = cli("evaluate", tmp_path / "toy.parquet", "--router", predictor_folder, "--resamples", 50)
+    assert code == 0
+    for word in ("numbers", "poems", "average", "oracle", "best single"):
+        assert word in out
+    report = json.loads(
+        cli("evaluate", tmp_path / "toy.parquet", "--router", predictor_folder, "--resamples", 50, "--json")[1]
+    )
+    assert report["average"]["normalized"]["value"] > 90
+    assert report["best_single"] in ("digits", "words")
+
+
+def test_train_and_export_make_a_router(cli, backbone_folder, tmp_path):
+    toy_dataset().to_jsonl(tmp_path / "toy.jsonl")
+    (tmp_path / "toy.yaml").write_text(
+        "name: toy\nbackbone: org/tiny\nnetwork: {n_slots: 2, max_prompt_tokens: 24}\n"
+        "optimizer: {n_epochs: 1, batch_size: 16, use_bf16: false, learning_rate: 3.0e-3, n_evaluations: 1}\n"
+    )
+    code, out, err = cli(
+        "train", tmp_path / "toy.yaml", "--data", tmp_path / "toy.jsonl", "--backbone", backbone_folder,
+        "--output", tmp_path / "run", "--set", "seed=3", "--quiet",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "lookahead-router export" in out
+    code, out, err = cli("export", tmp_path / "run" / "predictor", "--data", tmp_path / "toy.jsonl", "--split", "all")
+    assert code == 0, err
+    assert re.search(r"fp32 scores within \S+ of torch", out)
+    assert re.search(r"int8 decides the same on \S+% of 120 prompts", out)
+    assert cli("route", "sum 1 ?", "--router", tmp_path / "run" / "predictor")[0] == 0
+
+
+def test_a_reader_that_goes_away_is_no_error(predictor_folder):
+    command = f"{sys.executable} -m lookahead_router.cli.main route --router {predictor_folder} --json"
+    done = subprocess.run(
+        f"yes river | head -200 | {command} | head -1", shell=True, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.count("\n") == 1
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,168 @@
+"""The toy world: tiny networks with known structure, and prompts whose best candidate is known.
+
+Candidate `digits` answers prompts about numbers well, candidate `words` all others. `lazy` is
+always a little worse than the better of the two.
+"""
+
+import os
+import random
+
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import BertConfig, BertModel, ModernBertConfig, PreTrainedTokenizerFast
+
+from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.examples import Outcome, RoutingExample
+from lookahead_router.networks.configuration import LookaheadMLMConfig
+from lookahead_router.networks.mlm import LookaheadMLM
+from lookahead_router.training.recipe import Recipe
+
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+torch.set_num_threads(2)
+
+DIGITS = [str(n) for n in range(10)]
+WORDS = ["river", "stone", "light", "cloud", "paper", "green", "quiet", "music", "winter", "garden"]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"[unused{i}]" for i in range(8))]
+VOCABULARY = {token: i for i, token in enumerate([*SPECIAL, *DIGITS, *WORDS, "sum", "rhyme", "?", "a", "b"])}
+POOL = ("digits", "words", "lazy")
+
+
+def make_tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.WordLevel(VOCABULARY, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(SPECIAL)
+    return tokenizer
+
+
+def bert_config(**changes) -> BertConfig:
+    settings = {
+        "vocab_size": len(VOCABULARY),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "pad_token_id": 0,
+    }
+    return BertConfig(**{**settings, **changes})
+
+
+def modernbert_config() -> ModernBertConfig:
+    return ModernBertConfig(
+        vocab_size=len(VOCABULARY),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        local_attention=8,
+        pad_token_id=0,
+        cls_token_id=2,
+        sep_token_id=3,
+        bos_token_id=2,
+        eos_token_id=3,
+    )
+
+
+def network_config(backbone=None, **changes) -> LookaheadMLMConfig:
+    settings = {
+        "backbone_config": (backbone or bert_config()).to_dict(),
+        "n_candidates": len(POOL),
+        "n_slots": 4,
+        "mid_token_ids": tuple(range(5, 5 + len(POOL))),
+        "cls_token_id": 2,
+        "sep_token_id": 3,
+        "pad_token_id": 0,
+        "max_prompt_tokens": 24,
+    }
+    return LookaheadMLMConfig(**{**settings, **changes})
+
+
+@pytest.fixture(params=["bert", "modernbert"])
+def network(request) -> LookaheadMLM:
+    """A tiny network in evaluation mode, on either kind of backbone."""
+    torch.manual_seed(0)
+    backbone = bert_config() if request.param == "bert" else modernbert_config()
+    return LookaheadMLM(network_config(backbone)).eval()
+
+
+def toy_dataset(n: int = 120, seed: int = 0) -> RoutingDataset:
+    generator = random.Random(seed)
+    examples = []
+    for row in range(n):
+        is_digits = generator.random() < 0.5
+        tokens = generator.choices(DIGITS if is_digits else WORDS, k=generator.randint(2, 8))
+        good, bad = " ".join(tokens[:4]), "a b a b"
+        outcomes = {
+            "digits": Outcome(response=good if is_digits else bad, score=1.0 if is_digits else 0.0),
+            "words": Outcome(response=bad if is_digits else good, score=0.0 if is_digits else 1.0),
+            "lazy": Outcome(response=bad, score=0.25),
+        }
+        split = ("train", "train", "train", "validation", "test")[row % 5]
+        source = "numbers" if is_digits else "poems"
+        ask = "sum" if is_digits else "rhyme"
+        examples.append(RoutingExample(f"{ask} {' '.join(tokens)} ?", outcomes, str(row), source, split))
+    return RoutingDataset.from_examples(examples)
+
+
+@pytest.fixture(scope="session")
+def dataset() -> RoutingDataset:
+    return toy_dataset()
+
+
+@pytest.fixture(scope="session")
+def backbone_folder(tmp_path_factory):
+    """A tiny pretrained encoder with its tokenizer, as on the Hub."""
+    folder = tmp_path_factory.mktemp("backbone")
+    torch.manual_seed(0)
+    BertModel(bert_config()).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=make_tokenizer(), cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(folder)
+    return folder
+
+
+def toy_recipe(**optimizer) -> Recipe:
+    return Recipe(
+        name="toy",
+        backbone="org/tiny",
+        network={"n_slots": 4, "max_prompt_tokens": 24},
+        objective={"max_reconstruction_targets": 64},
+        optimizer={
+            "learning_rate": 3e-3,
+            "n_epochs": 6,
+            "batch_size": 8,
+            "use_bf16": False,
+            "averaging_decay": 0.8,
+            "n_evaluations": 4,
+            **optimizer,
+        },
+    )
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory, dataset, backbone_folder):
+    """Folder of a finished training run on the toy world."""
+    from lookahead_router.training import fit
+
+    output = tmp_path_factory.mktemp("runs") / "toy"
+    fit(dataset, toy_recipe(), output, backbone=backbone_folder, show_progress=False)
+    return output
+
+
+@pytest.fixture(scope="session")
+def predictor_folder(trained_run, dataset):
+    """A saved predictor with all three weight files."""
+    from lookahead_router.predictors.export import export_predictor
+
+    folder = trained_run / "predictor"
+    export_predictor(folder, dataset.prompts)
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)

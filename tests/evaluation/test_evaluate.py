@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import pytest
+
+from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.examples import Outcome, RoutingExample
+from lookahead_router.errors import DataError, PoolMismatchError
+from lookahead_router.evaluation.evaluate import average_normalized_score, evaluate
+from lookahead_router.router import Router
+from lookahead_router.types import CandidatePool
+
+
+class ByText:
+    """Chooses the candidate that the prompt names."""
+
+    name, revision = "by-text", None
+    pool = CandidatePool(["a", "b"])
+
+    def predict_scores(self, prompts):
+        return np.array([[float(str(p)[-1] == "a"), float(str(p)[-1] == "b")] for p in prompts])
+
+
+def example(prompt, a, b, source="s", split="test"):
+    return RoutingExample(prompt, {"a": Outcome(score=a), "b": Outcome(score=b)}, source=source, split=split)
+
+
+@pytest.fixture
+def rows():
+    return RoutingDataset.from_examples(
+        [
+            example("1 a", 1.0, 0.0),
+            example("2 b", 0.0, 1.0),
+            example("3 b", 1.0, 0.0),
+            example("4 a", 0.5, 0.5),
+            example("5 a", 0.2, 0.8, source="t"),
+            example("6 b", 0.0, 1.0, source="t"),
+        ]
+    )
+
+
+def test_the_report_counts_by_hand(rows):
+    train = RoutingDataset.from_examples([example("x", 0.1, 0.9, split="train")])
+    report = evaluate(Router(ByText()), rows, train=train)
+    s, t = report.sources
+    assert (s.source, s.n_prompts, s.router, s.random, s.oracle) == ("s", 4, 0.625, 0.5, 0.875)
+    assert s.normalized.value == pytest.approx(100 / 3)
+    assert s.hit_rate == 0.75
+    assert s.shares == {"a": 0.5, "b": 0.5}
+    assert report.best_single == "b"
+    assert s.best_single == 0.375
+    assert s.hindsight == 0.625
+    assert t.normalized.value == pytest.approx(100 * (0.6 - 0.5) / (0.9 - 0.5))
+    assert report.average.normalized.value == pytest.approx((100 / 3 + 25) / 2)
+    assert report.average.n_prompts == 6
+
+
+def test_without_training_data_there_is_no_best_single(rows):
+    report = evaluate(Router(ByText()), rows)
+    assert report.best_single is None
+    assert report.average.best_single_normalized is None
+
+
+def test_the_order_of_the_datasets_candidates_does_not_matter(rows):
+    swapped = rows.align(CandidatePool(["b", "a"]))
+    assert evaluate(Router(ByText()), swapped).average.router == evaluate(Router(ByText()), rows).average.router
+
+
+def test_prompts_without_every_score_are_left_out_and_counted(rows):
+    more = RoutingDataset.from_examples([*rows, example("7 a", None, 1.0)])
+    report = evaluate(Router(ByText()), more)
+    assert report.n_unscored == 1
+    assert report.average.n_prompts == 6
+
+
+def test_nothing_scored_is_an_error():
+    rows = RoutingDataset.from_examples([example("7 a", None, 1.0)])
+    with pytest.raises(DataError, match="no prompt has a score of every candidate"):
+        evaluate(Router(ByText()), rows)
+
+
+def test_other_candidates_are_an_error():
+    rows = RoutingDataset.from_examples([RoutingExample("x", {"a": Outcome(score=1.0), "c": Outcome(score=0.0)})])
+    with pytest.raises(PoolMismatchError, match=r"missing \['b'\], unexpected \['c'\]"):
+        evaluate(Router(ByText()), rows)
+
+
+def test_a_source_on_which_nothing_can_be_gained_does_not_spoil_the_average(rows):
+    more = RoutingDataset.from_examples([*rows, example("8 a", 0.5, 0.5, source="flat")])
+    report = evaluate(Router(ByText()), more)
+    assert np.isnan(report.sources[-1].normalized.value)
+    assert report.average.normalized.value == pytest.approx((100 / 3 + 25) / 2)
+
+
+def test_the_report_is_plain_json(rows):
+    more = RoutingDataset.from_examples([*rows, example("8 a", 0.5, 0.5, source="flat")])
+    record = json.loads(json.dumps(evaluate(Router(ByText()), more).to_dict(), allow_nan=False))
+    assert record["sources"][-1]["normalized"] == {"value": None, "low": None, "high": None}
+
+
+def test_the_interval_holds_the_value(rows):
+    normalized = evaluate(Router(ByText()), rows).average.normalized
+    assert normalized.low < normalized.value < normalized.high
+
+
+def test_the_average_is_a_plain_mean_over_the_benchmarks():
+    scores = np.array([[1.0, 0.0]] * 9 + [[1.0, 0.0]])
+    sources = np.array(["big"] * 9 + ["small"])
+    chosen = np.array([1.0] * 9 + [0.0])
+    assert average_normalized_score(chosen, scores, sources) == pytest.approx((100 - 100) / 2)

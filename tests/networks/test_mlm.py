@@ -1,0 +1,65 @@
+import pytest
+import torch
+from conftest import bert_config, network_config
+
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.networks.mlm import LookaheadMLM
+from lookahead_router.networks.packing import masked_blocks, packed_positions
+
+IDS = torch.tensor([[0, 0, 2, 20, 21, 3], [2, 14, 15, 16, 17, 3]])
+MASK = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
+
+
+def test_shapes_are_candidates_slots_and_hidden(network):
+    scores, latents = network(IDS, MASK)
+    assert scores.shape == (2, 3)
+    assert latents.shape == (2, 3, 4, 32)
+    assert network.reconstruct(latents[0, 0]).shape == (4, network.backbone.get_input_embeddings().weight.shape[0])
+
+
+def test_block_positions_restart_after_the_prompt():
+    assert packed_positions(MASK, n_candidates=2, block_length=3).tolist() == [
+        [0, 0, 0, 1, 2, 3, 4, 5, 6, 4, 5, 6],
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 6, 7, 8],
+    ]
+
+
+def test_a_masked_block_is_its_mid_in_every_slot_and_a_separator():
+    assert masked_blocks(torch.tensor([5, 6]), 3, 9).tolist() == [[5, 5, 5, 9], [6, 6, 6, 9]]
+
+
+def test_reconstruction_goes_through_the_input_embedding(network):
+    names = [name for name, _ in network.named_parameters()]
+    assert not [name for name in names if "decoder" in name]
+    before = network.reconstruct(torch.ones(1, 32))
+    with torch.no_grad():
+        network.backbone.get_input_embeddings().weight.mul_(2)
+    assert not torch.allclose(before, network.reconstruct(torch.ones(1, 32)))
+
+
+def test_every_parameter_learns_from_the_joint_loss(network):
+    output = network.train()(IDS, MASK)
+    loss = output.score_logits.square().sum() + network.reconstruct(output.latents.flatten(0, 2)).square().mean()
+    loss.backward()
+    idle = [name for name, p in network.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]
+    assert idle == []
+
+
+def test_without_slots_it_is_a_classifier_of_the_prompt():
+    network = LookaheadMLM(network_config(n_slots=0)).eval()
+    scores, latents = network(IDS, MASK)
+    assert scores.shape == (2, 3)
+    assert latents.shape == (2, 3, 0, 32)
+
+
+def test_a_backbone_without_position_ids_is_refused():
+    class Relative(torch.nn.Module):
+        def forward(self, input_ids, attention_mask):
+            return input_ids
+
+    with pytest.raises(ConfigurationError, match=r"'bert' backbone takes no position_ids"):
+        LookaheadMLM(network_config(), backbone=Relative())
+
+
+def test_the_untrained_pooler_is_dropped():
+    assert "pooler" not in " ".join(LookaheadMLM(network_config(bert_config())).state_dict())

@@ -1,0 +1,37 @@
+import shutil
+
+import pytest
+
+from lookahead_router.errors import CheckpointError
+from lookahead_router.predictors import export
+from lookahead_router.predictors.export import Parity, export_predictor
+
+
+def test_export_reports_both_figures(predictor_folder, dataset, tmp_path):
+    folder = shutil.copytree(predictor_folder, tmp_path / "copy")
+    parity = export_predictor(folder, dataset.prompts)
+    assert parity.holds
+    assert "fp32 scores within" in str(parity)
+    assert f"of {len(dataset)} prompts" in str(parity)
+
+
+@pytest.mark.parametrize(("difference", "same", "holds"), [(1e-4, 0.98, True), (2e-4, 1.0, False), (0.0, 0.979, False)])
+def test_the_gates_are_a_score_difference_and_a_share_of_decisions(difference, same, holds):
+    assert Parity(100, difference, same).holds is holds
+
+
+def test_graphs_that_disagree_are_not_kept(predictor_folder, dataset, tmp_path, monkeypatch):
+    folder = shutil.copytree(predictor_folder, tmp_path / "copy")
+    shutil.rmtree(folder / "onnx")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    monkeypatch.setattr(export, "_compare", lambda *args: Parity(10, 0.5, 0.5))
+    with pytest.raises(CheckpointError, match=r"5\.0e-01 of torch"):
+        export_predictor(folder, dataset.prompts)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_without_torch_weights_cannot_be_exported(predictor_folder, dataset, tmp_path):
+    folder = shutil.copytree(predictor_folder, tmp_path / "copy")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
+        export_predictor(folder, dataset.prompts)

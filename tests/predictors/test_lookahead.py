@@ -1,0 +1,176 @@
+import copy
+import pickle
+import random
+import shutil
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from lookahead_router.errors import (
+    CheckpointError,
+    ConfigurationError,
+    PoolMismatchError,
+    PromptError,
+    TruncatedPromptWarning,
+)
+from lookahead_router.predictors.base import Predictor
+from lookahead_router.predictors.lookahead import LookaheadPredictor
+
+BACKENDS = ["onnx-int8", "onnx", "torch"]
+
+
+@pytest.fixture(params=BACKENDS)
+def predictor(request, predictor_folder):
+    return LookaheadPredictor.load(predictor_folder, backend=request.param)
+
+
+def test_it_is_a_predictor(predictor):
+    assert isinstance(predictor, Predictor)
+
+
+def test_batch_composition_does_not_change_scores(predictor, dataset):
+    prompts = list(dataset.prompts[:40])
+    alone = np.concatenate([predictor.predict_scores([prompt]) for prompt in prompts])
+    together = predictor.predict_scores(prompts)
+    order = random.Random(0).sample(range(40), 40)
+    shuffled = predictor.predict_scores([prompts[i] for i in order])
+    tolerance = 0 if predictor.backend.name == "onnx-int8" else 1e-6
+    np.testing.assert_allclose(together, alone, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(shuffled, alone[order], rtol=0, atol=tolerance)
+
+
+def test_thread_count_does_not_change_decisions(predictor_folder, dataset):
+    scores = [
+        LookaheadPredictor.load(predictor_folder, backend=backend, n_threads=n).predict_scores(dataset.prompts)
+        for backend in ("onnx", "onnx-int8")
+        for n in (1, 2, 4)
+    ]
+    for found in scores[1:3]:
+        np.testing.assert_allclose(found, scores[0], rtol=0, atol=1e-6)
+    for found in scores[4:]:
+        np.testing.assert_allclose(found, scores[3], rtol=0, atol=1e-6)
+
+
+def test_concurrent_threads_get_the_scores_of_a_single_one(predictor, dataset):
+    prompts = list(dataset.prompts)
+    expected = predictor.predict_scores(prompts)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda prompt: predictor.predict_scores([prompt])[0], prompts))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+
+
+def test_saving_and_loading_gives_identical_scores(predictor, dataset, tmp_path):
+    predictor.save(tmp_path / "copy")
+    again = LookaheadPredictor.load(tmp_path / "copy", backend=predictor.backend.name)
+    np.testing.assert_array_equal(again.predict_scores(dataset.prompts), predictor.predict_scores(dataset.prompts))
+    assert again.revision == predictor.revision
+
+
+def test_saving_never_overwrites_a_folder_of_something_else(predictor, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
+    with pytest.raises(ConfigurationError, match="no saved predictor"):
+        predictor.save(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "precious"
+
+
+def test_a_pickle_holds_the_location_and_not_the_weights(predictor, dataset):
+    content = pickle.dumps(predictor)
+    assert len(content) < 1000
+    again = pickle.loads(content)
+    assert again.backend.name == predictor.backend.name
+    np.testing.assert_array_equal(
+        again.predict_scores(dataset.prompts[:5]), predictor.predict_scores(dataset.prompts[:5])
+    )
+
+
+def test_a_deep_copy_is_the_same_object(predictor):
+    assert copy.deepcopy(predictor) is predictor
+
+
+def test_no_prompts_give_no_scores(predictor):
+    assert predictor.predict_scores([]).shape == (0, 3)
+
+
+def test_a_prompt_without_a_known_token_still_has_scores(predictor):
+    assert np.isfinite(predictor.predict_scores(["\x00\x01", "🦜", "漢字"])).all()
+
+
+def test_a_long_prompt_keeps_its_tail_and_warns_once(predictor_folder):
+    predictor = LookaheadPredictor.load(predictor_folder)
+    tail = " ".join(["river"] * 24)
+    with pytest.warns(TruncatedPromptWarning, match="24 tokens"):
+        long = predictor.predict_scores(["1 2 3 " + tail])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(predictor.predict_scores(["sum 9 9 9 " + tail]), long)
+        np.testing.assert_array_equal(predictor.predict_scores([tail]), long)
+
+
+def test_a_megabyte_prompt_is_routed_within_seconds(predictor_folder):
+    predictor = LookaheadPredictor.load(predictor_folder)
+    with pytest.warns(TruncatedPromptWarning):
+        scores = predictor.predict_scores(["river stone " * 90_000])
+    assert scores.shape == (1, 3)
+
+
+@pytest.mark.parametrize("bad", ["", " \n\t", None, 7, b"bytes", {"role": "user", "content": "x"}, []])
+def test_a_bad_prompt_is_named_by_its_index(predictor, bad):
+    with pytest.raises(PromptError, match="prompt 1: ") as caught:
+        predictor.predict_scores(["river", bad])
+    assert caught.value.index == 1
+
+
+def test_the_embedded_choice_prefers_int8_then_fp32_then_torch(predictor_folder, tmp_path):
+    folder = shutil.copytree(predictor_folder, tmp_path / "copy")
+    assert LookaheadPredictor.load(folder).backend.name == "onnx-int8"
+    (folder / "onnx" / "model_int8.onnx").unlink()
+    assert LookaheadPredictor.load(folder).backend.name == "onnx"
+    (folder / "onnx" / "model.onnx").unlink()
+    assert LookaheadPredictor.load(folder).backend.name == "torch"
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"missing model\.safetensors or onnx"):
+        LookaheadPredictor.load(folder)
+
+
+def test_a_backend_that_the_folder_lacks_or_nobody_knows_is_an_error(predictor_folder, tmp_path):
+    folder = shutil.copytree(predictor_folder, tmp_path / "copy")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"no model\.safetensors, which the torch backend needs"):
+        LookaheadPredictor.load(folder, backend="torch")
+    with pytest.raises(ConfigurationError, match="unknown backend 'gpu'"):
+        LookaheadPredictor.load(folder, backend="gpu")
+
+
+@pytest.mark.parametrize("name", ["onnx/model_int8.onnx", "tokenizer.json", "pool.json"])
+def test_a_swapped_file_is_found_by_its_hash(predictor_folder, tmp_path, name):
+    folder = shutil.copytree(predictor_folder, tmp_path / "copy")
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content + b"\n")
+    with pytest.raises(CheckpointError, match=r"differs from what config\.json recorded"):
+        LookaheadPredictor.load(folder)
+
+
+def test_a_pool_of_another_size_than_the_networks_is_an_error(predictor_folder):
+    whole = LookaheadPredictor.load(predictor_folder)
+    with pytest.raises(PoolMismatchError, match="2 candidates"):
+        LookaheadPredictor(
+            pool=whole.pool.subset(["digits", "lazy"]),
+            network=whole.network,
+            tokenizer=whole.tokenizer,
+            backend=whole.backend,
+        )
+
+
+def test_a_predictor_built_in_memory_says_why_it_cannot_be_pickled(predictor_folder):
+    whole = LookaheadPredictor.load(predictor_folder)
+    built = LookaheadPredictor(pool=whole.pool, network=whole.network, tokenizer=whole.tokenizer, backend=whole.backend)
+    with pytest.raises(ConfigurationError, match="loaded from a folder"):
+        pickle.dumps(built)
+
+
+def test_a_folder_that_is_not_there_is_an_error():
+    with pytest.raises(CheckpointError, match="no such folder"):
+        LookaheadPredictor.load("org/name")

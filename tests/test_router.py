@@ -1,0 +1,160 @@
+import copy
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+from lookahead_router.errors import (
+    CheckpointError,
+    ConfigurationError,
+    PromptError,
+    UnknownCandidateError,
+)
+from lookahead_router.policies import BestQuality
+from lookahead_router.router import Router
+from lookahead_router.types import CandidatePool
+
+
+class Fixed:
+    """A predictor that answers the same scores for every prompt."""
+
+    name, revision = "fixed", "r1"
+
+    def __init__(self, *scores, names=("a", "b", "c")):
+        self.pool = CandidatePool(names)
+        self.scores = np.array(scores)
+
+    def predict_scores(self, prompts):
+        return np.tile(self.scores, (len(prompts), 1))
+
+
+@pytest.fixture
+def router(predictor_folder):
+    return Router.from_pretrained(predictor_folder)
+
+
+def test_the_toy_world_is_routed(router):
+    assert router.route("sum 1 2 3 ?").name == "digits"
+    assert router.route("rhyme river stone ?").name == "words"
+
+
+def test_a_decision_explains_itself(router):
+    decision = router.route("sum 1 2 3 ?")
+    assert decision.scores == decision.utilities
+    assert decision.margin == decision.scores["digits"] - decision.scores[decision.runner_up] > 0
+    assert decision.policy == "BestQuality()"
+    assert decision.revision == router.predictor.revision
+    assert decision.latency_seconds > 0
+    assert json.loads(json.dumps(decision.to_dict()))["candidate"] == {"name": "digits"}
+
+
+def test_a_decision_holds_nothing_of_the_prompt(router):
+    assert "river" not in json.dumps(router.route("rhyme river stone ?").to_dict())
+
+
+def test_a_batch_decides_as_single_prompts_do(router, dataset):
+    prompts = list(dataset.prompts[:20])
+    batch = router.route_batch(prompts)
+    assert [d.scores for d in batch] == [router.route(prompt).scores for prompt in prompts]
+    assert [d.name for d in router.route_batch(iter(prompts))] == [d.name for d in batch]
+
+
+def test_a_conversation_is_routed_on_its_last_user_message(router):
+    messages = [
+        {"role": "user", "content": "rhyme river ?"},
+        {"role": "assistant", "content": "a b"},
+        {"role": "user", "content": [{"type": "text", "text": "sum 1 2 ?"}]},
+    ]
+    assert router.route(messages).scores == router.route("sum 1 2 ?").scores
+
+
+def test_ties_go_to_the_earlier_candidate():
+    assert Router(Fixed(0.5, 0.9, 0.9)).route("x").name == "b"
+
+
+def test_the_policy_decides_and_not_the_score():
+    class Contrary:
+        def utilities(self, scores, pool):
+            return -scores
+
+    decision = Router(Fixed(0.1, 0.9, 0.5), policy=Contrary()).route("x")
+    assert (decision.name, decision.runner_up) == ("a", "c")
+
+
+def test_a_restricted_router_keeps_scores_and_chooses_among_the_rest():
+    router = Router(Fixed(0.1, 0.9, 0.5))
+    restricted = router.restrict_to(["c", "a"])
+    assert restricted.pool.names == ("a", "c")
+    decision = restricted.route("x")
+    assert decision.scores == {"a": 0.1, "c": 0.5}
+    assert decision.name == "c"
+    assert router.route("x").name == "b"
+    assert restricted.restrict_to(["a"]).route("x").name == "a"
+
+
+def test_a_pool_of_one_has_no_runner_up():
+    decision = Router(Fixed(0.1, 0.9, 0.5)).restrict_to(["a"]).route("x")
+    assert decision.runner_up is None
+    assert decision.margin is None
+
+
+def test_restriction_to_nobody_or_to_a_stranger_is_an_error():
+    router = Router(Fixed(0.1, 0.9, 0.5, names=("alpha", "beta", "gamma")))
+    with pytest.raises(ConfigurationError, match="keep at least one of alpha, beta, gamma"):
+        router.restrict_to([])
+    with pytest.raises(UnknownCandidateError, match="Did you mean 'alpha'") as caught:
+        router.restrict_to(["alpa"])
+    assert caught.value.nearest == "alpha"
+
+
+def test_aliases_rename_candidates_everywhere():
+    router = Router(Fixed(0.1, 0.9, 0.5), aliases={"b": "my-model"})
+    decision = router.route("x")
+    assert decision.name == "my-model"
+    assert set(decision.scores) == {"a", "my-model", "c"}
+    assert router.restrict_to(["my-model"]).pool.names == ("my-model",)
+    assert router.with_aliases({"a": "other"}).pool.names == ("other", "my-model", "c")
+
+
+def test_an_alias_of_a_stranger_or_of_a_taken_name_is_an_error():
+    with pytest.raises(UnknownCandidateError):
+        Router(Fixed(0.1, 0.9, 0.5), aliases={"z": "y"})
+    with pytest.raises(ConfigurationError, match="unique"):
+        Router(Fixed(0.1, 0.9, 0.5), aliases={"a": "b"})
+
+
+def test_derived_routers_share_the_predictor(router):
+    derived = router.restrict_to(["digits", "words"]).with_aliases({"digits": "d"})
+    assert derived.predictor is router.predictor
+    assert derived.policy == BestQuality()
+
+
+def test_a_pickled_router_keeps_pool_policy_and_aliases(router):
+    derived = router.restrict_to(["digits", "lazy"]).with_aliases({"lazy": "l"})
+    again = pickle.loads(pickle.dumps(derived))
+    assert again.pool == derived.pool
+    assert again.route("rhyme river ?").scores == derived.route("rhyme river ?").scores
+
+
+def test_a_deep_copy_shares_the_weights(router):
+    assert copy.deepcopy(router).predictor is router.predictor
+
+
+def test_a_bad_prompt_is_named(router):
+    with pytest.raises(PromptError, match=r"^the prompt is empty"):
+        router.route(" ")
+    with pytest.raises(PromptError, match=r"^prompt 1: the prompt is empty"):
+        router.route_batch(["x", ""])
+    with pytest.raises(PromptError, match="use route"):
+        router.route_batch("x")
+
+
+def test_an_empty_batch_is_no_decision(router):
+    assert router.route_batch([]) == []
+
+
+def test_a_folder_of_something_else_is_a_checkpoint_error(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(CheckpointError, match=r"missing pool\.json, tokenizer\.json"):
+        Router.from_pretrained(tmp_path)

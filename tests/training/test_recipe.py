@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pytest
+
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.training.recipe import Recipe
+
+RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
+    recipe = Recipe.from_yaml(path)
+    assert recipe.name == path.stem
+    (tmp_path / "again.yaml").write_text(recipe.to_yaml())
+    assert Recipe.from_yaml(tmp_path / "again.yaml") == recipe
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("name: r\nbackbone: org/b\noptimizer:\n  n_epochs: 3\n")
+    return path
+
+
+def test_overrides_reach_nested_settings(path):
+    recipe = Recipe.from_yaml(path, ["optimizer.learning_rate=1e-5", "network.n_slots=0", "objective.threshold=null"])
+    assert recipe.optimizer.learning_rate == 1e-5
+    assert recipe.optimizer.n_epochs == 3
+    assert recipe.network.n_slots == 0
+    assert recipe.objective.threshold is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.learning_rat=1", "optimizer: .*learning_rat: "),
+        ("optimizer.learning_rate=-1", "greater than 0"),
+        ("network.n_slots=many", "network: .*n_slots: "),
+        ("name.x=1", "name is no section"),
+        ("nonsense", "section.setting=value"),
+        ("objective.threshold=[", "objective.threshold"),
+    ],
+)
+def test_a_wrong_override_is_named(path, override, message):
+    with pytest.raises(ConfigurationError, match=message):
+        Recipe.from_yaml(path, [override])
+
+
+@pytest.mark.parametrize("text", ["- a list", "name: [", ""])
+def test_a_file_that_is_no_recipe_is_an_error(tmp_path, text):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"recipe .*x\.yaml"):
+        Recipe.from_yaml(tmp_path / "x.yaml")
+
+
+def test_a_missing_recipe_is_an_error(tmp_path):
+    with pytest.raises(ConfigurationError, match="No such file"):
+        Recipe.from_yaml(tmp_path / "none.yaml")
