@@ -112,6 +112,9 @@ class MissingDependencyError(LookaheadRouterError, ImportError):
         self.package, self.extra = package, extra
         super().__init__(f"{package} is not installed; run: pip install 'lookahead-router[{extra}]'")
 
+    def __reduce__(self):
+        return type(self), (self.package, self.extra), self.__dict__
+
 
 class LookaheadRouterWarning(UserWarning):
     """Base of every warning given on purpose."""

@@ -47,10 +47,7 @@ class CostAware:
     """Expected response length of a call."""
 
     def __post_init__(self) -> None:
-        for name in ("score_per_usd", "input_tokens", "output_tokens"):
-            value = getattr(self, name)
-            if not (value >= 0 and value < float("inf")):
-                raise ConfigurationError(f"CostAware: {name} must be a finite number >= 0, got {value!r}")
+        _check_amounts(self, "score_per_usd", "input_tokens", "output_tokens")
 
     def utilities(self, scores: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
         """Scores minus the weighted dollars of a call.
@@ -73,9 +70,10 @@ class Threshold:
     def __post_init__(self) -> None:
         if not 0 <= self.minimum_score <= 1:
             raise ConfigurationError(f"Threshold: minimum_score must lie in [0, 1], got {self.minimum_score!r}")
+        _check_amounts(self, "input_tokens", "output_tokens")
 
     def utilities(self, scores: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
-        """Above 1, the cheaper the higher, for candidates that reach the score; the score for the rest.
+        """In [1, 2], the cheaper the higher, for candidates that reach the score; the score for the rest.
 
         Raises:
             ConfigurationError: a candidate has no price.
@@ -83,8 +81,15 @@ class Threshold:
         import numpy as np
 
         costs = call_costs(pool, self.input_tokens, self.output_tokens)
-        cheapness = 2.0 - costs / (costs.max() or 1.0)
-        return np.where(scores >= self.minimum_score, cheapness, scores - 1.0)
+        cheapness = 1.0 - costs / (costs.max() or 1.0)
+        return np.where(scores >= self.minimum_score, 1.0 + cheapness, scores)
+
+
+def _check_amounts(policy: Policy, *names: str) -> None:
+    for name in names:
+        value = getattr(policy, name)
+        if not 0 <= value < float("inf"):
+            raise ConfigurationError(f"{type(policy).__name__}: {name} must be a finite number >= 0, got {value!r}")
 
 
 def call_costs(pool: CandidatePool, input_tokens: float, output_tokens: float) -> "np.ndarray":

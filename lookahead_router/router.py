@@ -9,7 +9,7 @@ import numpy as np
 from lookahead_router.policies import BestQuality, Policy
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
-from lookahead_router.types import CandidatePool, Decision, Prompt, prompt_text
+from lookahead_router.types import Candidate, CandidatePool, Decision, Prompt, prompt_text
 
 
 class Router:
@@ -20,14 +20,19 @@ class Router:
     """
 
     def __init__(
-        self, predictor: Predictor, *, policy: Policy | None = None, aliases: Mapping[str, str] | None = None
+        self,
+        predictor: Predictor,
+        *,
+        policy: Policy | None = None,
+        aliases: Mapping[str, str | Candidate] | None = None,
     ) -> None:
         """Joins a predictor and a policy.
 
         Args:
             predictor: prompts to scores.
             policy: scores to utilities; `BestQuality()` when absent.
-            aliases: `{candidate's name in the predictor's pool: name to decide among}`.
+            aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
+                to decide among}`.
 
         Raises:
             UnknownCandidateError: an alias of a name that is not in the pool.
@@ -44,7 +49,7 @@ class Router:
         location: str | Path | None = None,
         *,
         policy: Policy | None = None,
-        aliases: Mapping[str, str] | None = None,
+        aliases: Mapping[str, str | Candidate] | None = None,
         backend: str = "auto",
         n_threads: int | None = None,
     ) -> "Router":
@@ -53,7 +58,8 @@ class Router:
         Args:
             location: folder of a saved predictor; the embedded default when absent, without network.
             policy: scores to utilities; `BestQuality()` when absent.
-            aliases: `{candidate's name in the predictor's pool: name to decide among}`.
+            aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
+                to decide among}`.
             backend: `auto`, `onnx-int8`, `onnx` or `torch`.
             n_threads: threads of one ONNX pass.
 
@@ -92,8 +98,9 @@ class Router:
         pool = self.pool.subset(names)
         return self._with_pool(pool, [self._columns[self.pool.index(name)] for name in pool.names])
 
-    def with_aliases(self, aliases: Mapping[str, str]) -> "Router":
-        """A router whose candidates go by other names: `{name in this router's pool: new name}`.
+    def with_aliases(self, aliases: Mapping[str, str | Candidate]) -> "Router":
+        """A router whose candidates go by other names: `{name in this router's pool: new name}`,
+        or a whole `Candidate` with its prices.
 
         Raises:
             UnknownCandidateError: a name is not in this router's pool.

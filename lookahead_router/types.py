@@ -1,5 +1,6 @@
 """The values that every other module speaks of: prompts, candidates, the pool, a decision."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,13 +34,18 @@ def prompt_text(prompt: Prompt) -> str:
     else:
         hint = "; wrap a single message in a list" if isinstance(prompt, Mapping) else ""
         raise PromptError(f"expected a string or a list of chat messages, got {type(prompt).__name__}{hint}")
-    text = text.strip()
+    text = clean_text(text.strip())
     if not text:
         raise PromptError("the prompt is empty; send at least one character that is not whitespace")
+    return text
+
+
+def clean_text(text: str) -> str:
+    """The text with surrogate pairs joined and lone surrogates replaced."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
 
 
@@ -112,6 +118,14 @@ class Candidate(Value):
             raise ValueError("a name may not begin or end with whitespace")
         return name
 
+    @field_validator("metadata")
+    @classmethod
+    def _check_metadata(cls, metadata: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return json.loads(json.dumps(metadata, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ValueError(f"must be plain JSON: {error}") from error
+
     @field_serializer("capabilities")
     def _sort_capabilities(self, capabilities: frozenset[str]) -> list[str]:
         return sorted(capabilities)
@@ -136,8 +150,8 @@ class CandidatePool(Sequence[Candidate]):
         Raises:
             ConfigurationError: no candidate, or a name twice.
         """
-        if isinstance(candidates, str):
-            raise ConfigurationError("a pool is a list of candidates; wrap a single name in a list")
+        if isinstance(candidates, str | Mapping):
+            raise ConfigurationError("a pool is a list of candidates; wrap a single one in a list")
         built = tuple(_candidate(candidate) for candidate in candidates)
         names = [candidate.name for candidate in built]
         if not built:
@@ -191,8 +205,10 @@ class CandidatePool(Sequence[Candidate]):
             raise ConfigurationError(f"no candidate is left; keep at least one of {', '.join(self.names)}")
         return CandidatePool(self.candidates[column] for column in columns)
 
-    def rename(self, aliases: Mapping[str, str]) -> "CandidatePool":
-        """The same candidates under other names: `{name in this pool: new name}`.
+    def rename(self, aliases: "Mapping[str, str | Candidate]") -> "CandidatePool":
+        """The same columns under other names: `{name in this pool: new name, or a whole candidate}`.
+
+        A candidate brings its own prices, window and capabilities.
 
         Raises:
             UnknownCandidateError: a name is not in the pool.
@@ -200,13 +216,17 @@ class CandidatePool(Sequence[Candidate]):
         """
         for name in aliases:
             self.index(name)
-        return CandidatePool(
-            candidate.model_copy(update={"name": aliases.get(candidate.name, candidate.name)}) for candidate in self
-        )
+        return CandidatePool(_renamed(candidate, aliases.get(candidate.name)) for candidate in self)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types: what `pool.json` holds."""
         return {"candidates": [candidate.to_dict() for candidate in self]}
+
+
+def _renamed(candidate: Candidate, alias: str | Candidate | None) -> Candidate:
+    if alias is None or isinstance(alias, Candidate):
+        return alias or candidate
+    return Candidate(**{**candidate.model_dump(), "name": alias})
 
 
 def _candidate(value: Candidate | Mapping[str, Any] | str) -> Candidate:
@@ -214,7 +234,7 @@ def _candidate(value: Candidate | Mapping[str, Any] | str) -> Candidate:
         return value
     if isinstance(value, str):
         return Candidate(name=value)
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return Candidate(**value)
     raise ConfigurationError(f"a candidate is a Candidate, a dict or a name, not {type(value).__name__}")
 

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lookahead_router._optional import require
 from lookahead_router.errors import CheckpointError
 
 
 class OnnxBackend:
     """A routing graph in an inference session."""
+
+    max_batch_size = 32
 
     def __init__(self, path: Path, *, n_threads: int | None = None) -> None:
         """Opens a graph.
@@ -21,7 +22,8 @@ class OnnxBackend:
         Raises:
             CheckpointError: not a graph that ONNX Runtime can run, or not a routing graph.
         """
-        ort = require("onnxruntime", "all")
+        import onnxruntime as ort
+
         options = ort.SessionOptions()
         options.log_severity_level = 3
         if n_threads is not None:
@@ -34,11 +36,7 @@ class OnnxBackend:
             ) from error
         if [i.name for i in self._session.get_inputs()] != ["prompt_ids", "prompt_mask"]:
             raise CheckpointError(f"{path.name} is not a routing graph: other inputs", location=str(path.parent))
-        is_quantised = path.stem.endswith("int8")
-        self.name = "onnx-int8" if is_quantised else "onnx"
-        # Dynamic quantisation scales activations by the whole batch, so a prompt's scores would
-        # depend on its neighbours; one prompt a pass keeps them exactly the same.
-        self.max_batch_size = 1 if is_quantised else 32
+        self.name = "onnx-int8" if path.stem.endswith("int8") else "onnx"
 
     def score_logits(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
         """Score logits `(B, K)`; see `Backend`."""

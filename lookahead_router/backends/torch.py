@@ -58,4 +58,4 @@ class TorchBackend:
         # Inside the call: torch keeps gradient mode per thread.
         with torch.inference_mode():
             output = self.network(torch.from_numpy(prompt_ids), torch.from_numpy(prompt_mask))
-        return output.score_logits.numpy()
+        return output.score_logits.float().numpy()

@@ -1,10 +1,13 @@
 """`lookahead-router evaluate`: a router against the references on a dataset."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from lookahead_router.errors import TruncatedPromptWarning
 
 
 def evaluate(
@@ -26,7 +29,9 @@ def evaluate(
     dataset = RoutingDataset.from_file(data)
     train = dataset.filter(split="train") if "train" in dataset.splits and split != "train" else None
     rows = dataset if split == "all" else dataset.filter(split=split)
-    report = run(Router.from_pretrained(router, backend=backend), rows, train=train, n_resamples=resamples)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncatedPromptWarning)
+        report = run(Router.from_pretrained(router, backend=backend), rows, train=train, n_resamples=resamples)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:

@@ -1,11 +1,13 @@
 """`lookahead-router export`: torch weights to ONNX graphs, gated by parity."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lookahead_router._optional import require
+from lookahead_router.errors import TruncatedPromptWarning
 
 
 def export(
@@ -28,6 +30,8 @@ def export(
     dataset = RoutingDataset.from_file(data)
     rows = dataset if split == "all" else dataset.filter(split=split)
     console = Console()
-    with console.status(f"exporting, then routing {len(rows)} prompts with each backend"):
+    status = console.status(f"exporting, then routing {len(rows)} prompts with each backend")
+    with status, warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncatedPromptWarning)  # every backend cuts them alike
         parity = export_predictor(folder, rows.prompts)
     console.print(f"{parity}\nsaved {folder / 'onnx'}", highlight=False)

@@ -1,5 +1,6 @@
 """The command's entry point: subcommands, `--debug`, and errors as one readable message."""
 
+import signal
 import sys
 from typing import Annotated
 
@@ -28,7 +29,7 @@ EXIT_CODES: tuple[tuple[type[LookaheadRouterError], int], ...] = (
     (MissingDependencyError, 6),
     (LookaheadRouterError, 1),
 )
-"""The first matching class decides; 130 after Ctrl-C, 141 when the reader of a pipe went away."""
+"""The first matching class decides; 130 after Ctrl-C, and SIGPIPE when the reader of a pipe went away."""
 
 app = typer.Typer(
     name="lookahead-router",
@@ -59,23 +60,15 @@ def _options(
 
 def main() -> None:
     """Runs the command and exits with the code of what happened."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly, as other filters do
     try:
         app()
-    except (LookaheadRouterError, KeyboardInterrupt, BrokenPipeError) as error:
+    except LookaheadRouterError as error:
         if "--debug" in sys.argv:
             raise
-        sys.exit(_report(error))
-
-
-def _report(error: BaseException) -> int:
-    if isinstance(error, BrokenPipeError):
-        sys.stdout = None  # nothing is left to flush to
-        return 141
-    if isinstance(error, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-        return 130
-    print(f"error: {error}", file=sys.stderr)
-    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(next(code for kind, code in EXIT_CODES if isinstance(error, kind)))
 
 
 if __name__ == "__main__":

@@ -44,11 +44,11 @@ def _read_prompts(prompts: list[str] | None, file: Path | None) -> list[str]:
         if prompts:
             raise ConfigurationError("give prompts or --file, not both")
         try:
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
         except OSError as error:
             raise ConfigurationError(f"cannot read {file}: {error.strerror}") from error
     elif not prompts or prompts == ["-"]:
-        lines = sys.stdin.read().splitlines()
+        lines = sys.stdin.read().split("\n")
     else:
         return prompts
     texts = [line for line in lines if line.strip()]

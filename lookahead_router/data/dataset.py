@@ -9,7 +9,7 @@ import numpy as np
 
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import DataError, PoolMismatchError, PromptError, SchemaError
-from lookahead_router.types import CandidatePool, prompt_text
+from lookahead_router.types import CandidatePool, clean_text, prompt_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +88,9 @@ class RoutingDataset:
             DataError: there is no example.
         """
         examples = list(examples)
+        for row, example in enumerate(examples):
+            for name in example.outcomes:
+                _check_name(name, path, row)
         found = list(dict.fromkeys(name for example in examples for name in example.outcomes))
         if not examples or not found:
             raise DataError(f"{path or 'the dataset'}: no {'outcomes' if examples else 'rows'} to read")
@@ -97,6 +100,8 @@ class RoutingDataset:
             raise PoolMismatchError(pool.names, found, where=path or "the dataset")
         prompts = []
         for row, example in enumerate(examples):
+            for outcome in example.outcomes.values():
+                _check_outcome(outcome, path, row)
             try:
                 prompts.append(prompt_text(example.prompt))
             except PromptError as error:
@@ -105,11 +110,13 @@ class RoutingDataset:
         grid = [[example.outcomes.get(name, missing) for name in pool.names] for example in examples]
         dataset = cls(
             pool=pool,
-            ids=np.array([example.id or str(row) for row, example in enumerate(examples)]),
-            sources=np.array([example.source for example in examples]),
-            splits=np.array([example.split for example in examples]),
+            ids=np.array([clean_text(example.id) or str(row) for row, example in enumerate(examples)]),
+            sources=np.array([clean_text(example.source) for example in examples]),
+            splits=np.array([clean_text(example.split) for example in examples]),
             prompts=_objects(prompts),
-            responses=_objects([[outcome.response for outcome in row] for row in grid]),
+            responses=_objects(
+                [[outcome.response and clean_text(outcome.response) for outcome in row] for row in grid]
+            ),
             scores=_floats(grid, "score"),
             costs_usd=_floats(grid, "cost_usd"),
             output_tokens=_floats(grid, "output_tokens"),
@@ -196,7 +203,7 @@ class RoutingDataset:
         return replace(self, pool=pool, **{name: getattr(self, name)[:, columns] for name in _CANDIDATE_COLUMNS})
 
     def fingerprint(self) -> str:
-        """Hash of the pool and all rows: the same data in the same order, the same 16 hex digits."""
+        """Hash of the candidate names and all rows: the same data in the same order, the same 16 hex digits."""
         digest = hashlib.sha256(repr(self.pool.names).encode())
         for name in _ROW_COLUMNS:
             column = getattr(self, name)
@@ -204,7 +211,8 @@ class RoutingDataset:
                 digest.update(np.ascontiguousarray(column).tobytes())
             else:
                 for value in column.ravel():
-                    digest.update(b"\0" if value is None else str(value).encode("utf-8", "surrogatepass") + b"\1")
+                    text = b"" if value is None else str(value).encode("utf-8", "surrogatepass")
+                    digest.update(b"-" if value is None else b"%d:%b" % (len(text), text))
         return digest.hexdigest()[:16]
 
     def to_parquet(self, path: str | Path) -> None:
@@ -222,6 +230,35 @@ class RoutingDataset:
 
 _CANDIDATE_COLUMNS = ("responses", "scores", "costs_usd", "output_tokens")
 _ROW_COLUMNS = ("ids", "sources", "splits", "prompts", *_CANDIDATE_COLUMNS)
+
+
+def _check_name(name: object, path: str | None, row: int) -> None:
+    if not isinstance(name, str) or not name or name != name.strip() or name != clean_text(name):
+        raise SchemaError(
+            f"a candidate's name is plain text, neither empty nor padded; got {name!r}",
+            path=path,
+            row=row,
+            column="outcomes.candidate",
+        )
+
+
+def _check_outcome(outcome: Outcome, path: str | None, row: int) -> None:
+    """Raises `SchemaError` unless every field is of its type and fits a column."""
+    if outcome.response is not None and not isinstance(outcome.response, str):
+        found = type(outcome.response).__name__
+        raise SchemaError(f"expected text or null, got {found}", path=path, row=row, column="outcomes.response")
+    for field in ("score", "cost_usd", "output_tokens"):
+        value = getattr(outcome, field)
+        if value is None:
+            continue
+        column = f"outcomes.{field}"
+        if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+            found = type(value).__name__
+            raise SchemaError(f"expected a number or null, got {found}", path=path, row=row, column=column)
+        if abs(value) > 2**53:  # also keeps integers that no float can hold out of the columns
+            raise SchemaError("the number is too large", path=path, row=row, column=column)
+        if field == "output_tokens" and value == value and value != int(value):
+            raise SchemaError(f"expected a whole number, got {value}", path=path, row=row, column=column)
 
 
 def _objects(values: list) -> np.ndarray:

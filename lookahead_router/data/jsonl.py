@@ -28,7 +28,7 @@ def _examples(path: Path) -> Iterator[RoutingExample]:
         for row, line in enumerate(line for line in lines if line.strip()):
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise SchemaError(f"not JSON: {error}", path=str(path), row=row) from error
             yield example_from_record(record, path=str(path), row=row)
 

@@ -34,7 +34,7 @@ def read_parquet(path: Path, pool: CandidatePool | None) -> RoutingDataset:
                         column=name,
                     )
             records = file.read(columns=columns).to_pylist()
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OSError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeDecodeError, OSError) as error:
         raise SchemaError(
             f"not a readable Parquet file ({error}); download or write it again", path=str(path)
         ) from error

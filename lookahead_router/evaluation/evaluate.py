@@ -86,7 +86,7 @@ def evaluate(
     rows = dataset.select(scored)
     decisions = router.route_batch(rows.prompts)
     choices = np.array([router.pool.index(decision.name) for decision in decisions])
-    best_single = None if train is None else int(np.nanmean(train.align(router.pool).scores, axis=0).argmax())
+    best_single = None if train is None else _best_single(train.align(router.pool).scores)
     sources = tuple(
         _source_result(source, rows.sources == source, rows.scores, choices, best_single, router, n_resamples, seed)
         for source in dict.fromkeys(rows.sources.tolist())
@@ -101,6 +101,13 @@ def evaluate(
         n_unscored=int((~scored).sum()),
         seconds=sum(decision.latency_seconds for decision in decisions),
     )
+
+
+def _best_single(scores: np.ndarray) -> int | None:
+    """Column of the best mean score; `None` where nothing is judged."""
+    judged = ~np.isnan(scores)
+    means = np.where(judged, scores, 0.0).sum(axis=0) / judged.sum(axis=0).clip(min=1)
+    return int(np.where(judged.any(axis=0), means, -np.inf).argmax()) if judged.any() else None
 
 
 def _source_result(

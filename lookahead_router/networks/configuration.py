@@ -29,7 +29,7 @@ class LookaheadMLMConfig(BaseModel):
     max_prompt_tokens: int = Field(ge=1)
     """Prompt window without CLS and SEP; a longer prompt keeps its tail."""
     positions: Literal["restart"] = "restart"
-    """Every block's positions start right after the prompt's (method §3.1: part of the model)."""
+    """Every block's positions start right after the prompt's (part of the model: other positions, other scores)."""
     head_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
 
     @field_validator("backbone_config")

@@ -1,6 +1,6 @@
 """What a router asks of a predictor."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -35,7 +35,7 @@ def prompt_texts(prompts: Iterable[Prompt]) -> list[str]:
     Raises:
         PromptError: a prompt that cannot be routed, with its index; or a lone string.
     """
-    if isinstance(prompts, str | bytes):
+    if isinstance(prompts, str | bytes | Mapping):
         raise PromptError("expected a list of prompts, got a single one; use route, or wrap it in a list")
     texts = []
     for index, prompt in enumerate(prompts):

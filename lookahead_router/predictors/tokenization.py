@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 
 from lookahead_router.errors import CheckpointError
 
-_WHITESPACE = re.compile(r"\s")
+_WORD_BREAK = re.compile(r"(?<![ \t\n\r])[ \t\n\r]")
+"""The start of a run of whitespace that every tokenizer takes for such."""
 _CHARACTERS_PER_TOKEN = 16
 """Generous guess of how much text fills the window; a wrong guess costs time, never tokens."""
 
@@ -26,6 +27,8 @@ class PromptTokenizer:
     ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        # "[SEP]" typed by a user is text: no prompt may place separators or MID tokens.
+        tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self.max_prompt_tokens = max_prompt_tokens
         self.cls_token_id, self.sep_token_id, self.pad_token_id = cls_token_id, sep_token_id, pad_token_id
@@ -45,7 +48,7 @@ class PromptTokenizer:
     def encode(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """Framed token ids of each text, int64, and a `(n,)` bool array: which lost their head.
 
-        A long prompt keeps its tail (method §2.1): the question tends to stand at the end.
+        A long prompt keeps its tail (as the paper's scripts do): the question tends to stand at the end.
         """
         framed, is_truncated = [], np.zeros(len(texts), dtype=bool)
         for row, text in enumerate(texts):
@@ -54,9 +57,13 @@ class PromptTokenizer:
         return framed, is_truncated
 
     def encode_responses(self, texts: Sequence[str], n_tokens: int) -> list[list[int]]:
-        """The first `n_tokens` ids of each response, tokenised on its own (method §7.7)."""
-        heads = [text[: n_tokens * 64] for text in texts]
-        return [e.ids[:n_tokens] for e in self._tokenizer.encode_batch_fast(heads, add_special_tokens=False)]
+        """The first `n_tokens` ids of each response, tokenised on its own, without the prompt."""
+        length = n_tokens * 64
+        heads = self._tokenizer.encode_batch_fast([text[:length] for text in texts], add_special_tokens=False)
+        return [
+            (head.ids if len(head.ids) > n_tokens or len(text) <= length else self._ids(text))[:n_tokens]
+            for head, text in zip(heads, texts, strict=True)
+        ]
 
     def _tail(self, text: str) -> tuple[list[int], bool]:
         """The last ids of a text that fit the window, without tokenising a megabyte for them."""
@@ -64,7 +71,7 @@ class PromptTokenizer:
         length = limit * _CHARACTERS_PER_TOKEN
         while length < len(text):
             # Words never span whitespace, so a text cut there tokenises as its end does.
-            cut = _WHITESPACE.search(text, len(text) - length)
+            cut = _WORD_BREAK.search(text, len(text) - length)
             if cut is not None:
                 ids = self._ids(text[cut.start() :])
                 if len(ids) > limit:

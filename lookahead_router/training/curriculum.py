@@ -9,7 +9,7 @@ from lookahead_router.training.objectives import IGNORE_INDEX
 
 @dataclass(frozen=True)
 class MaskingCurriculum:
-    """Mask rate as a function of the optimiser step (paper §4; method A.5).
+    """Mask rate as a function of the optimiser step (paper §4).
 
     Driven by the step and nothing else, so it is the same for any number of workers or processes
     and after a resume.
@@ -35,7 +35,7 @@ def end_masked_blocks(
     sep_token_id: int,
     mask_rate: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Blocks whose responses are hidden from the end on, and the tokens to rebuild (method A.2).
+    """Blocks whose responses are hidden from the end on, and the tokens to rebuild (paper §4).
 
     Args:
         response_ids: `(B, K, M)`, right-padded with anything.

@@ -10,7 +10,7 @@ def scale_per_prompt(scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores scaled to [0, 1] over each prompt's candidates, and which entries carry a ranking.
 
     A row whose judged candidates all score the same says nothing about which is better (scaled by
-    the published scripts to zeros, it labels all of them positive: method §7.1). Its entries are
+    the published scripts to zeros, it would label all of them positive). Its entries are
     marked undecided here, as are missing scores.
 
     Args:

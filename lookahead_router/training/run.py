@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModel, AutoTokenizer, TrainingArguments
@@ -22,10 +23,10 @@ from lookahead_router.networks.configuration import LookaheadMLMConfig
 from lookahead_router.networks.mlm import LookaheadMLM
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.predictors.tokenization import PromptTokenizer
-from lookahead_router.training.batches import TokenizedDataset
+from lookahead_router.training.batches import TokenizedDataset, ranks_candidates
 from lookahead_router.training.recipe import Recipe
 from lookahead_router.training.trainer import AVERAGE_FILE, LookaheadTrainer, load_average, read_best
-from lookahead_router.types import CandidatePool
+from lookahead_router.types import CandidatePool, describe
 
 
 def fit(
@@ -96,16 +97,19 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
     exponent = recipe.objective.source_weight_exponent
     split = {name: dataset.filter(split=name) for name in (recipe.data.train_split, recipe.data.validation_split)}
     train_rows, validation_rows = split[recipe.data.train_split], split[recipe.data.validation_split]
+    for rows in (train_rows, validation_rows):
+        if not ranks_candidates(rows.scores).any():
+            raise DataError(f"split {rows.splits[0]!r} ranks nothing: on every prompt all candidates score alike")
     train = TokenizedDataset.build(train_rows, tokenizer, network.configuration.n_slots, exponent)
-    validation = TokenizedDataset.build(validation_rows, tokenizer, 0)
-    trainer = LookaheadTrainer(
-        network, recipe, _arguments(recipe, output, len(train), show_progress), train, validation,
-        validation_rows.sources, output,
-    )  # fmt: skip
+    validation = TokenizedDataset.build(validation_rows, tokenizer, 0, exponent)
+    arguments = _arguments(recipe, output, len(train), show_progress)
+    trainer = LookaheadTrainer(network, recipe, arguments, train, validation, output)
     checkpoint = _last_whole_checkpoint(output)
     if checkpoint is not None:
         load_average(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    if trainer.state.global_step % trainer.args.eval_steps:
+        trainer.evaluate()  # the last step competes too
     network = trainer.accelerator.unwrap_model(trainer.model)
     network.load_state_dict(load_file(output / "best.safetensors"))
     record = {
@@ -160,17 +164,21 @@ def build_network(recipe: Recipe, backbone: str, *, n_candidates: int) -> tuple[
     fast: Tokenizer = tokenizer.backend_tokenizer
     fast.no_truncation()
     fast.no_padding()
-    config = LookaheadMLMConfig(
-        backbone_config=_portable(backbone_config.to_dict()),
-        n_candidates=n_candidates,
-        n_slots=recipe.network.n_slots,
-        mid_token_ids=mid_token_ids(fast, recipe.network.mid_tokens, n_candidates),
-        cls_token_id=tokenizer.cls_token_id,
-        sep_token_id=tokenizer.sep_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        max_prompt_tokens=recipe.network.max_prompt_tokens,
-        head_dropout=recipe.network.head_dropout,
-    )
+    settings = {
+        "backbone_config": _portable(backbone_config.to_dict()),
+        "n_candidates": n_candidates,
+        "n_slots": recipe.network.n_slots,
+        "mid_token_ids": mid_token_ids(fast, recipe.network.mid_tokens, n_candidates),
+        "cls_token_id": tokenizer.cls_token_id,
+        "sep_token_id": tokenizer.sep_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "max_prompt_tokens": recipe.network.max_prompt_tokens,
+        "head_dropout": recipe.network.head_dropout,
+    }
+    try:
+        config = LookaheadMLMConfig(**settings)
+    except ValidationError as error:
+        raise ConfigurationError(f"this backbone and recipe.network do not fit: {describe(error)}") from error
     return LookaheadMLM(config, encoder.float()), fast.to_str()
 
 
@@ -180,7 +188,10 @@ def mid_token_ids(tokenizer: Tokenizer, pattern: str, n_candidates: int) -> tupl
     Raises:
         ConfigurationError: the vocabulary lacks one; a shared unknown token would make candidates alike.
     """
-    names = [pattern.format(index=index) for index in range(n_candidates)]
+    try:
+        names = [pattern.format(index=index) for index in range(n_candidates)]
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigurationError(f"network.mid_tokens {pattern!r} holds other fields than {{index}}") from error
     ids = [tokenizer.token_to_id(name) for name in names]
     missing = [name for name, token_id in zip(names, ids, strict=True) if token_id is None]
     if missing or len(set(ids)) < n_candidates:
@@ -201,7 +212,7 @@ def _arguments(recipe: Recipe, output: Path, n_train: int, show_progress: bool) 
     settings = recipe.optimizer
     per_step = settings.batch_size * settings.gradient_accumulation_steps
     n_steps = max(1, int(-(-n_train // per_step) * settings.n_epochs))
-    every = max(1, n_steps // settings.n_evaluations)
+    every = -(-n_steps // settings.n_evaluations)
     return TrainingArguments(
         output_dir=str(output / "checkpoints"),
         max_steps=n_steps,

@@ -29,13 +29,11 @@ class LookaheadTrainer(Trainer):
         arguments: TrainingArguments,
         train: TokenizedDataset,
         validation: TokenizedDataset,
-        validation_sources: np.ndarray,
         output: Path,
     ) -> None:
         self.recipe = recipe
         self.curriculum = MaskingCurriculum(recipe.curriculum.initial_mask_rate, recipe.curriculum.warmup_share)
         self.validation = validation
-        self.validation_sources = validation_sources
         self.best_weights = output / "best.safetensors"
         self.best_record = output / "best.json"
         self.history = output / "history.jsonl"
@@ -108,7 +106,7 @@ class LookaheadTrainer(Trainer):
         network = self.accelerator.unwrap_model(self.model) if self.average is None else self.average.module
         with self.accelerator.autocast():
             logits = predict_logits(network, self.validation, batch_size=2 * self.args.train_batch_size)
-        score = selection_score(logits, self.validation.scores, self.validation_sources)
+        score = selection_score(logits, self.validation.scores, self.validation.weights)
         metrics = {f"{metric_key_prefix}_selection_score": score}
         best = read_best(self.best_record)
         if best is None or score > best["selection_score"]:
@@ -171,16 +169,21 @@ def predict_logits(network: LookaheadMLM, dataset: TokenizedDataset, batch_size:
     return logits
 
 
-def selection_score(logits: np.ndarray, scores: np.ndarray, sources: np.ndarray) -> float:
-    """What a run is selected on: mean score of the chosen candidate, in [0, 1] (method A.6).
+def selection_score(logits: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
+    """What a run is selected on: mean score of the chosen candidate, in [0, 1] (paper §C).
 
-    Scores are scaled per prompt, prompts that rank nothing are left out, and every source counts
-    alike, so that the largest corpus does not choose for the others.
+    Scores are scaled per prompt, prompts that rank nothing are left out, and prompts weigh as they
+    do in the routing loss.
+
+    Args:
+        logits: `(n, K)`.
+        scores: `(n, K)` observed, NaN where not judged.
+        weights: `(n,)`.
     """
     keep = ranks_candidates(scores)
-    scores, sources = scores[keep], sources[keep]
+    scores, weights = scores[keep], weights[keep]
     low, high = np.nanmin(scores, axis=1), np.nanmax(scores, axis=1)
     judged = np.where(np.isnan(scores), -np.inf, logits[keep])
     chosen = chosen_scores(scores, judged.argmax(axis=1))
     scaled = (chosen - low) / (high - low)
-    return float(np.mean([scaled[sources == source].mean() for source in np.unique(sources)]))
+    return float(np.average(scaled, weights=weights))

@@ -9,8 +9,6 @@ from lookahead_router.predictors.lookahead import LookaheadPredictor
 
 
 class TestOnnxInt8(PredictorContract):
-    atol = 0
-
     @pytest.fixture
     def predictor(self, predictor_folder):
         return LookaheadPredictor.load(predictor_folder, backend="onnx-int8")

@@ -36,9 +36,8 @@ def test_batch_composition_does_not_change_scores(predictor, dataset):
     together = predictor.predict_scores(prompts)
     order = random.Random(0).sample(range(40), 40)
     shuffled = predictor.predict_scores([prompts[i] for i in order])
-    tolerance = 0 if predictor.backend.name == "onnx-int8" else 1e-6
-    np.testing.assert_allclose(together, alone, rtol=0, atol=tolerance)
-    np.testing.assert_allclose(shuffled, alone[order], rtol=0, atol=tolerance)
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(shuffled, alone[order], rtol=0, atol=1e-6)
 
 
 def test_thread_count_does_not_change_decisions(predictor_folder, dataset):

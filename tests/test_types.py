@@ -1,0 +1,564 @@
+import copy
+import dataclasses
+import json
+import pickle
+import re
+from collections import deque
+from enum import Enum, StrEnum
+from types import MappingProxyType, SimpleNamespace
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
+from lookahead_router.types import Candidate, CandidatePool, Decision, clean_text, prompt_text
+
+relaxed = settings(deadline=None, max_examples=100)
+
+
+class Role(Enum):
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class TextRole(StrEnum):
+    USER = "user"
+    SYSTEM = "system"
+
+
+class HumanMessage(BaseModel):
+    """As in LangChain: `type` in place of `role`."""
+
+    content: str | list
+    type: str = "human"
+
+
+class AIMessage(BaseModel):
+    content: str
+    type: str = "ai"
+
+
+def user(content) -> dict:
+    return {"role": "user", "content": content}
+
+
+# prompt_text
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("hello", "hello"),
+        ("  hello\n", "hello"),
+        ("two\nlines", "two\nlines"),
+        ([user("hello")], "hello"),
+        ([user("  hello\n")], "hello"),
+        ((user("a tuple of messages"),), "a tuple of messages"),
+        (deque([user("a deque of messages")]), "a deque of messages"),
+        ([MappingProxyType(user("any mapping"))], "any mapping"),
+        ([{"role": "system", "content": "be brief"}, user("hello")], "hello"),
+        ([{"role": "USER", "content": "shouted role"}], "shouted role"),
+        ([{"role": "human", "content": "hello"}], "hello"),
+        ([{"type": "human", "content": "hello"}], "hello"),
+        ([SimpleNamespace(role="user", content="an object")], "an object"),
+        ([SimpleNamespace(role=None, type="human", content="role is unset")], "role is unset"),
+        ([SimpleNamespace(role="user", type="chat", content="role before type")], "role before type"),
+        ([HumanMessage(content="as in LangChain")], "as in LangChain"),
+        ([HumanMessage(content="first"), AIMessage(content="an answer")], "first"),
+        ([{"role": Role.USER, "content": "an enum role"}], "an enum role"),
+        ([SimpleNamespace(role=TextRole.USER, content="a text enum role")], "a text enum role"),
+        ([{"role": Role.ASSISTANT, "content": "no"}, user("yes"), {"role": TextRole.SYSTEM, "content": "no"}], "yes"),
+    ],
+)
+def test_the_text_of_a_prompt(prompt, text):
+    assert prompt_text(prompt) == text
+
+
+def test_the_last_user_message_wins():
+    conversation = [user("first"), {"role": "assistant", "content": "answer"}, user("second")]
+    assert prompt_text(conversation) == "second"
+    assert prompt_text([*conversation, {"role": "assistant", "content": "answer"}]) == "second"
+    assert prompt_text([*conversation, {"role": "tool", "content": "42"}]) == "second"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "what is this?"}], "what is this?"),
+        ([{"type": "image_url", "image_url": {"url": "http://x/y.png"}}, {"type": "text", "text": "what?"}], "what?"),
+        ([{"type": "text", "text": "one"}, {"type": "text", "text": "two"}], "one\ntwo"),
+        (["one", {"type": "text", "text": "two"}], "one\ntwo"),
+        (({"type": "text", "text": "a tuple"},), "a tuple"),
+        ([SimpleNamespace(type="text", text="an object part")], "an object part"),
+        ([{"type": "text", "text": None}, {"type": "text", "text": "kept"}], "kept"),
+        ([None, 5, {"type": "text", "text": "kept"}], "kept"),
+    ],
+)
+def test_of_multimodal_content_the_text_parts_count(content, text):
+    assert prompt_text([user(content)]) == text
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        " \t\n\r\x0b\x0c",
+        "\u00a0\u2003\u3000",
+        [user("")],
+        [user("  \n ")],
+        [user(None)],
+        [{"role": "user"}],
+        [user([])],
+        [user([{"type": "image_url", "image_url": {"url": "http://x/y.png"}}])],
+        [user("not the last"), user(" ")],
+    ],
+)
+def test_a_prompt_without_text_is_refused(prompt):
+    with pytest.raises(PromptError, match="the prompt is empty"):
+        prompt_text(prompt)
+
+
+@pytest.mark.parametrize(
+    "prompt", [[], [{"role": "system", "content": "be brief"}], [AIMessage(content="x")], [{"role": 5, "content": "x"}]]
+)
+def test_a_conversation_without_a_user_message_is_refused(prompt):
+    with pytest.raises(PromptError, match=f"none of the {len(prompt)} messages is the user's"):
+        prompt_text(prompt)
+
+
+@pytest.mark.parametrize("prompt", [b"hello", bytearray(b"hello"), None, 5, 1.5, {"a", "b"}, iter([user("x")])])
+def test_what_is_neither_text_nor_a_list_is_refused(prompt):
+    with pytest.raises(PromptError, match=f"expected a string or a list of chat messages, got {type(prompt).__name__}"):
+        prompt_text(prompt)
+
+
+def test_a_lone_message_is_refused_with_the_way_out():
+    with pytest.raises(PromptError, match="wrap a single message in a list"):
+        prompt_text(user("hello"))
+
+
+def test_a_list_of_strings_is_refused_with_the_way_out():
+    with pytest.raises(PromptError, match="route_batch"):
+        prompt_text(["one prompt", "another prompt"])
+
+
+@pytest.mark.parametrize("message", [{"content": "x"}, {}, None, 5, b"x", ("user", "x"), SimpleNamespace(content="x")])
+def test_a_message_without_role_and_type_is_refused(message):
+    with pytest.raises(PromptError, match=f"a {type(message).__name__} message has neither role nor type"):
+        prompt_text([message])
+
+
+@pytest.mark.parametrize("content", [5, b"bytes", {"text": "x"}, True])
+def test_content_of_another_type_is_refused(content):
+    with pytest.raises(PromptError, match=f"text or a list of parts, got {type(content).__name__}"):
+        prompt_text([user(content)])
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        ["SECRET"],
+        [{"content": "SECRET"}],
+        [{"role": "assistant", "content": "SECRET"}],
+        {"role": "user", "content": "SECRET"},
+        b"SECRET",
+        [user({"text": "SECRET"})],
+    ],
+)
+def test_no_message_holds_the_text_of_the_prompt(prompt):
+    with pytest.raises(PromptError) as caught:
+        prompt_text(prompt)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_surrogate_pairs_are_joined():
+    assert prompt_text("smile \ud83d\ude00 now") == "smile 😀 now"
+    assert prompt_text([user("smile \ud83d\ude00 now")]) == "smile 😀 now"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [("a\ud800b", "a\ufffdb"), ("\udc00\ud800", "\ufffd\ufffd"), ("\ud800", "\ufffd"), ("a\udfff", "a\ufffd")],
+)
+def test_lone_surrogates_are_replaced(prompt, text):
+    assert prompt_text(prompt) == text
+
+
+def test_cleaning_leaves_all_else_as_it_is():
+    assert clean_text("  a\ud800 \n\x00") == "  a\ufffd \n\x00"
+    assert clean_text("") == ""
+
+
+def test_control_characters_inside_the_text_are_kept():
+    assert prompt_text("a\x00b\x1bc\x7fd") == "a\x00b\x1bc\x7fd"
+
+
+def join_pair(pair: re.Match) -> str:
+    high, low = map(ord, pair[0])
+    return chr(0x10000 + (high - 0xD800) * 0x400 + low - 0xDC00)
+
+
+@relaxed
+@given(st.text(st.characters(), max_size=20) | st.text("a \ud83d\ude00\ud800", max_size=12))
+def test_any_text_is_cleaned_to_what_a_tokenizer_takes(prompt):
+    joined = re.sub("[\ud800-\udbff][\udc00-\udfff]", join_pair, prompt)
+    expected = re.sub("[\ud800-\udfff]", "\ufffd", joined).strip()
+    if not expected:
+        with pytest.raises(PromptError, match="empty"):
+            prompt_text(prompt)
+        return
+    text = prompt_text(prompt)
+    assert text == expected
+    assert text.encode("utf-8").decode("utf-8") == text
+    assert prompt_text(text) == text
+    assert prompt_text([user(prompt)]) == text
+
+
+# Candidate
+
+names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(lambda name: name == name.strip())
+prices = st.none() | st.floats(min_value=0, allow_infinity=False)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+candidates = st.builds(
+    Candidate,
+    name=names,
+    input_usd_per_million_tokens=prices,
+    output_usd_per_million_tokens=prices,
+    context_window_tokens=st.none() | st.integers(1, 10**9),
+    capabilities=st.frozensets(st.text(max_size=5), max_size=4),
+    metadata=st.dictionaries(st.text(max_size=5), json_values, max_size=3),
+)
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": "  "}, "name"),
+        ({"name": " qwen"}, "name"),
+        ({"name": "qwen\n"}, "name"),
+        ({"name": None}, "name"),
+        ({"name": 5}, "name"),
+        ({"name": "\ud800"}, "name"),
+        ({"name": "a", "input_usd_per_million_tokens": -1}, "input_usd_per_million_tokens"),
+        ({"name": "a", "output_usd_per_million_tokens": -0.01}, "output_usd_per_million_tokens"),
+        ({"name": "a", "input_usd_per_million_tokens": float("nan")}, "input_usd_per_million_tokens"),
+        ({"name": "a", "output_usd_per_million_tokens": float("inf")}, "output_usd_per_million_tokens"),
+        ({"name": "a", "input_usd_per_million_tokens": "cheap"}, "input_usd_per_million_tokens"),
+        ({"name": "a", "context_window_tokens": 0}, "context_window_tokens"),
+        ({"name": "a", "context_window_tokens": 1.5}, "context_window_tokens"),
+        ({"name": "a", "capabilities": "tools"}, "capabilities"),
+        ({"name": "a", "metadata": [1]}, "metadata"),
+        ({"name": "a", "price": 3}, "price"),
+    ],
+)
+def test_a_malformed_candidate_is_a_configuration_error_that_names_the_field(fields, place):
+    with pytest.raises(ConfigurationError, match=f"^Candidate: {place}"):
+        Candidate(**fields)
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"\xff", float("nan"), [object()]])
+def test_metadata_that_is_not_plain_json_is_refused_at_once(value):
+    with pytest.raises(ConfigurationError, match="metadata"):
+        Candidate(name="a", metadata={"key": value})
+
+
+def test_a_candidate_cannot_be_changed():
+    candidate = Candidate(name="a")
+    with pytest.raises(ValueError, match="frozen"):
+        candidate.name = "b"
+    assert candidate.name == "a"
+
+
+def test_candidates_are_equal_by_value_and_usable_as_keys():
+    assert Candidate(name="a") == Candidate(name="a")
+    assert Candidate(name="a") != Candidate(name="a", context_window_tokens=8)
+    assert {Candidate(name="a"): 1}[Candidate(name="a")] == 1
+    assert len({Candidate(name="a", metadata={"k": [1]}), Candidate(name="a", metadata={"k": [1]})}) == 1
+
+
+def test_two_candidates_do_not_share_their_default_metadata():
+    first, second = Candidate(name="a"), Candidate(name="b")
+    first.metadata["seen"] = True
+    assert second.metadata == {}
+
+
+def test_to_dict_leaves_out_what_is_not_set_and_sorts_capabilities():
+    assert Candidate(name="a").to_dict() == {"name": "a"}
+    assert Candidate(name="a", input_usd_per_million_tokens=0).to_dict() == {
+        "name": "a",
+        "input_usd_per_million_tokens": 0,
+    }
+    assert Candidate(name="a", capabilities=set("hgfedcba")).to_dict()["capabilities"] == list("abcdefgh")
+
+
+@relaxed
+@given(candidates)
+def test_a_candidate_survives_json(candidate):
+    assert Candidate(**json.loads(json.dumps(candidate.to_dict()))) == candidate
+
+
+@relaxed
+@given(candidates)
+def test_a_candidate_survives_pydantics_own_json(candidate):
+    assert Candidate.model_validate_json(candidate.model_dump_json()) == candidate
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda c: pickle.loads(pickle.dumps(c))])
+def test_a_candidate_can_be_copied_and_pickled(duplicate):
+    candidate = Candidate(name="a", capabilities={"tools"}, metadata={"k": [1]}, input_usd_per_million_tokens=2)
+    assert duplicate(candidate) == candidate
+
+
+# CandidatePool
+
+
+def test_a_pool_is_built_from_candidates_dicts_and_names():
+    pool = CandidatePool([Candidate(name="a", context_window_tokens=8), {"name": "b"}, "c"])
+    assert pool.names == ("a", "b", "c")
+    assert list(pool) == [Candidate(name="a", context_window_tokens=8), Candidate(name="b"), Candidate(name="c")]
+    assert CandidatePool(name for name in ("a", "b")).names == ("a", "b")
+
+
+def test_a_pool_is_a_sequence_that_also_knows_names():
+    pool = CandidatePool(["a", "b", "c"])
+    assert len(pool) == 3
+    assert pool[0] == pool["a"] == Candidate(name="a")
+    assert pool[-1] == pool["c"]
+    assert pool[1:] == (Candidate(name="b"), Candidate(name="c"))
+    assert [candidate.name for candidate in reversed(pool)] == ["c", "b", "a"]
+    assert "b" in pool
+    assert Candidate(name="b") in pool
+    assert "d" not in pool
+    assert Candidate(name="d") not in pool
+    with pytest.raises(IndexError, match="out of range"):
+        pool[3]
+
+
+def test_index_gives_the_column_of_a_name_or_candidate():
+    pool = CandidatePool(["a", "b"])
+    assert pool.index("b") == 1
+    assert pool.index(pool[1]) == 1
+    assert pool.index("b", 1) == 1
+    with pytest.raises(UnknownCandidateError):
+        pool.index("b", 0, 1)
+
+
+@pytest.mark.parametrize("look_up", [CandidatePool.index, CandidatePool.__getitem__])
+def test_an_unknown_name_is_reported_with_the_nearest_one(look_up):
+    pool = CandidatePool(["llama-8b", "qwen-7b"])
+    with pytest.raises(UnknownCandidateError, match="Did you mean 'qwen-7b'") as caught:
+        look_up(pool, "qwen-7")
+    assert caught.value.known == pool.names
+
+
+@pytest.mark.parametrize("name", [5, None, ["a"]])
+def test_an_index_of_another_type_is_unknown(name):
+    with pytest.raises(UnknownCandidateError):
+        CandidatePool(["a"]).index(name)
+
+
+@pytest.mark.parametrize("empty", [[], (), iter([])])
+def test_an_empty_pool_is_refused(empty):
+    with pytest.raises(ConfigurationError, match="at least one"):
+        CandidatePool(empty)
+
+
+def test_duplicate_names_are_refused_and_listed():
+    with pytest.raises(ConfigurationError, match=r"repeated: a, b$"):
+        CandidatePool(["b", "a", {"name": "a"}, "b", "c"])
+
+
+def test_a_text_in_place_of_a_list_is_refused():
+    with pytest.raises(ConfigurationError, match="wrap a single name in a list"):
+        CandidatePool("abc")
+
+
+@pytest.mark.parametrize("single", [{"name": "a"}, {"candidates": [{"name": "a"}]}, Candidate(name="a")])
+def test_a_dict_or_candidate_in_place_of_a_list_is_refused(single):
+    with pytest.raises(ConfigurationError):
+        CandidatePool(single)
+
+
+@pytest.mark.parametrize("entry", [5, None, ("a",), ["a"], b"a", {1: 2}, {}, {"name": "a", "cost": 3}])
+def test_an_entry_that_is_no_candidate_is_refused(entry):
+    with pytest.raises(ConfigurationError):
+        CandidatePool(["z", entry])
+
+
+def test_a_pool_cannot_be_changed():
+    pool = CandidatePool(["a"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        pool.candidates = ()
+    with pytest.raises(TypeError):
+        pool[0] = Candidate(name="b")
+
+
+def test_pools_are_equal_by_value_and_order():
+    assert CandidatePool(["a", "b"]) == CandidatePool([Candidate(name="a"), {"name": "b"}])
+    assert hash(CandidatePool(["a", "b"])) == hash(CandidatePool(["a", {"name": "b"}]))
+    assert CandidatePool(["a", "b"]) != CandidatePool(["b", "a"])
+    assert CandidatePool(["a"]) != CandidatePool([{"name": "a", "context_window_tokens": 8}])
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda pool: pickle.loads(pickle.dumps(pool))])
+def test_a_pool_can_be_copied_and_pickled(duplicate):
+    pool = CandidatePool([{"name": "a", "capabilities": ["tools"], "metadata": {"k": 1}}, "b"])
+    twin = duplicate(pool)
+    assert twin == pool
+    assert twin.index("b") == 1
+
+
+@relaxed
+@given(st.lists(candidates, min_size=1, max_size=4, unique_by=lambda candidate: candidate.name))
+def test_a_pool_survives_json(members):
+    pool = CandidatePool(members)
+    assert CandidatePool(json.loads(json.dumps(pool.to_dict()))["candidates"]) == pool
+
+
+def test_a_subset_keeps_the_order_of_the_pool():
+    pool = CandidatePool(["a", "b", "c"])
+    assert pool.subset(["c", "a"]).names == ("a", "c")
+    assert pool.subset(name for name in ("b", "b")).names == ("b",)
+    assert pool.subset([pool[2]]).names == ("c",)
+    assert pool.names == ("a", "b", "c")
+
+
+@relaxed
+@given(st.lists(st.sampled_from("abcdef"), min_size=1))
+def test_a_subset_holds_the_named_candidates_only(kept):
+    pool = CandidatePool("abcdef"[i] for i in range(6))
+    subset = pool.subset(kept)
+    assert set(subset.names) == set(kept)
+    assert list(subset.names) == sorted(subset.names, key=pool.names.index)
+
+
+def test_a_subset_of_nothing_or_of_strangers_is_refused():
+    pool = CandidatePool(["a", "b"])
+    with pytest.raises(ConfigurationError, match="keep at least one of a, b"):
+        pool.subset([])
+    with pytest.raises(UnknownCandidateError):
+        pool.subset(["a", "z"])
+    with pytest.raises(ConfigurationError, match="wrap a single name in a list"):
+        pool.subset("a")
+
+
+def test_renaming_keeps_order_and_all_other_fields():
+    pool = CandidatePool([{"name": "a", "context_window_tokens": 8, "metadata": {"k": 1}}, "b"])
+    renamed = pool.rename({"a": "fast"})
+    assert renamed.names == ("fast", "b")
+    assert renamed[0] == Candidate(name="fast", context_window_tokens=8, metadata={"k": 1})
+    assert pool.names == ("a", "b")
+    assert pool.rename({}) == pool
+
+
+def test_renaming_can_swap_names():
+    pool = CandidatePool([{"name": "a", "context_window_tokens": 8}, "b"])
+    swapped = pool.rename({"a": "b", "b": "a"})
+    assert swapped.names == ("b", "a")
+    assert swapped["b"].context_window_tokens == 8
+
+
+def test_renaming_to_a_candidate_takes_all_of_its_fields():
+    pool = CandidatePool([{"name": "a", "context_window_tokens": 8}, "b"])
+    newcomer = Candidate(name="c", input_usd_per_million_tokens=2)
+    assert pool.rename({"a": newcomer}) == CandidatePool([newcomer, "b"])
+    with pytest.raises(ConfigurationError, match="repeated: b"):
+        pool.rename({"a": Candidate(name="b")})
+
+
+def test_renaming_a_stranger_or_onto_another_is_refused():
+    pool = CandidatePool(["a", "b"])
+    with pytest.raises(UnknownCandidateError):
+        pool.rename({"z": "y"})
+    with pytest.raises(ConfigurationError, match="repeated: b"):
+        pool.rename({"a": "b"})
+
+
+@pytest.mark.parametrize("name", ["", " padded ", 5])
+def test_a_new_name_obeys_the_rules_of_names(name):
+    with pytest.raises(ConfigurationError):
+        CandidatePool(["a", "b"]).rename({"a": name})
+
+
+# Decision
+
+
+def decision(utilities: dict[str, float], chosen: str, **changes) -> Decision:
+    fields = {
+        "candidate": Candidate(name=chosen, capabilities={"tools"}, input_usd_per_million_tokens=1.5),
+        "scores": dict.fromkeys(utilities, 0.5),
+        "utilities": utilities,
+        "policy": "BestQuality()",
+        "predictor": "lookahead",
+        "revision": "abc",
+        "latency_seconds": 0.01,
+    }
+    return Decision(**{**fields, **changes})
+
+
+def test_a_decision_names_its_runner_up_and_margin():
+    made = decision({"a": 0.25, "b": 1.0, "c": 0.5}, "b")
+    assert made.name == "b"
+    assert made.runner_up == "c"
+    assert made.margin == 0.5
+
+
+def test_of_equal_runners_up_the_earlier_counts_and_a_tie_has_no_margin():
+    assert decision({"a": 1.0, "b": 0.5, "c": 0.5}, "a").runner_up == "b"
+    assert decision({"a": 0.5, "b": 0.5}, "a").margin == 0.0
+
+
+def test_a_pool_of_one_has_no_runner_up():
+    made = decision({"a": 0.5}, "a")
+    assert made.runner_up is None
+    assert made.margin is None
+    assert made.to_dict()["runner_up"] is None
+    assert made.to_dict()["margin"] is None
+
+
+@relaxed
+@given(st.dictionaries(names, st.floats(-1e6, 1e6), min_size=2, max_size=5))
+@example({"a": 0.0, "b": 0.0})
+def test_the_runner_up_is_the_best_of_the_rest(utilities):
+    chosen = max(utilities, key=utilities.__getitem__)
+    made = decision(utilities, chosen)
+    assert made.runner_up != chosen
+    assert utilities[made.runner_up] == max(value for name, value in utilities.items() if name != chosen)
+    assert made.margin >= 0
+
+
+def test_a_decision_is_plain_json():
+    made = decision({"a": 0.25, "b": 1.0}, "b", revision=None)
+    record = made.to_dict()
+    assert json.loads(json.dumps(record, allow_nan=False)) == record
+    assert record["candidate"] == {"name": "b", "capabilities": ["tools"], "input_usd_per_million_tokens": 1.5}
+    assert record["scores"] == {"a": 0.5, "b": 0.5}
+    assert record["utilities"] == {"a": 0.25, "b": 1.0}
+    assert record["runner_up"] == "a"
+    assert record["margin"] == 0.75
+    assert set(record) >= {field.name for field in dataclasses.fields(Decision)}
+
+
+def test_changing_the_dict_of_a_decision_leaves_the_decision_alone():
+    made = decision({"a": 0.25, "b": 1.0}, "b")
+    made.to_dict()["utilities"]["a"] = 9.0
+    assert made.utilities["a"] == 0.25
+
+
+def test_a_decision_cannot_be_changed_and_can_be_pickled():
+    made = decision({"a": 0.25, "b": 1.0}, "b")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.policy = "other"
+    assert pickle.loads(pickle.dumps(made)) == made
