@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -68,16 +70,14 @@ class _RoutingGraph(nn.Module):
         return self.network(prompt_ids, prompt_mask).score_logits
 
 
-class _quiet(warnings.catch_warnings):
-    """Silences the exporter's deprecation warnings and progress, which are not the user's."""
-
-    def __enter__(self):
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self._logger = logging.getLogger("torch.onnx")
-        self._level = self._logger.level
-        self._logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *exc_info):
-        self._logger.setLevel(self._level)
-        super().__exit__(*exc_info)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the exporter's deprecation warnings and its notes on every node, which are not the user's."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

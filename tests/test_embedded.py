@@ -1,0 +1,78 @@
+"""The embedded default: what a stranger gets."""
+
+import copy
+import pickle
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lookahead_router import LookaheadPredictor, Router
+from lookahead_router.predictors.lookahead import EMBEDDED
+
+PROMPTS = ["Prove that the square root of 2 is irrational.", "Write a Python function that reverses a list.", "Hello!"]
+
+
+@pytest.fixture(scope="module")
+def router():
+    return Router.from_pretrained()
+
+
+def test_it_routes_among_the_papers_five(router):
+    assert router.pool.names == (
+        "Yi-1.5-34B-Chat",
+        "internlm2_5-20b-chat",
+        "Phi-3-medium-4k-instruct",
+        "Llama-3.1-8B-Instruct",
+        "Qwen2.5-Coder-7B-Instruct",
+    )
+    assert router.predictor.backend.name == "onnx-int8"
+    assert {decision.name for decision in router.route_batch(PROMPTS)} <= set(router.pool.names)
+
+
+def test_it_tells_prompts_apart(router):
+    scores = router.predictor.predict_scores(PROMPTS)
+    assert abs(scores[0] - scores[1]).max() > 0.01
+
+
+def test_it_stays_below_forty_megabytes():
+    assert sum(path.stat().st_size for path in EMBEDDED.rglob("*") if path.is_file()) < 40e6
+
+
+def test_its_card_says_what_it_was_trained_on_and_what_it_is_not_for():
+    card = (EMBEDDED / "README.md").read_text(encoding="utf-8")
+    for word in ("CC BY-NC", "Llama 3.1", "2510.19506", "alias", "Not for"):
+        assert word in card
+
+
+def test_it_names_no_path_of_the_machine_that_trained_it():
+    for path in EMBEDDED.rglob("*.json"):
+        content = path.read_text(encoding="utf-8")
+        assert "/work" not in content
+        assert "/home" not in content
+
+
+def test_a_pickle_of_it_is_portable(router):
+    content = pickle.dumps(router)
+    assert str(EMBEDDED).encode() not in content
+    assert pickle.loads(content).route("Hello!").scores == router.route("Hello!").scores
+    assert copy.deepcopy(router).predictor is router.predictor
+
+
+def test_thread_count_does_not_change_its_decisions(router):
+    single = LookaheadPredictor.load(n_threads=1).predict_scores(PROMPTS)
+    assert abs(single - router.predictor.predict_scores(PROMPTS)).max() < 1e-6
+
+
+def test_batch_composition_does_not_change_its_scores(router):
+    together = router.predictor.predict_scores([*PROMPTS, "x " * 150])
+    for row, prompt in enumerate(PROMPTS):
+        assert abs(router.predictor.predict_scores([prompt])[0] - together[row]).max() < 1e-5
+
+
+def test_the_command_answers_from_a_cold_start_within_a_few_seconds():
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "lookahead_router.cli.main", "route", "Hello!", "--json"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert time.perf_counter() - start < 6  # 2 on an idle machine; room for a busy one
