@@ -151,7 +151,8 @@ class CandidatePool(Sequence[Candidate]):
             ConfigurationError: no candidate, or a name twice.
         """
         if isinstance(candidates, str | Mapping):
-            raise ConfigurationError("a pool is a list of candidates; wrap a single one in a list")
+            single = "name" if isinstance(candidates, str) else "candidate"
+            raise ConfigurationError(f"a pool is a list of candidates; wrap a single {single} in a list")
         built = tuple(_candidate(candidate) for candidate in candidates)
         names = [candidate.name for candidate in built]
         if not built:

@@ -41,9 +41,9 @@ def test_it_stays_below_forty_megabytes():
 
 
 def test_its_card_says_what_it_was_trained_on_and_what_it_is_not_for():
-    card = (EMBEDDED / "README.md").read_text(encoding="utf-8")
+    card = (EMBEDDED / "README.md").read_text(encoding="utf-8").lower()
     for word in ("CC BY-NC", "Llama 3.1", "2510.19506", "alias", "Not for"):
-        assert word in card
+        assert word.lower() in card
 
 
 def test_it_names_no_path_of_the_machine_that_trained_it():

@@ -56,7 +56,10 @@ def test_a_decision_holds_nothing_of_the_prompt(router):
 def test_a_batch_decides_as_single_prompts_do(router, dataset):
     prompts = list(dataset.prompts[:20])
     batch = router.route_batch(prompts)
-    assert [d.scores for d in batch] == [router.route(prompt).scores for prompt in prompts]
+    for prompt, decision in zip(prompts, batch, strict=True):
+        alone = router.route(prompt)
+        assert alone.name == decision.name
+        assert alone.scores == pytest.approx(decision.scores, abs=1e-6)
     assert [d.name for d in router.route_batch(iter(prompts))] == [d.name for d in batch]
 
 

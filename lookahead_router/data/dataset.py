@@ -255,10 +255,10 @@ def _check_outcome(outcome: Outcome, path: str | None, row: int) -> None:
         if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
             found = type(value).__name__
             raise SchemaError(f"expected a number or null, got {found}", path=path, row=row, column=column)
-        if abs(value) > 2**53:  # also keeps integers that no float can hold out of the columns
+        if isinstance(value, int) and abs(value) > 2**53:  # no column holds it exactly
             raise SchemaError("the number is too large", path=path, row=row, column=column)
-        if field == "output_tokens" and value == value and value != int(value):
-            raise SchemaError(f"expected a whole number, got {value}", path=path, row=row, column=column)
+        if field == "output_tokens" and np.isfinite(value) and (value != int(value) or abs(value) > 2**53):
+            raise SchemaError(f"expected a whole number of tokens, got {value}", path=path, row=row, column=column)
 
 
 def _objects(values: list) -> np.ndarray:
