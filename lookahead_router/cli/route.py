@@ -68,6 +68,7 @@ def _aliases(pairs: list[str]) -> dict[str, str]:
 
 
 def _print_table(texts: list[str], decisions: list, names: tuple[str, ...]) -> None:
+    """All scores of a single prompt; the choice for each of several."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -82,13 +83,14 @@ def _print_table(texts: list[str], decisions: list, names: tuple[str, ...]) -> N
             table.add_row(escape(name), f"{decision.scores[name]:.3f}", mark, style=style)
         console.print(table)
         return
-    table = Table("prompt", *(escape(name) for name in names), "chosen")
+    table = Table("prompt", "chosen", "score", "margin")
+    room = max(20, console.width - max(len(name) for name in names) - 30)
     for text, decision in zip(texts, decisions, strict=True):
-        cells = (
-            f"[bold green]{decision.scores[name]:.2f}[/]" if name == decision.name else f"{decision.scores[name]:.2f}"
-            for name in names
-        )
         line = " ".join(text.split())
-        shown = line if len(line) <= 40 else line[:39] + "…"
-        table.add_row(escape(shown), *cells, escape(decision.name))
+        table.add_row(
+            escape(line if len(line) <= room else line[: room - 1] + "…"),
+            f"[bold green]{escape(decision.name)}[/]",
+            f"{decision.scores[decision.name]:.2f}",
+            "–" if decision.margin is None else f"{decision.margin:.2f}",
+        )
     console.print(table)
