@@ -109,3 +109,17 @@ def bootstrap_interval(
         return Interval(statistic(np.arange(len(groups))), float("nan"), float("nan"))
     low, high = np.nanpercentile(samples, [tail, 100 - tail])
     return Interval(statistic(np.arange(len(groups))), float(low), float(high))
+
+
+def expected_calibration_error(probabilities: np.ndarray, outcomes: np.ndarray, *, n_bins: int = 15) -> float:
+    """Mean gap between predicted and observed shares over bins of equally many prompts, in [0, 1]; lower is better.
+
+    Args:
+        probabilities: `(n,)` in [0, 1].
+        outcomes: `(n,)` in [0, 1].
+        n_bins: fewer where there are fewer prompts.
+    """
+    order = np.argsort(probabilities, kind="stable")
+    bins = [part for part in np.array_split(order, n_bins) if len(part)]
+    gaps = [abs(probabilities[part].mean() - outcomes[part].mean()) * len(part) for part in bins]
+    return float(np.sum(gaps) / len(probabilities))

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
-from transformers import BertConfig, BertModel, ModernBertConfig, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, ModernBertConfig, PreTrainedTokenizerFast
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
-from lookahead_router.networks.configuration import LookaheadMLMConfig
-from lookahead_router.networks.mlm import LookaheadMLM
+from lookahead_router.networks.base import LookaheadNetwork
+from lookahead_router.networks.build import build_network
+from lookahead_router.networks.configuration import LookaheadCLMConfig, LookaheadMLMConfig
 from lookahead_router.training.recipe import Recipe
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -81,12 +82,66 @@ def network_config(backbone=None, **changes) -> LookaheadMLMConfig:
     return LookaheadMLMConfig(**{**settings, **changes})
 
 
-@pytest.fixture(params=["bert", "modernbert"])
-def network(request) -> LookaheadMLM:
-    """A tiny network in evaluation mode, on either kind of backbone."""
+def llama_config(**changes) -> LlamaConfig:
+    settings = {
+        "vocab_size": len(VOCABULARY),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": True,
+        "pad_token_id": 0,
+        "bos_token_id": 2,
+        "eos_token_id": 3,
+    }
+    return LlamaConfig(**{**settings, **changes})
+
+
+def causal_config(backbone=None, **changes) -> LookaheadCLMConfig:
+    settings = {
+        "backbone_config": (backbone or llama_config()).to_dict(),
+        "n_candidates": len(POOL),
+        "mid_token_ids": tuple(range(5, 5 + len(POOL))),
+        "eos_token_id": 3,
+        "pad_token_id": 0,
+        "max_prompt_tokens": 24,
+    }
+    return LookaheadCLMConfig(**{**settings, **changes})
+
+
+NETWORKS = {
+    "bert": lambda: network_config(),
+    "modernbert": lambda: network_config(modernbert_config()),
+    "bert-separate": lambda: network_config(prediction="separate", mask_token_id=4),
+    "bert-latents": lambda: network_config(readout="cls+latents"),
+    "llama": lambda: causal_config(),
+    "llama-untied": lambda: causal_config(llama_config(tie_word_embeddings=False)),
+}
+
+
+def make_network(name: str) -> LookaheadNetwork:
+    """A tiny network of random weights in evaluation mode."""
     torch.manual_seed(0)
-    backbone = bert_config() if request.param == "bert" else modernbert_config()
-    return LookaheadMLM(network_config(backbone)).eval()
+    network = build_network(NETWORKS[name]()).eval()
+    with torch.no_grad():
+        for parameter_name, parameter in network.named_parameters():
+            if parameter_name.startswith("latent_readout.out") or parameter_name == "output_embedding":
+                parameter.normal_(std=0.1)  # they start at zero
+    return network
+
+
+@pytest.fixture(params=NETWORKS)
+def any_network(request) -> LookaheadNetwork:
+    """A tiny network of every kind."""
+    return make_network(request.param)
+
+
+@pytest.fixture(params=["bert", "modernbert"])
+def network(request) -> LookaheadNetwork:
+    """A tiny joint masked network, on either kind of backbone."""
+    return make_network(request.param)
 
 
 def toy_dataset(n: int = 120, seed: int = 0) -> RoutingDataset:
@@ -120,7 +175,24 @@ def backbone_folder(tmp_path_factory):
     torch.manual_seed(0)
     BertModel(bert_config()).save_pretrained(folder)
     PreTrainedTokenizerFast(
-        tokenizer_object=make_tokenizer(), cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]"
+        tokenizer_object=make_tokenizer(),
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        mask_token="[MASK]",
+    ).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def causal_backbone_folder(tmp_path_factory):
+    """A tiny pretrained decoder with its tokenizer, as on the Hub."""
+    folder = tmp_path_factory.mktemp("causal-backbone")
+    torch.manual_seed(0)
+    LlamaForCausalLM(llama_config()).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=make_tokenizer(), pad_token="[PAD]", eos_token="[SEP]", unk_token="[UNK]"
     ).save_pretrained(folder)
     return folder
 

@@ -280,3 +280,10 @@ def test_resamples_without_a_value_are_left_out(sample):
 def test_a_statistic_without_any_value_has_no_interval():
     interval = metrics.bootstrap_interval(lambda rows: float("nan"), np.zeros(4), n_resamples=20)
     assert np.isnan(interval).all()
+
+
+def test_the_calibration_error_is_the_mean_gap_between_promise_and_outcome():
+    probabilities = np.array([0.2] * 10 + [0.8] * 10)
+    outcomes = np.array([0.0] * 8 + [1.0] * 2 + [1.0] * 5 + [0.0] * 5)
+    assert metrics.expected_calibration_error(probabilities, outcomes, n_bins=2) == pytest.approx((0.0 + 0.3) / 2)
+    assert metrics.expected_calibration_error(outcomes, outcomes) == 0.0

@@ -11,10 +11,10 @@ from torch import nn
 
 from lookahead_router._files import replacing_file
 from lookahead_router._optional import require
-from lookahead_router.networks.mlm import LookaheadMLM
+from lookahead_router.networks.base import LookaheadNetwork
 
 
-def export_onnx(network: LookaheadMLM, path: Path) -> None:
+def export_onnx(network: LookaheadNetwork, path: Path) -> None:
     """Writes the graph `prompt_ids, prompt_mask -> score_logits`, for any batch size and length.
 
     The blocks are part of the graph, so a backend sees prompt tokens only.
@@ -27,7 +27,7 @@ def export_onnx(network: LookaheadMLM, path: Path) -> None:
     routing = _RoutingGraph(network).float().eval()
     # Plain attention exports to fewer nodes than the fused kernel's decomposition, and runs faster.
     network.backbone.set_attn_implementation("eager")
-    ids = torch.full((2, 12), network.configuration.sep_token_id)
+    ids = torch.full((2, 12), network.configuration.pad_token_id)
     mask = torch.ones_like(ids)
     mask[0, :5] = 0
     axes = {0: torch.export.Dim("n_prompts"), 1: torch.export.Dim("n_tokens")}
@@ -62,7 +62,7 @@ def _strip_traces(model) -> None:
 class _RoutingGraph(nn.Module):
     """The network without what only training needs."""
 
-    def __init__(self, network: LookaheadMLM) -> None:
+    def __init__(self, network: LookaheadNetwork) -> None:
         super().__init__()
         self.network = network
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from lookahead_router._optional import require
 from lookahead_router.errors import CheckpointError
-from lookahead_router.networks.configuration import LookaheadMLMConfig
+from lookahead_router.networks.configuration import NetworkConfig
 
 if TYPE_CHECKING:
-    from lookahead_router.networks.mlm import LookaheadMLM
+    from lookahead_router.networks.base import LookaheadNetwork
 
 
 class TorchBackend:
@@ -19,11 +19,11 @@ class TorchBackend:
     name = "torch"
     max_batch_size = 32
 
-    def __init__(self, network: "LookaheadMLM") -> None:
+    def __init__(self, network: "LookaheadNetwork") -> None:
         self.network = network.float().eval()
 
     @classmethod
-    def load(cls, config: LookaheadMLMConfig, weights: Path) -> "TorchBackend":
+    def load(cls, config: NetworkConfig, weights: Path) -> "TorchBackend":
         """Builds the network and loads safetensors into it, strictly.
 
         Raises:
@@ -34,7 +34,7 @@ class TorchBackend:
         require("transformers", "torch")
         safetensors = require("safetensors", "torch")
         load_file = require("safetensors.torch", "torch").load_file
-        from lookahead_router.networks.mlm import LookaheadMLM
+        from lookahead_router.networks.build import build_network
 
         try:
             tensors = load_file(weights)
@@ -42,7 +42,7 @@ class TorchBackend:
             raise CheckpointError(
                 f"{weights.name} is not readable safetensors: {error}", location=str(weights.parent)
             ) from error
-        network = LookaheadMLM(config)
+        network = build_network(config)
         try:
             network.load_state_dict(tensors, strict=True)
         except RuntimeError as error:

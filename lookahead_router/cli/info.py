@@ -45,7 +45,8 @@ def info(
         table.add_row(f"[bold]{key.replace('_', ' ')}[/]", escape(str(record[key])))
     table.add_row("[bold]candidates[/]", escape("\n".join(pool.names)))
     table.add_row("[bold]window[/]", f"{network.get('max_prompt_tokens')} prompt tokens")
-    table.add_row("[bold]lookahead[/]", f"{network.get('n_slots')} slots per candidate")
+    slots = f"{network['n_slots']} slots per candidate" if "n_slots" in network else "one token per candidate"
+    table.add_row("[bold]lookahead[/]", slots)
     files = "\n".join(f"{name}  {size / 1e6:.2f} MB" for name, size in record["files"].items())
     table.add_row("[bold]files[/]", escape(files))
     Console().print(table, highlight=False)

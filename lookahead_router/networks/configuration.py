@@ -1,36 +1,27 @@
 """The shape of a Lookahead network, as saved in a predictor's `config.json`."""
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 
-class LookaheadMLMConfig(BaseModel):
-    """Everything needed to rebuild a `LookaheadMLM`; `backbone_config` is the nested encoder config.
-
-    `n_slots = 0` leaves the blocks out: the network is then a classifier that reads the prompt
-    only, the control of every experiment (the paper's MLC, §5).
-    """
+class _NetworkConfig(BaseModel):
+    """What both kinds of network have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["lookahead-mlm"] = "lookahead-mlm"
     backbone_config: dict[str, Any]
-    """A Hugging Face config as a dict; `model_type` chooses the encoder."""
+    """A Hugging Face config as a dict; `model_type` chooses the backbone."""
     n_candidates: int = Field(ge=1)
-    n_slots: int = Field(ge=0)
-    """M, the lookahead slots of each candidate's block."""
     mid_token_ids: tuple[int, ...]
     """One vocabulary entry per candidate, in pool order (paper §4: MID_t)."""
-    cls_token_id: int = Field(ge=0)
-    sep_token_id: int = Field(ge=0)
     pad_token_id: int = Field(ge=0)
     max_prompt_tokens: int = Field(ge=1)
-    """Prompt window without CLS and SEP; a longer prompt keeps its tail."""
-    positions: Literal["restart"] = "restart"
-    """Every block's positions start right after the prompt's (part of the model: other positions, other scores)."""
+    """Prompt window without what frames the prompt; a longer prompt keeps its tail."""
     head_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    score_scale: float | None = Field(default=None, gt=0)
+    """Where set, logits are relative: less their mean over the candidates, and times this factor."""
 
     @field_validator("backbone_config")
     @classmethod
@@ -38,20 +29,35 @@ class LookaheadMLMConfig(BaseModel):
         """Plain JSON, so that a built and a loaded configuration are equal."""
         return json.loads(json.dumps(config))
 
+    @property
+    def prompt_prefix(self) -> tuple[int, ...]:
+        """Ids before the prompt's own."""
+        raise NotImplementedError
+
+    @property
+    def prompt_suffix(self) -> tuple[int, ...]:
+        """Ids after the prompt's own."""
+        raise NotImplementedError
+
+    @property
+    def block_length(self) -> int:
+        """Tokens that each candidate adds to the prompt in routing."""
+        raise NotImplementedError
+
     @model_validator(mode="after")
-    def _check(self) -> "LookaheadMLMConfig":
+    def _check_tokens(self):
         if len(self.mid_token_ids) != self.n_candidates:
             raise ValueError(
                 f"expected {self.n_candidates} MID tokens, one per candidate, got {len(self.mid_token_ids)}"
             )
-        special = {self.cls_token_id, self.sep_token_id, self.pad_token_id}
-        if len(set(self.mid_token_ids)) != self.n_candidates or special & set(self.mid_token_ids):
+        framing = {self.pad_token_id, *self.prompt_prefix, *self.prompt_suffix}
+        if len(set(self.mid_token_ids)) != self.n_candidates or framing & set(self.mid_token_ids):
             raise ValueError(
-                "MID tokens must be distinct and different from CLS, SEP and PAD "
+                "MID tokens must be distinct and different from CLS, SEP, EOS and PAD "
                 f"(got {list(self.mid_token_ids)}): with a shared token, candidates look alike"
             )
         window = self.backbone_config.get("max_position_embeddings")
-        needed = self.max_prompt_tokens + 2 + (self.n_slots + 1 if self.n_slots else 0)
+        needed = len(self.prompt_prefix) + self.max_prompt_tokens + len(self.prompt_suffix) + self.block_length
         if window is not None and needed > window:
             raise ValueError(
                 f"the prompt window and one block need {needed} positions, the backbone has {window}: "
@@ -61,3 +67,84 @@ class LookaheadMLMConfig(BaseModel):
         if vocabulary is not None and not all(0 <= i < vocabulary for i in self.mid_token_ids):
             raise ValueError(f"MID tokens {list(self.mid_token_ids)} leave the vocabulary of {vocabulary}")
         return self
+
+
+class LookaheadMLMConfig(_NetworkConfig):
+    """Everything needed to rebuild a `LookaheadMLM`; `backbone_config` is the nested encoder config.
+
+    `n_slots = 0` leaves the blocks out: the network is then a classifier that reads the prompt
+    only, the control of every experiment (the paper's MLC, §5).
+    """
+
+    kind: Literal["lookahead-mlm"] = "lookahead-mlm"
+    n_slots: int = Field(ge=0)
+    """M, the lookahead slots of each candidate's block."""
+    prediction: Literal["joint", "separate"] = "joint"
+    """One pass over all candidates' blocks, or one pass for each candidate (paper §5.3)."""
+    readout: Literal["cls", "cls+latents"] = "cls"
+    """What is scored: the first token, or also a learned pooling of each candidate's slots."""
+    cls_token_id: int = Field(ge=0)
+    sep_token_id: int = Field(ge=0)
+    mask_token_id: int | None = Field(default=None, ge=0)
+    """Fills the slots of separate prediction."""
+    positions: Literal["restart"] = "restart"
+    """Every block's positions start right after the prompt's (part of the model: other positions, other scores)."""
+
+    @property
+    def prompt_prefix(self) -> tuple[int, ...]:
+        return (self.cls_token_id,)
+
+    @property
+    def prompt_suffix(self) -> tuple[int, ...]:
+        return (self.sep_token_id,)
+
+    @property
+    def block_length(self) -> int:
+        if self.n_slots == 0:
+            return 0
+        return self.n_slots + (1 if self.prediction == "joint" else 2)
+
+    @model_validator(mode="after")
+    def _check_layout(self):
+        if self.prediction == "separate":
+            if self.mask_token_id is None:
+                raise ValueError("separate prediction needs a mask_token_id to fill its slots")
+            if self.readout != "cls":
+                raise ValueError("separate prediction reads each candidate's MID token; leave readout at cls")
+        if self.n_slots == 0 and (self.prediction, self.readout) != ("joint", "cls"):
+            raise ValueError("without slots there is only prediction joint and readout cls")
+        return self
+
+
+class LookaheadCLMConfig(_NetworkConfig):
+    """Everything needed to rebuild a `LookaheadCLM`; `backbone_config` is the nested decoder config."""
+
+    kind: Literal["lookahead-clm"] = "lookahead-clm"
+    eos_token_id: int = Field(ge=0)
+    """Ends a response in training."""
+
+    @property
+    def prompt_prefix(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def prompt_suffix(self) -> tuple[int, ...]:
+        return ()
+
+    @property
+    def block_length(self) -> int:
+        return 1
+
+
+NetworkConfig = LookaheadMLMConfig | LookaheadCLMConfig
+
+_BY_KIND = TypeAdapter(Annotated[NetworkConfig, Field(discriminator="kind")])
+
+
+def parse_network_config(record: dict[str, Any]) -> NetworkConfig:
+    """The configuration of either kind.
+
+    Raises:
+        pydantic.ValidationError: an unknown kind, or fields that do not fit.
+    """
+    return _BY_KIND.validate_python(record)

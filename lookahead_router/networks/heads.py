@@ -1,4 +1,4 @@
-"""The two heads on the backbone: candidate scores, and the response tokens during training."""
+"""The heads on the backbone: candidate scores, and the response tokens during training."""
 
 import torch
 from torch import nn
@@ -19,6 +19,39 @@ class ScoreHead(nn.Module):
 
     def forward(self, state: torch.Tensor) -> torch.Tensor:
         return self.out(self.dropout(self.norm(F.gelu(self.dense(state)))))
+
+
+class LatentScoreHead(nn.Module):
+    """`(B, K, H)` latents -> `(B, K)` score logits, one linear map for all candidates (paper §4)."""
+
+    def __init__(self, hidden_size: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.out = nn.Linear(hidden_size, 1)
+        nn.init.trunc_normal_(self.out.weight, std=hidden_size**-0.5)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.out(self.dropout(latents)).squeeze(-1)
+
+
+class LatentReadout(nn.Module):
+    """`(B, K, M, H)` slot states -> `(B, K)` what each candidate's own slots add to its score logit.
+
+    A learned query pools the slots. The last map starts at zero, so training starts from CLS alone.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(hidden_size, 1, bias=False)
+        self.norm = nn.LayerNorm(hidden_size)
+        self.out = nn.Linear(hidden_size, 1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        pooled = (self.query(latents).softmax(dim=2) * latents).sum(dim=2)
+        return self.out(self.norm(pooled)).squeeze(-1)
 
 
 class ReconstructionHead(nn.Module):

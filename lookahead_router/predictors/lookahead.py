@@ -12,8 +12,9 @@ from lookahead_router._files import replacing_folder
 from lookahead_router.backends.base import Backend
 from lookahead_router.errors import CheckpointError, ConfigurationError, PoolMismatchError, TruncatedPromptWarning
 from lookahead_router.hub.layout import PredictorConfig, PredictorFolder
-from lookahead_router.networks.configuration import LookaheadMLMConfig
+from lookahead_router.networks.configuration import NetworkConfig, parse_network_config
 from lookahead_router.predictors.base import prompt_texts
+from lookahead_router.predictors.calibration import Calibration
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.types import CandidatePool, Prompt, describe
 
@@ -34,11 +35,12 @@ class LookaheadPredictor:
         self,
         *,
         pool: CandidatePool,
-        network: LookaheadMLMConfig,
+        network: NetworkConfig,
         tokenizer: PromptTokenizer,
         backend: Backend,
         name: str = "lookahead",
         revision: str | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """Puts loaded parts together; `load` is what users call.
 
@@ -55,6 +57,8 @@ class LookaheadPredictor:
         self.backend = backend
         self.name = name
         self.revision = revision
+        self.calibration = calibration
+        """Curves from scores to probabilities; `None` where the predictor was not calibrated."""
         self.location: Path | None = None
         """The folder it was loaded from; `None` for the embedded one and for one just built."""
         self._reload: tuple | None = None
@@ -82,21 +86,17 @@ class LookaheadPredictor:
         pool = folder.read_pool()
         network = _network_config(config, folder)
         weights, backend = _choose_backend(folder, backend)
-        folder.verify(config, [folder.pool, folder.tokenizer, weights])
-        tokenizer = PromptTokenizer(
-            PromptTokenizer.read(folder.tokenizer),
-            max_prompt_tokens=network.max_prompt_tokens,
-            cls_token_id=network.cls_token_id,
-            sep_token_id=network.sep_token_id,
-            pad_token_id=network.pad_token_id,
-        )
+        is_calibrated = folder.calibration.is_file()
+        calibration_files = [folder.calibration] if is_calibrated else []
+        folder.verify(config, [folder.pool, folder.tokenizer, weights, *calibration_files])
         predictor = cls(
             pool=pool,
             network=network,
-            tokenizer=tokenizer,
+            tokenizer=PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer)),
             backend=_open_backend(backend, weights, network, n_threads),
             name=config.name,
             revision=folder.revision(config),
+            calibration=Calibration.read(folder.calibration, pool.names) if is_calibrated else None,
         )
         predictor.location = None if location is None else folder.path
         predictor._reload = (None if location is None else str(folder.path.absolute()), backend, n_threads)
@@ -105,9 +105,12 @@ class LookaheadPredictor:
     def predict_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
         """Predicted scores `(n_prompts, n_candidates)` in [0, 1], higher is better.
 
-        A score is the predicted chance to be near the best of the pool on this prompt (paper §4), not
-        the chance to be right. Batches are sorted by length and hold no more prompts than the backend
-        keeps apart; row `i` depends on prompt `i` only.
+        A score is relative to the pool: by the objective of training, the predicted chance to be near the
+        best on this prompt (paper §4), the expected place between its worst (0) and best (1), or 0.5 plus
+        the expected score above the candidates' mean. It is not the chance to be right.
+
+        Batches are sorted by length and hold no more prompts than the backend keeps apart; row `i`
+        depends on prompt `i` only.
 
         Raises:
             PromptError: a prompt that cannot be routed; says which.
@@ -128,6 +131,21 @@ class LookaheadPredictor:
             ids, mask = left_pad([rows[row] for row in batch], self.tokenizer.pad_token_id)
             logits[batch] = self.backend.score_logits(ids, mask)
         return 1.0 / (1.0 + np.exp(-logits))
+
+    def predict_probabilities(self, prompts: Sequence[Prompt]) -> np.ndarray:
+        """Probabilities `(n_prompts, n_candidates)` that each candidate's answer is good.
+
+        Absolute, where scores are relative: on prompts like those of the calibration, of the answers
+        with probability 0.7 about seven in ten are good. Each is read from that candidate's score alone,
+        so ranking by it is not the predictor's decision.
+
+        Raises:
+            PromptError: a prompt that cannot be routed; says which.
+            ConfigurationError: the predictor was not calibrated.
+        """
+        if self.calibration is None:
+            raise ConfigurationError(f"the predictor {self.name!r} was saved without calibration.json; train it again")
+        return self.calibration.probabilities(self.predict_scores(prompts), self.pool.names)
 
     def save(self, folder: str | Path) -> None:
         """Copies the saved predictor to another folder, whole or not at all.
@@ -163,9 +181,9 @@ def _load_again(location: str | None, backend: str, n_threads: int | None) -> Lo
     return LookaheadPredictor.load(location, backend=backend, n_threads=n_threads)
 
 
-def _network_config(config: PredictorConfig, folder: PredictorFolder) -> LookaheadMLMConfig:
+def _network_config(config: PredictorConfig, folder: PredictorFolder) -> NetworkConfig:
     try:
-        return LookaheadMLMConfig.model_validate(config.network)
+        return parse_network_config(config.network)
     except ValidationError as error:
         raise CheckpointError(f"config.json, network: {describe(error)}", location=str(folder.path)) from error
 
@@ -184,7 +202,7 @@ def _choose_backend(folder: PredictorFolder, backend: str) -> tuple[Path, str]:
     return files[backend], backend
 
 
-def _open_backend(name: str, weights: Path, network: LookaheadMLMConfig, n_threads: int | None) -> Backend:
+def _open_backend(name: str, weights: Path, network: NetworkConfig, n_threads: int | None) -> Backend:
     if name == "torch":
         from lookahead_router.backends.torch import TorchBackend
 

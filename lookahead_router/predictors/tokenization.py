@@ -8,6 +8,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from lookahead_router.errors import CheckpointError
+from lookahead_router.networks.configuration import NetworkConfig
 
 _WORD_BREAK = re.compile(r"(?<![ \t\n\r])[ \t\n\r]")
 """The start of a run of whitespace that every tokenizer takes for such."""
@@ -16,14 +17,20 @@ _CHARACTERS_PER_TOKEN = 16
 
 
 class PromptTokenizer:
-    """Cuts prompts to the window and frames them as CLS, tail of the prompt, SEP.
+    """Cuts prompts to the window, keeping their tail, and frames them as the network reads them.
 
     Truncation and padding stay off in the shared tokenizer: changing them per call is what makes
     fast tokenizers wrong under threads.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, *, max_prompt_tokens: int, cls_token_id: int, sep_token_id: int, pad_token_id: int
+        self,
+        tokenizer: Tokenizer,
+        *,
+        max_prompt_tokens: int,
+        pad_token_id: int,
+        prefix: Sequence[int] = (),
+        suffix: Sequence[int] = (),
     ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -31,7 +38,19 @@ class PromptTokenizer:
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self.max_prompt_tokens = max_prompt_tokens
-        self.cls_token_id, self.sep_token_id, self.pad_token_id = cls_token_id, sep_token_id, pad_token_id
+        self.pad_token_id = pad_token_id
+        self.prefix, self.suffix = tuple(prefix), tuple(suffix)
+
+    @classmethod
+    def of(cls, network: NetworkConfig, tokenizer: Tokenizer) -> "PromptTokenizer":
+        """The one that feeds a network."""
+        return cls(
+            tokenizer,
+            max_prompt_tokens=network.max_prompt_tokens,
+            pad_token_id=network.pad_token_id,
+            prefix=network.prompt_prefix,
+            suffix=network.prompt_suffix,
+        )
 
     @staticmethod
     def read(path: Path) -> Tokenizer:
@@ -53,7 +72,7 @@ class PromptTokenizer:
         framed, is_truncated = [], np.zeros(len(texts), dtype=bool)
         for row, text in enumerate(texts):
             ids, is_truncated[row] = self._tail(text)
-            framed.append(np.array([self.cls_token_id, *ids, self.sep_token_id], dtype=np.int64))
+            framed.append(np.array([*self.prefix, *ids, *self.suffix], dtype=np.int64))
         return framed, is_truncated
 
     def encode_responses(self, texts: Sequence[str], n_tokens: int) -> list[list[int]]:
@@ -86,7 +105,7 @@ class PromptTokenizer:
 
 def left_pad(rows: Sequence[np.ndarray], pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
     """`(B, T)` int64 ids padded on the left, and their `(B, T)` int64 mask."""
-    length = max(len(row) for row in rows)
+    length = max(1, *(len(row) for row in rows))  # some texts have no tokens
     ids = np.full((len(rows), length), pad_token_id, dtype=np.int64)
     mask = np.zeros((len(rows), length), dtype=np.int64)
     for index, row in enumerate(rows):

@@ -1,13 +1,14 @@
 import pytest
 import torch
-from conftest import bert_config, network_config
+from conftest import bert_config, make_network, network_config
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.networks.mlm import LookaheadMLM
-from lookahead_router.networks.packing import masked_blocks, packed_positions
+from lookahead_router.networks.packing import packed_positions
 
 IDS = torch.tensor([[0, 0, 2, 20, 21, 3], [2, 14, 15, 16, 17, 3]])
 MASK = torch.tensor([[0, 0, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]])
+SLOTS = torch.randint(13, 23, (2, 3, 4), generator=torch.Generator().manual_seed(0))
 
 
 def test_shapes_are_candidates_slots_and_hidden(network):
@@ -18,14 +19,47 @@ def test_shapes_are_candidates_slots_and_hidden(network):
 
 
 def test_block_positions_restart_after_the_prompt():
-    assert packed_positions(MASK, n_candidates=2, block_length=3).tolist() == [
+    assert packed_positions(MASK, n_blocks=2, block_length=3).tolist() == [
         [0, 0, 0, 1, 2, 3, 4, 5, 6, 4, 5, 6],
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 6, 7, 8],
     ]
 
 
-def test_a_masked_block_is_its_mid_in_every_slot_and_a_separator():
-    assert masked_blocks(torch.tensor([5, 6]), 3, 9).tolist() == [[5, 5, 5, 9], [6, 6, 6, 9]]
+def test_each_block_is_its_mid_in_every_slot_and_a_separator(network, monkeypatch):
+    seen = []
+    encode = network._encode
+    monkeypatch.setattr(network, "_encode", lambda *tensors: seen.append(tensors) or encode(*tensors))
+    network(IDS, MASK)
+    assert seen[0][2][1].tolist() == [[5, 5, 5, 5, 3], [6, 6, 6, 6, 3], [7, 7, 7, 7, 3]]
+
+
+def test_separate_prediction_gives_each_candidate_a_pass_of_its_own(monkeypatch):
+    network = make_network("bert-separate")
+    seen = []
+    encode = network._encode
+    monkeypatch.setattr(network, "_encode", lambda *tensors: seen.append(tensors) or encode(*tensors))
+    scores, latents = network(IDS, MASK)
+    ids, _, blocks = seen[0]
+    assert (scores.shape, latents.shape) == ((2, 3), (2, 3, 4, 32))
+    assert ids.tolist() == [row for row in IDS.tolist() for _ in range(3)]
+    assert blocks[:, 0].tolist() == 2 * [[mid, 4, 4, 4, 4, 3] for mid in (5, 6, 7)]
+
+
+def test_one_candidate_more_does_not_change_the_others_under_separate_prediction():
+    network = make_network("bert-separate")
+    smaller = LookaheadMLM(network.configuration.model_copy(update={"n_candidates": 2, "mid_token_ids": (5, 6)})).eval()
+    smaller.load_state_dict(network.state_dict())
+    with torch.inference_mode():
+        torch.testing.assert_close(smaller(IDS, MASK)[0], network(IDS, MASK)[0][:, :2], rtol=0, atol=1e-6)
+
+
+def test_the_latent_readout_starts_from_the_score_of_cls_alone():
+    torch.manual_seed(0)
+    with_latents = LookaheadMLM(network_config(readout="cls+latents")).eval()
+    plain = LookaheadMLM(network_config()).eval()
+    plain.load_state_dict({k: v for k, v in with_latents.state_dict().items() if not k.startswith("latent_readout")})
+    with torch.inference_mode():
+        torch.testing.assert_close(with_latents(IDS, MASK)[0], plain(IDS, MASK)[0], rtol=0, atol=0)
 
 
 def test_reconstruction_goes_through_the_input_embedding(network):
@@ -37,8 +71,9 @@ def test_reconstruction_goes_through_the_input_embedding(network):
     assert not torch.allclose(before, network.reconstruct(torch.ones(1, 32)))
 
 
-def test_every_parameter_learns_from_the_joint_loss(network):
-    output = network.train()(IDS, MASK)
+def test_every_parameter_learns_from_the_joint_loss(any_network):
+    network = any_network
+    output = network.train()(IDS, MASK, SLOTS)
     loss = output.score_logits.square().sum() + network.reconstruct(output.latents.flatten(0, 2)).square().mean()
     loss.backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None or p.grad.abs().sum() == 0]

@@ -53,7 +53,7 @@ each_tokenizer = pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=T
 
 
 def prompts(tokenizer: Tokenizer, limit: int) -> PromptTokenizer:
-    return PromptTokenizer(tokenizer, max_prompt_tokens=limit, cls_token_id=CLS, sep_token_id=SEP, pad_token_id=PAD)
+    return PromptTokenizer(tokenizer, max_prompt_tokens=limit, prefix=(CLS,), suffix=(SEP,), pad_token_id=PAD)
 
 
 def assert_tail_of_whole(tokenizer: Tokenizer, limit: int, text: str) -> None:

@@ -1,0 +1,68 @@
+"""What both Lookahead networks are to the code around them."""
+
+import inspect
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel
+
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.networks.configuration import NetworkConfig
+from lookahead_router.networks.outputs import LookaheadOutput
+
+
+class LookaheadNetwork(nn.Module):
+    """A backbone with heads: prompts in, one score per candidate and the foreseen responses out."""
+
+    def __init__(self, config: NetworkConfig, backbone: nn.Module | None = None) -> None:
+        """Holds the backbone.
+
+        Args:
+            config: the shape.
+            backbone: pretrained model that fits `config.backbone_config`; fresh weights otherwise.
+
+        Raises:
+            ConfigurationError: the backbone takes no `position_ids`, so blocks cannot restart theirs.
+        """
+        super().__init__()
+        self.configuration = config  # not `config`: the Trainer writes into an attribute of that name
+        self.backbone = backbone if backbone is not None else _fresh_backbone(config)
+        if getattr(self.backbone, "pooler", None) is not None:
+            self.backbone.pooler = None  # never read here, and it would stay untrained
+        if "position_ids" not in inspect.signature(self.backbone.forward).parameters:
+            raise ConfigurationError(
+                f"a {config.backbone_config.get('model_type')!r} backbone takes no position_ids; "
+                "choose one that does (bert, modernbert, llama, ...)"
+            )
+        self.register_buffer("mid_token_ids", torch.tensor(config.mid_token_ids), persistent=False)
+
+    @property
+    def embedding(self) -> torch.Tensor:
+        """`(V, H)` input embedding."""
+        return self.backbone.get_input_embeddings().weight
+
+    def forward(
+        self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor, slot_ids: torch.Tensor | None = None
+    ) -> LookaheadOutput:
+        """Scores and latents of a batch.
+
+        Args:
+            prompt_ids: `(B, T)` framed prompts, padded on the *left*.
+            prompt_mask: `(B, T)`, 1 on tokens, 0 on padding.
+            slot_ids: `(B, K, M)` what the candidates' slots show of their responses, in training.
+                Routing never passes it, so no response text can reach a score.
+        """
+        raise NotImplementedError
+
+    def _score_logits(self, raw: torch.Tensor) -> torch.Tensor:
+        """`(B, K)` what the score head says, in the unit that the configuration asks for."""
+        scale = self.configuration.score_scale
+        return raw if scale is None else scale * (raw - raw.mean(dim=1, keepdim=True))
+
+    def reconstruct(self, states: torch.Tensor) -> torch.Tensor:
+        """`(N, H)` latents -> `(N, V)` logits of the response tokens they should stand for."""
+        raise NotImplementedError
+
+
+def _fresh_backbone(config: NetworkConfig) -> nn.Module:
+    return AutoModel.from_config(AutoConfig.for_model(**config.backbone_config))
