@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from lookahead_router.errors import TruncatedPromptWarning
 
 
 def evaluate(
-    data: Annotated[Path, typer.Argument(help="Routing dataset, Parquet or JSONL.")],
+    data: Annotated[str, typer.Argument(help="Routing dataset: Parquet, JSONL, or org/name on the Hub.")],
     router: Annotated[str | None, typer.Option(help="Folder of a saved predictor; the embedded one if absent.")] = None,
     split: Annotated[str, typer.Option(help="Split to evaluate on; 'all' for every row.")] = "test",
     backend: Annotated[str, typer.Option(help="auto, onnx-int8, onnx or torch.")] = "auto",

@@ -19,6 +19,7 @@ from lookahead_router.errors import (
     LookaheadRouterError,
     MissingDependencyError,
     PromptError,
+    TrainingError,
 )
 
 EXIT_CODES: tuple[tuple[type[LookaheadRouterError], int], ...] = (
@@ -27,6 +28,7 @@ EXIT_CODES: tuple[tuple[type[LookaheadRouterError], int], ...] = (
     (DataError, 4),
     (CheckpointError, 5),
     (MissingDependencyError, 6),
+    (TrainingError, 7),
     (LookaheadRouterError, 1),
 )
 """The first matching class decides; 130 after Ctrl-C, and SIGPIPE when the reader of a pipe went away."""

@@ -10,7 +10,7 @@ from lookahead_router._optional import require
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe, YAML.")],
-    data: Annotated[Path, typer.Option(help="Routing dataset, Parquet or JSONL.")],
+    data: Annotated[str, typer.Option(help="Routing dataset: Parquet, JSONL, or org/name on the Hugging Face Hub.")],
     output: Annotated[Path | None, typer.Option(help="Folder of the run; runs/NAME if absent.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Folder to load the backbone from.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="section.setting=value, repeatable.")] = None,

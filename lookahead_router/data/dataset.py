@@ -1,6 +1,7 @@
 """`RoutingDataset`: examples in columns, over one pool."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,13 +64,48 @@ class RoutingDataset:
 
     @classmethod
     def from_file(cls, path: str | Path, *, pool: CandidatePool | None = None) -> "RoutingDataset":
-        """Reads Parquet or JSONL, by the file's suffix."""
+        """Reads Parquet or JSONL, by the file's suffix; or `org/name`, a dataset of the Hugging Face Hub."""
+        if isinstance(path, str) and _HUB_NAME.fullmatch(path) and not Path(path).exists():
+            return cls.from_hub(path, pool=pool)
         suffix = Path(path).suffix.lower()
         if suffix == ".parquet":
             return cls.from_parquet(path, pool=pool)
         if suffix in {".jsonl", ".ndjson"}:
             return cls.from_jsonl(path, pool=pool)
         raise SchemaError(f"expected a .parquet or .jsonl file, got {suffix or 'no suffix'!r}", path=str(path))
+
+    @classmethod
+    def from_hub(cls, name: str, *, revision: str | None = None, pool: CandidatePool | None = None) -> "RoutingDataset":
+        """Reads all Parquet and JSONL files of a dataset repository of the Hugging Face Hub.
+
+        Args:
+            name: `org/name`.
+            revision: branch, tag or commit; the main branch when absent.
+            pool: the candidates to expect and their order; by first appearance when absent.
+
+        Raises:
+            DataError: no such repository, no connection, or nothing of the schema in it.
+            MissingDependencyError: huggingface_hub is not installed.
+        """
+        from lookahead_router.data.hub import read_hub
+
+        return read_hub(name, revision, pool)
+
+    @classmethod
+    def concatenate(cls, datasets: Sequence["RoutingDataset"]) -> "RoutingDataset":
+        """The rows of several datasets, one after the other, over the first one's pool.
+
+        Raises:
+            DataError: none is given.
+            PoolMismatchError: they have different candidates.
+        """
+        if not datasets:
+            raise DataError("no dataset to concatenate")
+        pool = datasets[0].pool
+        aligned = [dataset.align(pool) for dataset in datasets]
+        return cls(
+            pool=pool, **{name: np.concatenate([getattr(part, name) for part in aligned]) for name in _ROW_COLUMNS}
+        )
 
     @classmethod
     def from_examples(
@@ -228,6 +264,7 @@ class RoutingDataset:
         write_jsonl(self, Path(path))
 
 
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/(?!.*\.(parquet|jsonl|ndjson)$)[\w-][\w.-]*", re.IGNORECASE)
 _CANDIDATE_COLUMNS = ("responses", "scores", "costs_usd", "output_tokens")
 _ROW_COLUMNS = ("ids", "sources", "splits", "prompts", *_CANDIDATE_COLUMNS)
 

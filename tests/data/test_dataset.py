@@ -383,3 +383,46 @@ def test_from_file_hands_the_pool_on(built, tmp_path):
     pool = CandidatePool(["b", "a"])
     for name in ("a.jsonl", "a.parquet"):
         assert RoutingDataset.from_file(tmp_path / name, pool=pool).pool == pool
+
+
+def test_datasets_are_joined_over_the_first_ones_pool(dataset):
+    swapped = dataset.align(CandidatePool(["lazy", "words", "digits"]))
+    joined = RoutingDataset.concatenate([dataset, swapped])
+    assert joined.pool == dataset.pool
+    assert len(joined) == 2 * len(dataset)
+    np.testing.assert_array_equal(joined.scores[len(dataset) :], dataset.scores)
+    with pytest.raises(DataError, match="no dataset"):
+        RoutingDataset.concatenate([])
+
+
+def test_a_dataset_of_the_hub_is_all_its_files(dataset, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    dataset.filter(split="train").to_parquet(tmp_path / "data" / "train.parquet")
+    dataset.filter(split="test").to_jsonl(tmp_path / "data" / "test.jsonl")
+    asked = {}
+
+    def snapshot_download(name, **options):
+        asked.update(options, name=name)
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    found = RoutingDataset.from_file("org/answers")
+    assert (asked["name"], asked["repo_type"], asked["revision"]) == ("org/answers", "dataset", None)
+    assert sorted(found.ids) == sorted([*dataset.filter(split="train").ids, *dataset.filter(split="test").ids])
+    assert set(found.splits) == {"train", "test"}
+
+
+def test_a_dataset_of_the_hub_that_cannot_be_had_is_a_data_error(monkeypatch, tmp_path):
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    def snapshot_download(name, **options):
+        raise LocalEntryNotFoundError("offline")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(DataError, match="cannot fetch the dataset 'org/answers'"):
+        RoutingDataset.from_hub("org/answers")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **options: str(tmp_path))
+    with pytest.raises(DataError, match=r"holds no \.parquet"):
+        RoutingDataset.from_hub("org/answers")
