@@ -8,6 +8,7 @@
     │   ├── SchemaError                        one row or column of it is malformed
     │   └── PoolMismatchError                  its candidates are not the expected ones
     ├── NotFittedError (RuntimeError)
+    ├── TrainingError (RuntimeError)           a run that had to stop, and can be resumed
     ├── CheckpointError (OSError)              a saved predictor that does not follow the layout
     └── MissingDependencyError (ImportError)   an extra is not installed
 
@@ -94,6 +95,10 @@ class PoolMismatchError(DataError):
 
 class NotFittedError(LookaheadRouterError, RuntimeError):
     """A predictor that was asked to predict before it was fitted."""
+
+
+class TrainingError(LookaheadRouterError, RuntimeError):
+    """A training run that had to stop; its last checkpoint is kept and resumed by the next call."""
 
 
 class CheckpointError(LookaheadRouterError, OSError):

@@ -9,6 +9,8 @@ from torch.utils.data import Dataset, Sampler
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
+from lookahead_router.training.objectives import routing_targets
+from lookahead_router.training.recipe import ObjectiveSettings, SourcePrior
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,12 +25,18 @@ class TokenizedDataset(Dataset):
     """`(n, K)` int64; 0 where a response is empty or missing."""
     scores: np.ndarray
     """`(n, K)` float32, NaN where not judged."""
+    targets: np.ndarray
+    """`(n, K)` float32, what the routing loss compares the logits with; NaN where nothing is known."""
     weights: np.ndarray
     """`(n,)` float32 weight in the routing loss, mean 1 over prompts that rank candidates."""
 
     @classmethod
     def build(
-        cls, dataset: RoutingDataset, tokenizer: PromptTokenizer, n_slots: int, source_weight_exponent: float = 0.0
+        cls,
+        dataset: RoutingDataset,
+        tokenizer: PromptTokenizer,
+        n_slots: int,
+        objective: ObjectiveSettings,
     ) -> "TokenizedDataset":
         """Tokenises every prompt, and of every response what the slots can hold."""
         n, K = dataset.scores.shape
@@ -41,12 +49,21 @@ class TokenizedDataset(Dataset):
                     response_ids[row, k, : len(ids)] = ids
                     lengths[row, k] = len(ids)
         prompt_ids, _ = tokenizer.encode(list(dataset.prompts))
+        targets = routing_targets(
+            torch.from_numpy(dataset.scores),
+            objective.routing,
+            threshold=objective.threshold,
+            temperature=objective.temperature,
+        )
         return cls(
             prompt_ids=prompt_ids,
             response_ids=response_ids,
             response_lengths=lengths,
             scores=dataset.scores.astype(np.float32),
-            weights=source_weights(dataset, source_weight_exponent),
+            targets=shrink_to_sources(
+                targets.numpy(), dataset.scores, dataset.sources, objective.source_shrinkage, objective.source_prior
+            ),
+            weights=source_weights(dataset, objective.source_weight_exponent),
         )
 
     def __len__(self) -> int:
@@ -58,6 +75,7 @@ class TokenizedDataset(Dataset):
             "response_ids": self.response_ids[row],
             "response_lengths": self.response_lengths[row],
             "scores": self.scores[row],
+            "targets": self.targets[row],
             "weights": self.weights[row],
         }
 
@@ -77,6 +95,43 @@ def source_weights(dataset: RoutingDataset, exponent: float) -> np.ndarray:
     sizes = np.bincount(source[ranking], minlength=len(names)).clip(min=1)
     weights = (sizes[source].astype(np.float64)) ** -exponent
     return (weights / weights[ranking].mean() if ranking.any() else weights).astype(np.float32)
+
+
+def shrink_to_sources(
+    targets: np.ndarray, scores: np.ndarray, sources: np.ndarray, share: float, prior: SourcePrior = "mean"
+) -> np.ndarray:
+    """`(n, K)` targets, of which `share` is what the prompts of the same source have in common.
+
+    One answer is a single draw of what its candidate can do, and a network that believes every draw
+    routes by accidents. The source is a steadier guess; a mixture of both, as in shrinkage estimators,
+    keeps what is particular about a prompt only where it is strong.
+
+    Args:
+        targets: `(n, K)`, NaN where nothing is known, which stays so.
+        scores: `(n, K)` observed, NaN where not judged.
+        sources: `(n,)`.
+        share: in [0, 1).
+        prior: `mean`, each candidate's mean target; `best`, 1 for the candidate with the highest mean
+            score and 0 for the others, so that every source speaks with the same voice, however close
+            its candidates are.
+    """
+    shrunk = targets.copy()
+    for source in np.unique(sources) if share else ():
+        rows = sources == source
+        means = _known_means(targets[rows])
+        if prior == "best":
+            known = ~np.isnan(targets[rows])
+            best = _known_means(np.where(known, scores[rows], np.nan), empty=-1.0).argmax()
+            means = np.eye(targets.shape[1], dtype=targets.dtype)[best]
+        shrunk[rows] = (1 - share) * targets[rows] + share * means
+    return shrunk
+
+
+def _known_means(values: np.ndarray, empty: float = 0.0) -> np.ndarray:
+    """`(n, K)` -> `(K,)` means without NaN; `empty` where a column has nothing else."""
+    known = ~np.isnan(values)
+    sums = np.where(known, values, 0.0).sum(axis=0)
+    return np.where(known.any(axis=0), sums / known.sum(axis=0).clip(min=1), empty)
 
 
 class Collator:

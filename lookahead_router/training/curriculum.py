@@ -1,10 +1,11 @@
-"""The masking curriculum: responses are shown first, then hidden token by token from their end."""
+"""What training shows of the responses and what it asks for: the masking curriculum, and teacher forcing."""
 
 from dataclasses import dataclass
 
 import torch
 
 from lookahead_router.training.objectives import IGNORE_INDEX
+from lookahead_router.training.recipe import Masking
 
 
 @dataclass(frozen=True)
@@ -28,33 +29,66 @@ class MaskingCurriculum:
         return self.initial_mask_rate + (1.0 - self.initial_mask_rate) * step / warmup_steps
 
 
-def end_masked_blocks(
+def mask_responses(
     response_ids: torch.Tensor,
     response_lengths: torch.Tensor,
-    mid_token_ids: torch.Tensor,
-    sep_token_id: int,
+    filler_token_ids: torch.Tensor,
     mask_rate: float,
+    masking: Masking = "end",
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Blocks whose responses are hidden from the end on, and the tokens to rebuild (paper §4).
+    """Slots that show a part of each response, and the tokens to rebuild (paper §4).
+
+    `end` hides the last tokens of a response. `start` hides the first ones, which stay to be rebuilt in
+    the first slots, and shows the rest in the last slots. `random` hides each token by chance, drawn
+    from torch's generator.
 
     Args:
         response_ids: `(B, K, M)`, right-padded with anything.
         response_lengths: `(B, K)`, 0 for an empty or missing response.
-        mid_token_ids: `(K,)`.
-        sep_token_id: closes every block.
-        mask_rate: in (0, 1]; at least one token of a non-empty response is masked.
+        filler_token_ids: `(K,)` what stands in a hidden or unused slot.
+        mask_rate: in (0, 1]; at least one token of a non-empty response is hidden by `end` and `start`.
+        masking: one of the above.
 
     Returns:
-        `(B, K, M+1)` block ids, and `(B, K, M)` targets with `IGNORE_INDEX` outside the masked tokens.
+        `(B, K, M)` slot ids, and `(B, K, M)` targets with `IGNORE_INDEX` outside the hidden tokens.
     """
     B, K, M = response_ids.shape
     lengths = response_lengths[..., None]
     n_masked = (lengths * mask_rate).long().clamp(min=1).minimum(lengths)
-    slot = torch.arange(M, device=response_ids.device)
-    is_kept = slot < lengths - n_masked
-    is_target = ~is_kept & (slot < lengths)
-    mids = mid_token_ids[None, :, None].expand(B, K, M)
-    blocks = torch.where(is_kept, response_ids, mids)
-    separators = torch.full((B, K, 1), sep_token_id, dtype=blocks.dtype, device=blocks.device)
-    targets = torch.where(is_target, response_ids, torch.full_like(response_ids, IGNORE_INDEX))
-    return torch.cat([blocks, separators], dim=2), targets
+    slot = torch.arange(M, device=response_ids.device).expand(B, K, M)
+    shown_ids = response_ids
+    if masking == "end":
+        is_shown = slot < lengths - n_masked
+        is_target = (slot < lengths) & ~is_shown
+    elif masking == "start":
+        shift = M - lengths
+        is_shown = slot >= shift + n_masked
+        is_target = slot < n_masked
+        shown_ids = response_ids.gather(2, (slot - shift).clamp(min=0))
+    else:
+        is_shown = (slot < lengths) & (torch.rand(B, K, M, device=response_ids.device) >= mask_rate)
+        is_target = (slot < lengths) & ~is_shown
+    slots = torch.where(is_shown, shown_ids, filler_token_ids[None, :, None])
+    return slots, torch.where(is_target, response_ids, torch.full_like(response_ids, IGNORE_INDEX))
+
+
+def next_token_targets(response_ids: torch.Tensor, response_lengths: torch.Tensor, eos_token_id: int) -> torch.Tensor:
+    """What a causal network says after its MID token and after each response token (paper §4).
+
+    A response that fills its slots may go on, so nothing is asked after its last token.
+
+    Args:
+        response_ids: `(B, K, M)`, right-padded with anything.
+        response_lengths: `(B, K)`, 0 for an empty or missing response, of which nothing is asked.
+        eos_token_id: ends a response that is shorter than its slots.
+
+    Returns:
+        `(B, K, M+1)` targets with `IGNORE_INDEX` where nothing is asked.
+    """
+    M = response_ids.shape[2]
+    lengths = response_lengths[..., None]
+    slot = torch.arange(M + 1, device=response_ids.device)
+    following = torch.nn.functional.pad(response_ids, (0, 1))
+    targets = torch.where(slot < lengths, following, torch.full_like(following, IGNORE_INDEX))
+    is_end = (slot == lengths) & (lengths > 0) & (lengths < M)
+    return targets.masked_fill(is_end, eos_token_id)

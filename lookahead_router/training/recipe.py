@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -10,45 +10,85 @@ from lookahead_router._optional import require
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.types import Value
 
+RoutingObjective = Literal["bce", "ce", "mse", "forward-kl", "reverse-kl", "expected-regret"]
+"""The choices of L_route; `training.objectives.routing_loss` says what each is."""
+
+RELATIVE_OBJECTIVES = ("ce", "forward-kl", "reverse-kl", "expected-regret")
+"""Those that rank candidates against each other, so that only differences of logits mean anything."""
+SourcePrior = Literal["mean", "best"]
+"""What the prompts of a source have in common; `training.batches.shrink_to_sources` says how."""
+Masking = Literal["end", "start", "random"]
+"""Which tokens of a response the curriculum hides; `training.curriculum.mask_responses` says how."""
+
 
 class DataSettings(Value):
     """Which rows of the dataset train and which select."""
 
     train_split: str = "train"
     validation_split: str = "validation"
+    train_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the training rows to keep, drawn at random by the seed."""
     exclude_sources: tuple[str, ...] = ()
     """Sources to leave out of training and selection, for their terms or for an ablation."""
+
+
+class LoraSettings(Value):
+    """Low-rank adaptation of the backbone, with peft."""
+
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: tuple[str, ...] | None = None
+    """Names of the linear layers; all of them when null."""
 
 
 class NetworkSettings(Value):
     """Shape of the network around the backbone."""
 
+    variant: Literal["mlm", "clm"] = "mlm"
+    """A masked-language encoder or a causal language model as backbone (paper §4)."""
     n_slots: int = Field(default=16, ge=0)
-    """M, lookahead slots of each candidate; 0 trains a classifier that reads the prompt only."""
+    """M, tokens of each response that are foreseen. `mlm`: lookahead slots of each candidate, and 0 trains a
+    classifier that reads the prompt only; `clm`: taught in training, and free in routing."""
+    prediction: Literal["joint", "separate"] = "joint"
+    """`mlm`: one pass over all candidates, or one pass for each (paper §5.3)."""
+    readout: Literal["cls", "cls+latents"] = "cls"
+    """`mlm`: score the first token, or also a learned pooling of each candidate's slots."""
     max_prompt_tokens: int = Field(default=192, ge=1)
     mid_tokens: str = "[unused{index}]"
-    """Vocabulary entries that stand for the candidates."""
+    """Vocabulary entries that stand for the candidates; those that are not in the vocabulary are added."""
     head_dropout: float = Field(default=0.1, ge=0, lt=1)
     attention_dropout: float | None = Field(default=None, ge=0, lt=1)
     """Replaces the backbone's own; 0 roughly doubles the speed of a CPU."""
+    lora: LoraSettings | None = None
+    """Train low-rank updates of the backbone instead of all its weights; merged at the end."""
 
 
 class ObjectiveSettings(Value):
     """L = L_route + reconstruction_weight * L_reconstruction (paper §4)."""
 
+    routing: RoutingObjective = "bce"
+    """L_route, as `training.objectives.routing_loss` defines it."""
     threshold: float | None = Field(default=0.8, gt=0, le=1)
-    """Near-best from this share of the per-prompt scale; null for soft targets."""
+    """`bce`: near the best from this share of the per-prompt scale; null for soft targets."""
+    temperature: float = Field(default=0.1, gt=0)
+    """`forward-kl`, `reverse-kl`: of the softmax over scaled scores; `expected-regret`: price of certainty."""
     reconstruction_weight: float = Field(default=0.2, ge=0)
     """lambda."""
     max_reconstruction_targets: int | None = Field(default=None, ge=1)
     """Masked tokens of a batch that are rebuilt, drawn at random; all of them when null."""
     source_weight_exponent: float = Field(default=0.0, ge=0, le=1)
     """Each source weighs n_prompts ** (1 - exponent) in the routing loss: 0 by size, 1 all alike."""
+    source_shrinkage: float = Field(default=0.0, ge=0, lt=1)
+    """Share of each routing target that its source gives, in place of the prompt's own scores."""
+    source_prior: SourcePrior = "mean"
+    """What a source gives: each candidate's mean target, or 1 for its best candidate and 0 for the others."""
 
 
 class CurriculumSettings(Value):
-    """The masking curriculum (paper §4)."""
+    """The masking curriculum of `mlm` (paper §4); `clm` learns by teacher forcing."""
 
+    masking: Masking = "end"
     initial_mask_rate: float = Field(default=0.3, gt=0, le=1)
     warmup_share: float = Field(default=0.2, ge=0, le=1)
 
@@ -57,6 +97,8 @@ class OptimizerSettings(Value):
     """AdamW under a linear warm-up and a cosine."""
 
     learning_rate: float = Field(default=5e-5, gt=0)
+    head_learning_rate: float | None = Field(default=None, gt=0)
+    """Of the heads, which start from nothing; `learning_rate` when null."""
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
     n_epochs: float = Field(default=2.0, gt=0)
@@ -68,6 +110,8 @@ class OptimizerSettings(Value):
     use_bf16: bool = True
     n_evaluations: int = Field(default=8, ge=1)
     """Evaluations on validation over the run; the best one's weights are kept."""
+    early_stopping_patience: int | None = Field(default=None, ge=1)
+    """Stop after this many evaluations without a better one."""
 
 
 class Recipe(Value):

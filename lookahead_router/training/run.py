@@ -1,32 +1,38 @@
 """A training run from start to saved predictor, resumable at any point."""
 
 import ctypes
+import errno
+import os
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoModel, AutoTokenizer, TrainingArguments
+from transformers import TrainingArguments
 
 import lookahead_router
 from lookahead_router._files import replacing_folder, write_text
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.errors import CheckpointError, ConfigurationError, DataError
+from lookahead_router.errors import ConfigurationError, DataError, TrainingError
 from lookahead_router.hub.layout import FORMAT_VERSION, PredictorConfig, PredictorFolder, write_json
-from lookahead_router.networks.configuration import LookaheadMLMConfig
-from lookahead_router.networks.mlm import LookaheadMLM
+from lookahead_router.networks.base import LookaheadNetwork
+from lookahead_router.predictors.calibration import Calibration
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.predictors.tokenization import PromptTokenizer
+from lookahead_router.training.backbones import add_lora, build_network
 from lookahead_router.training.batches import TokenizedDataset, ranks_candidates
-from lookahead_router.training.recipe import Recipe
-from lookahead_router.training.trainer import AVERAGE_FILE, LookaheadTrainer, load_average, read_best
-from lookahead_router.types import CandidatePool, describe
+from lookahead_router.training.calibration import MIN_CALIBRATION_PROMPTS, fit_calibration, score_scale
+from lookahead_router.training.recipe import RELATIVE_OBJECTIVES, Recipe
+from lookahead_router.training.trainer import AVERAGE_FILE, LookaheadTrainer, load_average, predict_logits, read_best
+from lookahead_router.types import CandidatePool
 
 
 def fit(
@@ -86,32 +92,42 @@ def _claim(output: Path, recipe: Recipe, fingerprint: str) -> None:
 def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str, show_progress: bool) -> None:
     _keep_freed_memory()
     transformers.set_seed(recipe.seed)
-    network, tokenizer_file = build_network(recipe, backbone, n_candidates=len(dataset.pool))
-    tokenizer = PromptTokenizer(
-        Tokenizer.from_str(tokenizer_file),
-        max_prompt_tokens=network.configuration.max_prompt_tokens,
-        cls_token_id=network.configuration.cls_token_id,
-        sep_token_id=network.configuration.sep_token_id,
-        pad_token_id=network.configuration.pad_token_id,
-    )
-    exponent = recipe.objective.source_weight_exponent
+    network, fast_tokenizer = build_network(recipe, backbone, n_candidates=len(dataset.pool))
+    tokenizer_file = fast_tokenizer.to_str()
+    tokenizer = PromptTokenizer.of(network.configuration, fast_tokenizer)
+    merge = add_lora(network, recipe.network.lora) if recipe.network.lora else lambda: None
     split = {name: dataset.filter(split=name) for name in (recipe.data.train_split, recipe.data.validation_split)}
     train_rows, validation_rows = split[recipe.data.train_split], split[recipe.data.validation_split]
+    if recipe.data.train_fraction < 1:
+        order = np.random.default_rng(recipe.seed).permutation(len(train_rows))
+        train_rows = train_rows.select(np.sort(order[: max(1, round(len(order) * recipe.data.train_fraction))]))
     for rows in (train_rows, validation_rows):
         if not ranks_candidates(rows.scores).any():
             raise DataError(f"split {rows.splits[0]!r} ranks nothing: on every prompt all candidates score alike")
-    train = TokenizedDataset.build(train_rows, tokenizer, network.configuration.n_slots, exponent)
-    validation = TokenizedDataset.build(validation_rows, tokenizer, 0, exponent)
-    arguments = _arguments(recipe, output, len(train), show_progress)
-    trainer = LookaheadTrainer(network, recipe, arguments, train, validation, output)
+    n_slots = recipe.network.n_slots if recipe.objective.reconstruction_weight else 0
+    train = TokenizedDataset.build(train_rows, tokenizer, n_slots, recipe.objective)
+    validation = TokenizedDataset.build(validation_rows, tokenizer, 0, recipe.objective)
+    arguments = _arguments(recipe, output, len(train))
+    trainer = LookaheadTrainer(network, recipe, arguments, train, validation, output, show_progress=show_progress)
     checkpoint = _last_whole_checkpoint(output)
     if checkpoint is not None:
         load_average(trainer, checkpoint)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    with _explaining_full_disks(output):
+        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if trainer.state.global_step % trainer.args.eval_steps:
         trainer.evaluate()  # the last step competes too
     network = trainer.accelerator.unwrap_model(trainer.model)
     network.load_state_dict(load_file(output / "best.safetensors"))
+    merge()
+    with trainer.accelerator.autocast():
+        logits = predict_logits(network, validation, batch_size=2 * recipe.optimizer.batch_size)
+    if recipe.objective.routing in RELATIVE_OBJECTIVES:
+        scale = score_scale(logits, validation.scores)
+        network.configuration = network.configuration.model_copy(update={"score_scale": scale})
+        logits = scale * (logits - logits.mean(axis=1, keepdims=True))
+    calibration = None
+    if (~np.isnan(validation.scores)).sum(axis=0).min() >= MIN_CALIBRATION_PROMPTS:
+        calibration = fit_calibration(1.0 / (1.0 + np.exp(-logits)), validation.scores, dataset.pool.names)
     record = {
         "recipe": recipe.model_dump(mode="json"),
         "data_fingerprint": dataset.fingerprint(),
@@ -120,12 +136,30 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
         "best": read_best(output / "best.json"),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
-    save_predictor(network, tokenizer_file, dataset.pool, recipe.name, output / "predictor", record)
-    shutil.rmtree(output / "checkpoints")
+    if trainer.is_world_process_zero():
+        with _explaining_full_disks(output):
+            save_predictor(
+                output / "predictor",
+                network=network,
+                tokenizer_file=tokenizer_file,
+                pool=dataset.pool,
+                name=recipe.name,
+                training=record,
+                calibration=calibration,
+            )
+        shutil.rmtree(output / "checkpoints")
+    trainer.accelerator.wait_for_everyone()
 
 
 def save_predictor(
-    network: LookaheadMLM, tokenizer_file: str, pool: CandidatePool, name: str, folder: Path, training: dict[str, Any]
+    folder: Path,
+    *,
+    network: LookaheadNetwork,
+    tokenizer_file: str,
+    pool: CandidatePool,
+    name: str,
+    training: dict[str, Any],
+    calibration: Calibration | None = None,
 ) -> None:
     """Writes a saved predictor with torch weights, whole or not at all."""
     with replacing_folder(folder) as temporary:
@@ -133,6 +167,8 @@ def save_predictor(
         write_text(layout.tokenizer, tokenizer_file)
         save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, layout.weights)
         write_json(layout.training, training)
+        if calibration is not None:
+            write_json(layout.calibration, calibration.model_dump(mode="json"))
         config = PredictorConfig(
             format_version=FORMAT_VERSION,
             name=name,
@@ -142,75 +178,10 @@ def save_predictor(
         layout.write(config, pool)
 
 
-def build_network(recipe: Recipe, backbone: str, *, n_candidates: int) -> tuple[LookaheadMLM, str]:
-    """A network on the pretrained encoder in a folder or Hub repository, and its `tokenizer.json`.
-
-    Raises:
-        CheckpointError: the backbone or its tokenizer cannot be loaded.
-        ConfigurationError: no such MID tokens in the vocabulary, or a window that is too small.
-    """
-    try:
-        backbone_config = AutoConfig.from_pretrained(backbone)
-        if recipe.network.attention_dropout is not None:
-            for key in ("attention_probs_dropout_prob", "attention_dropout"):
-                if hasattr(backbone_config, key):
-                    setattr(backbone_config, key, recipe.network.attention_dropout)
-        # On a CPU the fused kernel's backward pass is slower than plain attention.
-        attention = "sdpa" if torch.cuda.is_available() else "eager"
-        encoder = AutoModel.from_pretrained(backbone, config=backbone_config, attn_implementation=attention)
-        tokenizer = AutoTokenizer.from_pretrained(backbone)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot load the backbone: {error}", location=backbone) from error
-    fast: Tokenizer = tokenizer.backend_tokenizer
-    fast.no_truncation()
-    fast.no_padding()
-    settings = {
-        "backbone_config": _portable(backbone_config.to_dict()),
-        "n_candidates": n_candidates,
-        "n_slots": recipe.network.n_slots,
-        "mid_token_ids": mid_token_ids(fast, recipe.network.mid_tokens, n_candidates),
-        "cls_token_id": tokenizer.cls_token_id,
-        "sep_token_id": tokenizer.sep_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-        "max_prompt_tokens": recipe.network.max_prompt_tokens,
-        "head_dropout": recipe.network.head_dropout,
-    }
-    try:
-        config = LookaheadMLMConfig(**settings)
-    except ValidationError as error:
-        raise ConfigurationError(f"this backbone and recipe.network do not fit: {describe(error)}") from error
-    return LookaheadMLM(config, encoder.float()), fast.to_str()
-
-
-def mid_token_ids(tokenizer: Tokenizer, pattern: str, n_candidates: int) -> tuple[int, ...]:
-    """Ids of the MID tokens `pattern.format(index=0..K-1)`.
-
-    Raises:
-        ConfigurationError: the vocabulary lacks one; a shared unknown token would make candidates alike.
-    """
-    try:
-        names = [pattern.format(index=index) for index in range(n_candidates)]
-    except (KeyError, IndexError, ValueError) as error:
-        raise ConfigurationError(f"network.mid_tokens {pattern!r} holds other fields than {{index}}") from error
-    ids = [tokenizer.token_to_id(name) for name in names]
-    missing = [name for name, token_id in zip(names, ids, strict=True) if token_id is None]
-    if missing or len(set(ids)) < n_candidates:
-        raise ConfigurationError(
-            f"network.mid_tokens {pattern!r}: the vocabulary lacks {missing or 'distinct entries'}; "
-            "name a pattern with {index} of spare entries that it has"
-        )
-    return tuple(ids)
-
-
-def _portable(backbone_config: dict[str, Any]) -> dict[str, Any]:
-    """The config without what only this machine or this library version knows."""
-    local = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
-    return {key: value for key, value in backbone_config.items() if key not in local}
-
-
-def _arguments(recipe: Recipe, output: Path, n_train: int, show_progress: bool) -> TrainingArguments:
+def _arguments(recipe: Recipe, output: Path, n_train: int) -> TrainingArguments:
     settings = recipe.optimizer
-    per_step = settings.batch_size * settings.gradient_accumulation_steps
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun and accelerate launch say
+    per_step = settings.batch_size * settings.gradient_accumulation_steps * n_processes
     n_steps = max(1, int(-(-n_train // per_step) * settings.n_epochs))
     every = -(-n_steps // settings.n_evaluations)
     return TrainingArguments(
@@ -234,12 +205,28 @@ def _arguments(recipe: Recipe, output: Path, n_train: int, show_progress: bool) 
         logging_nan_inf_filter=False,
         remove_unused_columns=False,
         label_names=["scores"],
-        report_to="none",
-        disable_tqdm=not show_progress,
+        report_to="tensorboard" if find_spec("tensorboard") else "none",
+        disable_tqdm=True,  # the trainer's own bar shows what a run of ours is about
+        ddp_find_unused_parameters=False,  # the heads are used outside of forward, which would count as unused
+        ddp_backend="gloo" if n_processes > 1 and not torch.cuda.is_available() else None,
         seed=recipe.seed,
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+
+
+@contextmanager
+def _explaining_full_disks(output: Path) -> Iterator[None]:
+    """Turns the many ways in which a full disk shows into one error."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        if not is_full:
+            raise
+        raise TrainingError(
+            f"the disk of {output} is full; the last whole checkpoint is kept. Free some space and run again to resume"
+        ) from error
 
 
 def _last_whole_checkpoint(output: Path) -> Path | None:

@@ -7,29 +7,34 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from tqdm.auto import tqdm
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lookahead_router._files import replacing_file
+from lookahead_router.errors import TrainingError
 from lookahead_router.hub.layout import write_json
 from lookahead_router.metrics import chosen_scores
-from lookahead_router.networks.mlm import LookaheadMLM
+from lookahead_router.networks.base import LookaheadNetwork
+from lookahead_router.networks.configuration import LookaheadCLMConfig
 from lookahead_router.training.batches import Collator, LengthBucketSampler, TokenizedDataset, ranks_candidates
-from lookahead_router.training.curriculum import MaskingCurriculum, end_masked_blocks
+from lookahead_router.training.curriculum import MaskingCurriculum, mask_responses, next_token_targets
 from lookahead_router.training.objectives import IGNORE_INDEX, reconstruction_loss, routing_loss
 from lookahead_router.training.recipe import Recipe
 
 
 class LookaheadTrainer(Trainer):
-    """Trains a `LookaheadMLM`; keeps the best weights of the run in `best.safetensors`."""
+    """Trains a Lookahead network; keeps the best weights of the run in `best.safetensors`."""
 
     def __init__(
         self,
-        network: LookaheadMLM,
+        network: LookaheadNetwork,
         recipe: Recipe,
         arguments: TrainingArguments,
         train: TokenizedDataset,
         validation: TokenizedDataset,
         output: Path,
+        *,
+        show_progress: bool = True,
     ) -> None:
         self.recipe = recipe
         self.curriculum = MaskingCurriculum(recipe.curriculum.initial_mask_rate, recipe.curriculum.warmup_share)
@@ -37,7 +42,7 @@ class LookaheadTrainer(Trainer):
         self.best_weights = output / "best.safetensors"
         self.best_record = output / "best.json"
         self.history = output / "history.jsonl"
-        self.losses: dict[str, list[float]] = {"routing_loss": [], "reconstruction_loss": []}
+        self.since_logged: dict[str, list[float]] = {"routing_loss": [], "reconstruction_loss": [], "chosen_score": []}
         decay = recipe.optimizer.averaging_decay
         self.average = None if decay is None else AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
         super().__init__(
@@ -46,12 +51,37 @@ class LookaheadTrainer(Trainer):
             train_dataset=train,
             eval_dataset=validation,
             data_collator=Collator(network.configuration.pad_token_id),
-            callbacks=[_Averaging(self)],
+            callbacks=[_Averaging(self), *([_Progress(recipe.name)] if show_progress else [])],
         )
+        self.remove_callback(PrinterCallback)
 
     def _get_train_sampler(self, train_dataset=None) -> LengthBucketSampler:
         lengths = [len(ids) for ids in self.train_dataset.prompt_ids]
         return LengthBucketSampler(lengths, self.args.train_batch_size, self.args.seed)
+
+    def create_optimizer(self, model=None):
+        """AdamW with a learning rate of their own for the heads, and no decay of biases and norms."""
+        settings = self.recipe.optimizer
+        network = self.accelerator.unwrap_model(self.model)
+        decayed = set(self.get_decay_parameter_names(network))
+        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+        for name, parameter in network.named_parameters():
+            if parameter.requires_grad:
+                groups.setdefault((name.startswith("backbone."), name in decayed), []).append(parameter)
+        optimizer, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        head_rate = settings.head_learning_rate or settings.learning_rate
+        self.optimizer = optimizer(
+            [
+                {
+                    "params": parameters,
+                    "lr": settings.learning_rate if is_backbone else head_rate,
+                    "weight_decay": settings.weight_decay if is_decayed else 0.0,
+                }
+                for (is_backbone, is_decayed), parameters in groups.items()
+            ],
+            **options,
+        )
+        return self.optimizer
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """The joint loss of a batch (paper §4); the mask rate follows the optimiser step."""
@@ -61,23 +91,20 @@ class LookaheadTrainer(Trainer):
         return (loss, output) if return_outputs else loss
 
     def _joint_loss(self, model, inputs):
-        network: LookaheadMLM = self.accelerator.unwrap_model(model)
-        block_ids = targets = None
-        if network.configuration.n_slots:
-            block_ids, targets = end_masked_blocks(
-                inputs["response_ids"],
-                inputs["response_lengths"],
-                network.masked_block_ids[:, 0],
-                network.configuration.sep_token_id,
-                self.curriculum.mask_rate(self.state.global_step, self.state.max_steps),
-            )
-        output = model(inputs["prompt_ids"], inputs["prompt_mask"], block_ids)
+        network: LookaheadNetwork = self.accelerator.unwrap_model(model)
         objective = self.recipe.objective
+        slot_ids, targets = self._slots(network, inputs)
+        output = model(inputs["prompt_ids"], inputs["prompt_mask"], slot_ids)
         loss = routing = routing_loss(
-            output.score_logits, inputs["scores"], threshold=objective.threshold, weights=inputs["weights"]
+            output.score_logits,
+            inputs["targets"],
+            objective.routing,
+            temperature=objective.temperature,
+            weights=inputs["weights"],
         )
-        self.losses["routing_loss"].append(routing.item())
-        if targets is not None and objective.reconstruction_weight:
+        self.since_logged["routing_loss"].append(routing.item())
+        self.since_logged["chosen_score"].append(mean_chosen_score(output.score_logits, inputs["scores"]))
+        if targets is not None:
             flat = targets.flatten()
             positions = (flat != IGNORE_INDEX).nonzero().squeeze(1)
             limit = objective.max_reconstruction_targets
@@ -85,20 +112,36 @@ class LookaheadTrainer(Trainer):
                 positions = positions[torch.randperm(len(positions), device=positions.device)[:limit]]
             states = output.latents.flatten(0, 2)[positions]
             reconstruction = reconstruction_loss(network.reconstruct(states), flat[positions])
-            self.losses["reconstruction_loss"].append(reconstruction.item())
+            self.since_logged["reconstruction_loss"].append(reconstruction.item())
             loss = loss + objective.reconstruction_weight * reconstruction
+        if not loss.isfinite():
+            raise TrainingError(
+                f"the loss is {loss.item()} at step {self.state.global_step}; the last checkpoint is kept. "
+                "Lower optimizer.learning_rate, or set optimizer.use_bf16=false"
+            )
         return loss, output
 
+    def _slots(self, network, inputs) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """What the slots show in this batch, and what is to be rebuilt; nothing without reconstruction."""
+        ids, lengths = inputs["response_ids"], inputs["response_lengths"]
+        if not self.recipe.objective.reconstruction_weight or ids.shape[2] == 0:
+            return None, None
+        if isinstance(network.configuration, LookaheadCLMConfig):
+            return ids, next_token_targets(ids, lengths, network.configuration.eos_token_id)
+        rate = self.curriculum.mask_rate(self.state.global_step, self.state.max_steps)
+        return mask_responses(ids, lengths, network.filler_token_ids, rate, self.recipe.curriculum.masking)
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds both losses and the mask rate to what is shown, and keeps every line."""
-        for name, values in self.losses.items():
+        """Adds both losses, the chosen score and the mask rate to what is shown, and keeps every line."""
+        for name, values in self.since_logged.items():
             if values and "loss" in logs:
                 logs[name] = float(np.mean(values))
                 values.clear()
         if "loss" in logs:
             logs["mask_rate"] = self.curriculum.mask_rate(self.state.global_step, self.state.max_steps)
-        with self.history.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"step": self.state.global_step, **logs}) + "\n")
+        if self.is_world_process_zero():
+            with self.history.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"step": self.state.global_step, **logs}) + "\n")
         super().log(logs, start_time)
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
@@ -108,13 +151,20 @@ class LookaheadTrainer(Trainer):
             logits = predict_logits(network, self.validation, batch_size=2 * self.args.train_batch_size)
         score = selection_score(logits, self.validation.scores, self.validation.weights)
         metrics = {f"{metric_key_prefix}_selection_score": score}
+        step = self.state.global_step
         best = read_best(self.best_record)
         if best is None or score > best["selection_score"]:
-            with replacing_file(self.best_weights) as temporary:
-                save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
-            write_json(self.best_record, {"step": self.state.global_step, "selection_score": score})
+            best = {"step": step, "selection_score": score}
+            if self.is_world_process_zero():
+                with replacing_file(self.best_weights) as temporary:
+                    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
+                write_json(self.best_record, best)
+        self.accelerator.wait_for_everyone()
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        patience = self.recipe.optimizer.early_stopping_patience
+        if patience is not None and step - best["step"] >= patience * self.args.eval_steps:
+            self.control.should_training_stop = True
         return metrics
 
 
@@ -130,11 +180,46 @@ class _Averaging(TrainerCallback):
             average.update_parameters(self.trainer.accelerator.unwrap_model(self.trainer.model))
 
     def on_save(self, args, state, control, **kwargs):
+        if not state.is_world_process_zero:
+            return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         average = self.trainer.average
         tensors = {"n_averaged": torch.tensor(0)} if average is None else dict(average.state_dict())
         with replacing_file(folder / AVERAGE_FILE) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+
+
+class _Progress(TrainerCallback):
+    """One bar for the run: steps, time left, and what the last log line said."""
+
+    SHOWN = (
+        ("loss", "loss"),
+        ("chosen_score", "chosen"),
+        ("mask_rate", "mask"),
+        ("eval_selection_score", "validation"),
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.bar: tqdm | None = None
+        self.values: dict[str, str] = {}
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc=self.name, unit="step")
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if self.bar is not None:
+            self.bar.update(state.global_step - self.bar.n)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.values.update({shown: f"{logs[key]:.3f}" for key, shown in self.SHOWN if key in (logs or {})})
+        if self.bar is not None:
+            self.bar.set_postfix(self.values)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        if self.bar is not None:
+            self.bar.close()
 
 
 AVERAGE_FILE = "average.safetensors"
@@ -151,11 +236,22 @@ def read_best(path: Path) -> dict | None:
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
-def predict_logits(network: LookaheadMLM, dataset: TokenizedDataset, batch_size: int) -> np.ndarray:
+def mean_chosen_score(logits: torch.Tensor, scores: torch.Tensor) -> float:
+    """Mean observed score in [0, 1] of the candidates with the highest logit among the judged ones.
+
+    Args:
+        logits: `(B, K)`.
+        scores: `(B, K)`, NaN where not judged; rows without any do not count.
+    """
+    chosen = logits.detach().float().masked_fill(scores.isnan(), float("-inf")).argmax(dim=1, keepdim=True)
+    return scores.gather(1, chosen).nanmean().item()
+
+
+def predict_logits(network: LookaheadNetwork, dataset: TokenizedDataset, batch_size: int) -> np.ndarray:
     """Score logits `(n, K)` of every prompt, fully masked as in routing."""
     was_training = network.training
     network.eval()
-    device = network.masked_block_ids.device
+    device = network.mid_token_ids.device
     collate = Collator(network.configuration.pad_token_id)
     logits = np.empty(dataset.scores.shape, dtype=np.float32)
     order = np.argsort([len(ids) for ids in dataset.prompt_ids], kind="stable")

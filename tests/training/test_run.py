@@ -1,4 +1,7 @@
+import errno
 import json
+import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -9,9 +12,10 @@ import torch
 from conftest import toy_dataset, toy_recipe
 from safetensors.torch import load_file
 
-from lookahead_router.errors import CheckpointError, ConfigurationError, DataError
+from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, TrainingError
 from lookahead_router.training import fit
-from lookahead_router.training.run import _last_whole_checkpoint, mid_token_ids
+from lookahead_router.training.recipe import LoraSettings
+from lookahead_router.training.run import _last_whole_checkpoint
 
 
 def test_training_learns_the_toy_world(trained_run, dataset):
@@ -122,11 +126,128 @@ def test_a_backbone_that_is_not_there_is_a_checkpoint_error(tmp_path, dataset):
         fit(dataset, toy_recipe(), tmp_path / "run", backbone=tmp_path / "empty", show_progress=False)
 
 
-def test_mid_tokens_must_be_known_and_distinct():
-    from conftest import make_tokenizer
+def changed(recipe, **sections):
+    """The recipe with some settings of some sections changed."""
+    return recipe.model_copy(
+        update={name: getattr(recipe, name).model_copy(update=settings) for name, settings in sections.items()}
+    )
 
-    assert mid_token_ids(make_tokenizer(), "[unused{index}]", 3) == (5, 6, 7)
-    with pytest.raises(ConfigurationError, match="lacks"):
-        mid_token_ids(make_tokenizer(), "<model_{index}>", 3)
-    with pytest.raises(ConfigurationError, match="distinct"):
-        mid_token_ids(make_tokenizer(), "[MASK]", 3)
+
+@pytest.mark.parametrize(
+    ("name", "sections"),
+    [
+        ("causal", {"network": {"variant": "clm", "mid_tokens": "<MID_{index}>"}}),
+        (
+            "causal-lora",
+            {
+                "network": {"variant": "clm", "mid_tokens": "<MID_{index}>", "lora": LoraSettings(rank=8)},
+                "optimizer": {"learning_rate": 1e-2, "n_epochs": 12.0},
+            },
+        ),
+        ("separate", {"network": {"prediction": "separate"}}),
+        ("latents", {"network": {"readout": "cls+latents"}, "curriculum": {"masking": "random"}}),
+        ("added-tokens", {"network": {"mid_tokens": "<MID_{index}>"}, "objective": {"routing": "expected-regret"}}),
+    ],
+)
+def test_every_kind_of_network_learns_the_toy_world_and_loads_again(tmp_path, dataset, request, name, sections):
+    folder = request.getfixturevalue("causal_backbone_folder" if name.startswith("causal") else "backbone_folder")
+    recipe = changed(toy_recipe(), **sections)
+    predictor = fit(dataset, recipe, tmp_path / "run", backbone=folder, show_progress=False)
+    test = dataset.filter(split="test")
+    scores = predictor.predict_scores(test.prompts)
+    assert (scores.argmax(axis=1) == np.where(test.sources == "numbers", 0, 1)).mean() >= 0.95
+    again = type(predictor).load(tmp_path / "run" / "predictor", backend="torch")
+    np.testing.assert_array_equal(again.predict_scores(test.prompts), scores)
+    assert "lora" not in " ".join(load_file(tmp_path / "run" / "predictor" / "model.safetensors"))
+
+
+def losses_of(run):
+    lines = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_two_processes_train_as_one_that_accumulates(tmp_path, backbone_folder):
+    backbone = shutil.copytree(backbone_folder, tmp_path / "backbone")
+    config = json.loads((backbone / "config.json").read_text())
+    (backbone / "config.json").write_text(json.dumps({**config, "hidden_dropout_prob": 0.0}))
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
+            import torch
+            from conftest import toy_dataset, toy_recipe
+            from lookahead_router.training import fit
+            run, accumulation = sys.argv[1], int(sys.argv[2])
+            recipe = toy_recipe(batch_size=4, gradient_accumulation_steps=accumulation, n_epochs=2)
+            recipe = recipe.model_copy(update={{"network": recipe.network.model_copy(
+                update={{"head_dropout": 0.0, "attention_dropout": 0.0}})}})
+            recipe = recipe.model_copy(update={{"objective": recipe.objective.model_copy(
+                update={{"max_reconstruction_targets": None, "reconstruction_weight": 0.01}})}})
+            fit(toy_dataset(), recipe, run, backbone={str(backbone)!r}, show_progress=False)
+            """
+        )
+    )
+    one = [sys.executable, str(script), str(tmp_path / "one"), "2"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    two = [*launcher, str(script), str(tmp_path / "two"), "1"]
+    for command in (one, two):
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    np.testing.assert_allclose(losses_of(tmp_path / "two"), losses_of(tmp_path / "one"), rtol=1e-4)
+    assert (tmp_path / "two" / "predictor" / "model.safetensors").is_file()
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_its_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):
+    from lookahead_router.training import trainer
+
+    routing_loss, calls = trainer.routing_loss, []
+
+    def breaking(*args, **kwargs):
+        calls.append(1)
+        return routing_loss(*args, **kwargs) * (float("nan") if len(calls) == 30 else 1.0)
+
+    monkeypatch.setattr(trainer, "routing_loss", breaking)
+    with pytest.raises(TrainingError, match="the loss is nan at step 29; the last checkpoint is kept"):
+        fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    assert _last_whole_checkpoint(tmp_path / "run") is not None
+    fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    assert (tmp_path / "run" / "predictor").is_dir()
+
+
+def test_a_full_disk_stops_the_run_and_keeps_the_last_whole_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):
+    from lookahead_router.training import trainer
+
+    save_file, calls = trainer.save_file, []
+
+    def filling(tensors, path):
+        calls.append(path)
+        if len(calls) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save_file(tensors, path)
+
+    monkeypatch.setattr(trainer, "save_file", filling)
+    with pytest.raises(TrainingError, match=r"disk of .* is full; the last whole checkpoint is kept"):
+        fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    assert _last_whole_checkpoint(tmp_path / "run") is not None
+    fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+
+
+def test_a_run_stops_early_once_validation_no_longer_improves(tmp_path, dataset, backbone_folder):
+    recipe = toy_recipe(n_epochs=40, n_evaluations=40, early_stopping_patience=2)
+    fit(dataset, recipe, tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    evaluations = [line for line in lines if "eval_selection_score" in line]
+    best = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert len(evaluations) < 40
+    assert [line["step"] for line in evaluations].index(best["step"]) == len(evaluations) - 3
+
+
+def test_progress_is_one_bar_with_loss_score_mask_rate_and_validation(tmp_path, dataset, backbone_folder, capsys):
+    fit(dataset, toy_recipe(n_epochs=1), tmp_path / "run", backbone=backbone_folder)
+    shown = capsys.readouterr().err
+    for part in ("toy: ", "loss=", "chosen=", "mask=", "validation="):
+        assert part in shown

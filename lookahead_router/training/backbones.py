@@ -1,0 +1,157 @@
+"""From a pretrained backbone to a network ready to train: MID tokens, embeddings, low-rank updates."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from tokenizers import AddedToken, Tokenizer
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+from lookahead_router._optional import require
+from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.networks.base import LookaheadNetwork
+from lookahead_router.networks.clm import LookaheadCLM
+from lookahead_router.networks.configuration import LookaheadCLMConfig, LookaheadMLMConfig
+from lookahead_router.networks.mlm import LookaheadMLM
+from lookahead_router.training.recipe import LoraSettings, Recipe
+from lookahead_router.types import describe
+
+NEW_EMBEDDING_STD = 0.02
+"""Of the noise that tells the rows of added MID tokens apart."""
+
+
+def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[LookaheadNetwork, Tokenizer]:
+    """A network on the pretrained backbone in a folder or Hub repository, and its tokenizer.
+
+    MID tokens that the vocabulary lacks are added to the tokenizer and the embeddings, once.
+
+    Raises:
+        CheckpointError: the backbone or its tokenizer cannot be loaded.
+        ConfigurationError: settings that do not fit the backbone.
+    """
+    settings = recipe.network
+    is_causal = settings.variant == "clm"
+    try:
+        config = AutoConfig.from_pretrained(location)
+        if settings.attention_dropout is not None:
+            for key in ("attention_probs_dropout_prob", "attention_dropout"):
+                if hasattr(config, key):
+                    setattr(config, key, settings.attention_dropout)
+        # On a CPU the fused kernel's backward pass is slower than plain attention.
+        attention = "sdpa" if torch.cuda.is_available() else "eager"
+        loader = AutoModelForCausalLM if is_causal else AutoModel
+        model = loader.from_pretrained(location, config=config, attn_implementation=attention, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(location)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot load the backbone: {error}", location=location) from error
+    fast: Tokenizer = tokenizer.backend_tokenizer
+    fast.no_truncation()
+    fast.no_padding()
+    mids = mid_token_ids(fast, settings.mid_tokens, n_candidates)
+    _grow_embeddings(model, 1 + max(mids))
+    common = {
+        "backbone_config": _portable({**config.to_dict(), "vocab_size": model.get_input_embeddings().num_embeddings}),
+        "n_candidates": n_candidates,
+        "mid_token_ids": mids,
+        "max_prompt_tokens": settings.max_prompt_tokens,
+        "head_dropout": settings.head_dropout,
+    }
+    pad = tokenizer.pad_token_id
+    try:
+        if is_causal:
+            eos = tokenizer.eos_token_id
+            shape = LookaheadCLMConfig(eos_token_id=eos, pad_token_id=eos if pad is None else pad, **common)
+        else:
+            shape = LookaheadMLMConfig(
+                cls_token_id=tokenizer.cls_token_id,
+                sep_token_id=tokenizer.sep_token_id,
+                mask_token_id=tokenizer.mask_token_id,
+                pad_token_id=pad,
+                n_slots=settings.n_slots,
+                prediction=settings.prediction,
+                readout=settings.readout,
+                **common,
+            )
+    except ValidationError as error:
+        raise ConfigurationError(f"this backbone and recipe.network do not fit: {describe(error)}") from error
+    if is_causal:
+        network = LookaheadCLM(shape, model.base_model, model.get_output_embeddings().weight)
+    else:
+        network = LookaheadMLM(shape, model)
+    if recipe.objective.reconstruction_weight == 0 or settings.n_slots == 0:
+        for name, parameter in network.named_parameters():
+            if name.startswith(("reconstruction_head", "output_embedding")):
+                parameter.requires_grad_(False)
+    return network, fast
+
+
+def mid_token_ids(tokenizer: Tokenizer, pattern: str, n_candidates: int) -> tuple[int, ...]:
+    """Ids of the MID tokens `pattern.format(index=0..K-1)`; those the vocabulary lacks are added to it.
+
+    Raises:
+        ConfigurationError: the pattern names one token for several candidates, which would then look alike.
+    """
+    try:
+        names = [pattern.format(index=index) for index in range(n_candidates)]
+    except (KeyError, IndexError, ValueError) as error:
+        raise ConfigurationError(f"network.mid_tokens {pattern!r} holds other fields than {{index}}") from error
+    if len(set(names)) < n_candidates:
+        raise ConfigurationError(f"network.mid_tokens {pattern!r} must hold {{index}}: one token for each candidate")
+    missing = [name for name in names if tokenizer.token_to_id(name) is None]
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in missing])
+    return tuple(tokenizer.token_to_id(name) for name in names)
+
+
+def add_lora(network: LookaheadNetwork, settings: LoraSettings) -> Callable[[], None]:
+    """Freezes the backbone but for low-rank updates and the MID tokens; returns what merges them.
+
+    Raises:
+        MissingDependencyError: peft is not installed.
+        ConfigurationError: the backbone has none of the target modules.
+    """
+    peft = require("peft", "train")
+    embedding = network.backbone.get_input_embeddings()
+    name = next(name for name, module in network.backbone.named_modules() if module is embedding)
+    config = peft.LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules="all-linear" if settings.target_modules is None else list(settings.target_modules),
+        trainable_token_indices={name: list(network.configuration.mid_token_ids)},
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for an older name
+            adapted = peft.get_peft_model(network.backbone, config)  # changes the backbone in place
+    except ValueError as error:
+        raise ConfigurationError(f"network.lora does not fit this backbone: {error}") from error
+
+    def merge() -> None:
+        network.backbone = adapted.merge_and_unload()
+
+    return merge
+
+
+def _grow_embeddings(model: nn.Module, n_tokens: int) -> None:
+    """Rows for added tokens: the mean of all, and noise that tells them apart."""
+    n_before = model.get_input_embeddings().num_embeddings
+    if n_tokens <= n_before:
+        return
+    model.resize_token_embeddings(n_tokens, mean_resizing=False)
+    weights = [model.get_input_embeddings().weight]
+    output = model.get_output_embeddings()
+    if output is not None and output.weight is not weights[0]:
+        weights.append(output.weight)
+    with torch.no_grad():
+        for weight in weights:
+            rows = weight[n_before:]
+            rows.copy_(weight[:n_before].mean(dim=0) + NEW_EMBEDDING_STD * torch.randn_like(rows))
+
+
+def _portable(backbone_config: dict[str, Any]) -> dict[str, Any]:
+    """The config without what only this machine or this library version knows."""
+    local = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
+    return {key: value for key, value in backbone_config.items() if key not in local}

@@ -1,0 +1,111 @@
+import pytest
+import torch
+from conftest import make_tokenizer, toy_recipe
+from tokenizers import Tokenizer
+
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.predictors.tokenization import PromptTokenizer
+from lookahead_router.training.backbones import add_lora, build_network, mid_token_ids
+from lookahead_router.training.recipe import LoraSettings
+
+IDS = torch.tensor([[0, 0, 20, 21], [14, 15, 16, 17]])
+MASK = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+
+
+def recipe(reconstruction_weight=0.2, **network):
+    base = toy_recipe()
+    return base.model_copy(
+        update={
+            "network": base.network.model_copy(update=network),
+            "objective": base.objective.model_copy(update={"reconstruction_weight": reconstruction_weight}),
+        }
+    )
+
+
+def test_spare_entries_of_the_vocabulary_become_mid_tokens():
+    tokenizer = make_tokenizer()
+    size = tokenizer.get_vocab_size()
+    assert mid_token_ids(tokenizer, "[unused{index}]", 3) == (5, 6, 7)
+    assert tokenizer.get_vocab_size() == size
+
+
+def test_mid_tokens_that_the_vocabulary_lacks_are_added_to_it():
+    tokenizer = make_tokenizer()
+    size = tokenizer.get_vocab_size()
+    assert mid_token_ids(tokenizer, "<MID_{index}>", 3) == (size, size + 1, size + 2)
+    again = Tokenizer.from_str(tokenizer.to_str())
+    assert mid_token_ids(again, "<MID_{index}>", 3) == (size, size + 1, size + 2)
+
+
+@pytest.mark.parametrize(("pattern", "message"), [("[MASK]", "must hold"), ("<{candidate}>", "other fields")])
+def test_mid_tokens_must_be_one_for_each_candidate(pattern, message):
+    with pytest.raises(ConfigurationError, match=message):
+        mid_token_ids(make_tokenizer(), pattern, 3)
+
+
+def test_an_added_mid_token_typed_by_a_user_is_text(causal_backbone_folder):
+    network, tokenizer = build_network(
+        recipe(variant="clm", mid_tokens="<MID_{index}>"), str(causal_backbone_folder), n_candidates=3
+    )
+    (ids,), _ = PromptTokenizer.of(network.configuration, tokenizer).encode(["river <MID_1> stone"])
+    assert not set(ids.tolist()) & set(network.configuration.mid_token_ids)
+
+
+@pytest.mark.parametrize("variant", ["mlm", "clm"])
+def test_added_tokens_grow_the_embeddings_once_and_leave_the_old_rows(variant, request):
+    folder = str(request.getfixturevalue("backbone_folder" if variant == "mlm" else "causal_backbone_folder"))
+    plain, _ = build_network(recipe(variant=variant), folder, n_candidates=3)
+    grown, _ = build_network(recipe(variant=variant, mid_tokens="<MID_{index}>"), folder, n_candidates=3)
+    size = len(plain.embedding)
+    assert len(grown.embedding) == size + 3 == grown.configuration.backbone_config["vocab_size"]
+    torch.testing.assert_close(grown.embedding[:size], plain.embedding, rtol=0, atol=0)
+    new = grown.embedding[size:]
+    assert torch.pdist(new).min() > 0.01
+    assert (new - plain.embedding.mean(dim=0)).abs().max() < 0.2
+    assert torch.isfinite(grown(IDS, MASK).score_logits).all()
+
+
+def test_an_untied_output_embedding_is_that_of_the_pretrained_model(tmp_path):
+    from conftest import llama_config
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    model = LlamaForCausalLM(llama_config(tie_word_embeddings=False))
+    model.save_pretrained(tmp_path)
+    PreTrainedTokenizerFast(tokenizer_object=make_tokenizer(), eos_token="[SEP]", pad_token="[PAD]").save_pretrained(
+        tmp_path
+    )
+    network, _ = build_network(recipe(variant="clm", mid_tokens="<MID_{index}>"), str(tmp_path), n_candidates=3)
+    size = len(model.lm_head.weight)
+    torch.testing.assert_close(network.output_embedding[:size], model.lm_head.weight, rtol=0, atol=0)
+    assert network.reconstruct(torch.ones(1, 32)).shape == (1, size + 3)
+
+
+def test_low_rank_updates_train_and_merge_into_the_same_scores(causal_backbone_folder):
+    torch.manual_seed(0)
+    network, _ = build_network(
+        recipe(variant="clm", mid_tokens="<MID_{index}>"), str(causal_backbone_folder), n_candidates=3
+    )
+    plain_names = set(network.state_dict())
+    merge = add_lora(network, LoraSettings(rank=2))
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    assert trained
+    assert all("lora_" in name or "trainable_tokens" in name or name.startswith("score_head") for name in trained)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name in trained:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    expected = network.eval()(IDS, MASK).score_logits
+    merge()
+    torch.testing.assert_close(network.eval()(IDS, MASK).score_logits, expected, rtol=0, atol=1e-5)
+    assert set(network.state_dict()) == plain_names
+
+
+def test_low_rank_updates_of_layers_that_are_not_there_are_refused(backbone_folder):
+    network, _ = build_network(recipe(), str(backbone_folder), n_candidates=3)
+    with pytest.raises(ConfigurationError, match="does not fit this backbone"):
+        add_lora(network, LoraSettings(target_modules=("flux",)))
+
+
+def test_heads_that_are_not_asked_do_not_train(backbone_folder):
+    network, _ = build_network(recipe(reconstruction_weight=0.0), str(backbone_folder), n_candidates=3)
+    assert not any(parameter.requires_grad for parameter in network.reconstruction_head.parameters())
