@@ -7,7 +7,7 @@ DEV := .venv
 DATA ?= lookahead7.parquet
 BACKBONE ?= sentence-transformers/all-MiniLM-L6-v2
 
-.PHONY: demo test check format wheel train clean
+.PHONY: demo test check format wheel smoke train clean
 
 demo: $(DEMO)/installed
 	$(DEMO)/bin/lookahead-router route --file examples/prompts.txt
@@ -26,6 +26,10 @@ format: $(DEV)/installed
 
 wheel: $(DEV)/installed
 	$(DEV)/bin/python -m build --wheel
+
+# Data, training, export, evaluation on an invented pool, some minutes on a CPU; the tests run it shortened.
+smoke: $(DEV)/installed
+	$(DEV)/bin/python examples/train_a_predictor.py
 
 # The embedded default, from its recipe: make train DATA=… BACKBONE=folder-of-all-MiniLM-L6-v2
 train: $(DEV)/installed
