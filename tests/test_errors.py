@@ -18,6 +18,7 @@ from lookahead_router.errors import (
     PoolMismatchError,
     PromptError,
     SchemaError,
+    TrainingError,
     TruncatedPromptWarning,
     UnknownCandidateError,
 )
@@ -33,6 +34,7 @@ SAMPLES = [
     SchemaError("expected text", path="a.jsonl", row=0, column="prompt"),
     PoolMismatchError(["a", "b"], ["b", "c"], where="a.parquet"),
     NotFittedError("fit it first"),
+    TrainingError("the disk is full"),
     CheckpointError("not a saved predictor"),
     CheckpointError("not a saved predictor", location="somewhere", missing=["config.json", "pool.json"]),
     MissingDependencyError("torch", "train"),
@@ -88,6 +90,7 @@ def test_pickling_keeps_notes():
         (SchemaError("x"), (DataError, ValueError)),
         (PoolMismatchError(["a"], ["b"]), (DataError, ValueError)),
         (NotFittedError("x"), (RuntimeError,)),
+        (TrainingError("x"), (RuntimeError,)),
         (CheckpointError("x"), (OSError,)),
         (MissingDependencyError("a", "b"), (ImportError,)),
     ],

@@ -144,7 +144,7 @@ def changed(recipe, **sections):
                 "optimizer": {"learning_rate": 1e-2, "n_epochs": 12.0},
             },
         ),
-        ("separate", {"network": {"prediction": "separate"}}),
+        ("separate", {"network": {"prediction": "separate"}, "optimizer": {"learning_rate": 1e-3, "n_epochs": 30.0}}),
         ("latents", {"network": {"readout": "cls+latents"}, "curriculum": {"masking": "random"}}),
         ("added-tokens", {"network": {"mid_tokens": "<MID_{index}>"}, "objective": {"routing": "expected-regret"}}),
     ],
