@@ -14,7 +14,13 @@ class ScoreHead(nn.Module):
         self.norm = nn.LayerNorm(hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden_size, n_candidates)
-        nn.init.trunc_normal_(self.out.weight, std=hidden_size**-0.5)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Fresh weights, drawn from torch's generator."""
+        self.dense.reset_parameters()
+        self.norm.reset_parameters()
+        nn.init.trunc_normal_(self.out.weight, std=self.out.in_features**-0.5)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, state: torch.Tensor) -> torch.Tensor:
@@ -28,7 +34,11 @@ class LatentScoreHead(nn.Module):
         super().__init__()
         self.dropout = nn.Dropout(dropout)
         self.out = nn.Linear(hidden_size, 1)
-        nn.init.trunc_normal_(self.out.weight, std=hidden_size**-0.5)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Fresh weights, drawn from torch's generator."""
+        nn.init.trunc_normal_(self.out.weight, std=self.out.in_features**-0.5)
         nn.init.zeros_(self.out.bias)
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:

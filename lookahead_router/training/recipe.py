@@ -114,6 +114,16 @@ class OptimizerSettings(Value):
     """Stop after this many evaluations without a better one."""
 
 
+class RefitSettings(Value):
+    """A new score head on the frozen states of the trained backbone."""
+
+    n_epochs: float = Field(default=6.0, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.1, ge=0)
+    dropout: float = Field(default=0.3, ge=0, lt=1)
+    batch_size: int = Field(default=32, ge=1)
+
+
 class Recipe(Value):
     """A complete training run but for its data and its output folder."""
 
@@ -126,6 +136,8 @@ class Recipe(Value):
     objective: ObjectiveSettings = ObjectiveSettings()
     curriculum: CurriculumSettings = CurriculumSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
+    refit: RefitSettings | None = None
+    """Train the score head anew in the end, and keep it where validation is better with it."""
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Iterable[str] = ()) -> "Recipe":

@@ -31,7 +31,15 @@ from lookahead_router.training.backbones import add_lora, build_network
 from lookahead_router.training.batches import TokenizedDataset, ranks_candidates
 from lookahead_router.training.calibration import MIN_CALIBRATION_PROMPTS, fit_calibration, score_scale
 from lookahead_router.training.recipe import RELATIVE_OBJECTIVES, Recipe
-from lookahead_router.training.trainer import AVERAGE_FILE, LookaheadTrainer, load_average, predict_logits, read_best
+from lookahead_router.training.refit import fit_head, readout_states
+from lookahead_router.training.trainer import (
+    AVERAGE_FILE,
+    LookaheadTrainer,
+    load_average,
+    predict_logits,
+    read_best,
+    selection_score,
+)
 from lookahead_router.types import CandidatePool
 
 
@@ -119,6 +127,7 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
     network = trainer.accelerator.unwrap_model(trainer.model)
     network.load_state_dict(load_file(output / "best.safetensors"))
     merge()
+    refitted = _refit(network, train, validation, recipe, trainer) if recipe.refit else None
     with trainer.accelerator.autocast():
         logits = predict_logits(network, validation, batch_size=2 * recipe.optimizer.batch_size)
     if recipe.objective.routing in RELATIVE_OBJECTIVES:
@@ -134,6 +143,7 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
         "n_train": len(train),
         "n_validation": len(validation),
         "best": read_best(output / "best.json"),
+        "refit": refitted,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
     }
     if trainer.is_world_process_zero():
@@ -149,6 +159,32 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
             )
         shutil.rmtree(output / "checkpoints")
     trainer.accelerator.wait_for_everyone()
+
+
+def _refit(
+    network: LookaheadNetwork,
+    train: TokenizedDataset,
+    validation: TokenizedDataset,
+    recipe: Recipe,
+    trainer: LookaheadTrainer,
+) -> dict[str, float]:
+    """Gives the network a new score head where it selects better; the selection scores of both."""
+    batch_size = 2 * recipe.optimizer.batch_size
+    with trainer.accelerator.autocast():
+        states = readout_states(network, train, batch_size)
+        before = predict_logits(network, validation, batch_size)
+    old = network.score_head
+    network.score_head = fit_head(old.cpu(), states, train, recipe.objective, recipe.refit, seed=recipe.seed)
+    network.score_head.to(network.mid_token_ids.device)
+    with trainer.accelerator.autocast():
+        after = predict_logits(network, validation, batch_size)
+    scores = {
+        name: selection_score(logits, validation.scores, validation.weights)
+        for name, logits in (("before", before), ("after", after))
+    }
+    if scores["after"] <= scores["before"]:
+        network.score_head = old.to(network.mid_token_ids.device)
+    return scores
 
 
 def save_predictor(

@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, TrainingError
 from lookahead_router.training import fit
-from lookahead_router.training.recipe import LoraSettings
+from lookahead_router.training.recipe import LoraSettings, RefitSettings
 from lookahead_router.training.run import _last_whole_checkpoint
+from lookahead_router.training.trainer import selection_score
 
 
 def test_training_learns_the_toy_world(trained_run, dataset):
@@ -251,3 +252,13 @@ def test_progress_is_one_bar_with_loss_score_mask_rate_and_validation(tmp_path, 
     shown = capsys.readouterr().err
     for part in ("toy: ", "loss=", "chosen=", "mask=", "validation="):
         assert part in shown
+
+
+def test_a_refitted_head_is_kept_where_it_selects_better(tmp_path, dataset, backbone_folder):
+    recipe = toy_recipe(n_epochs=1).model_copy(update={"refit": RefitSettings(n_epochs=40, learning_rate=1e-2)})
+    predictor = fit(dataset, recipe, tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    scores = json.loads((tmp_path / "run" / "predictor" / "training.json").read_text())["refit"]
+    kept = max(scores.values())
+    validation = dataset.filter(split="validation")
+    found = selection_score(predictor.predict_scores(validation.prompts), validation.scores, np.ones(len(validation)))
+    assert found == pytest.approx(kept)
