@@ -36,7 +36,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "start masking": (*SMALL, "curriculum.masking=start"),
         "random masking": (*SMALL, "curriculum.masking=random"),
         "separate prediction": (*SMALL, "network.prediction=separate"),
-        "CLS and latents": (*SMALL, "network.readout=cls+latents"),
+        "CLS and latents": (*SMALL, "network.readout=cls+latents", "refit=null"),
         "4 slots": (*SMALL, "network.n_slots=4"),
         "32 slots": (*SMALL, "network.n_slots=32"),
     },
@@ -106,20 +106,22 @@ def compare(group: str, arguments: argparse.Namespace, test: RoutingDataset) -> 
         )
         record = {"variant": name, "seeds": by_seed, "average": interval}
         control = name.replace("lookahead", CONTROL) if group == "data" else CONTROL
-        if control in found and control != name:
+        common = sorted(set(seeds) & set(found.get(control, {})))
+        if common and control != name:
+            ours, theirs = ({seed: c[seed] for seed in common} for c in (seeds, found[control]))
             record["minus_control"] = metrics.bootstrap_interval(
-                lambda rows, s=seeds, c=found[control]: average(s, rows) - average(c, rows),
+                lambda rows, s=ours, c=theirs: average(s, rows) - average(c, rows),
                 test.sources,
                 n_resamples=arguments.resamples,
             )
-            record["control_wins_ties_losses"] = _wins(seeds, found[control], test.sources)
+            record["control_wins_ties_losses"] = _wins(ours, theirs, test.sources)
         records.append(record)
     return records
 
 
 def _wins(ours: dict, control: dict, sources: np.ndarray) -> dict[str, tuple[float, float, float]]:
     """Per source, the shares of prompts (over seeds) where the choice scores higher, the same, lower."""
-    pairs = [(ours[seed], control[seed]) for seed in sorted(set(ours) & set(control))]
+    pairs = [(ours[seed], control[seed]) for seed in ours]
     result = {}
     for source in dict.fromkeys(sources):
         gap = np.concatenate([(a - b)[sources == source] for a, b in pairs])

@@ -50,8 +50,15 @@ def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[
     fast: Tokenizer = tokenizer.backend_tokenizer
     fast.no_truncation()
     fast.no_padding()
-    mids = mid_token_ids(fast, settings.mid_tokens, n_candidates)
-    _grow_embeddings(model, 1 + max(mids))
+    mids, added = mid_token_ids(fast, settings.mid_tokens, n_candidates)
+    _set_embeddings(model, added)
+    window = getattr(config, "max_position_embeddings", None)
+    needed = settings.max_prompt_tokens + 1 + settings.n_slots
+    if is_causal and window is not None and needed > window:
+        raise ConfigurationError(
+            f"network.max_prompt_tokens, a MID token and n_slots need {needed} positions in training, "
+            f"the backbone has {window}: lower one of them"
+        )
     common = {
         "backbone_config": _portable({**config.to_dict(), "vocab_size": model.get_input_embeddings().num_embeddings}),
         "n_candidates": n_candidates,
@@ -88,8 +95,9 @@ def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[
     return network, fast
 
 
-def mid_token_ids(tokenizer: Tokenizer, pattern: str, n_candidates: int) -> tuple[int, ...]:
-    """Ids of the MID tokens `pattern.format(index=0..K-1)`; those the vocabulary lacks are added to it.
+def mid_token_ids(tokenizer: Tokenizer, pattern: str, n_candidates: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Ids of the MID tokens `pattern.format(index=0..K-1)`, and of those that the vocabulary lacked and that
+    were added to it.
 
     Raises:
         ConfigurationError: the pattern names one token for several candidates, which would then look alike.
@@ -102,7 +110,7 @@ def mid_token_ids(tokenizer: Tokenizer, pattern: str, n_candidates: int) -> tupl
         raise ConfigurationError(f"network.mid_tokens {pattern!r} must hold {{index}}: one token for each candidate")
     missing = [name for name in names if tokenizer.token_to_id(name) is None]
     tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in missing])
-    return tuple(tokenizer.token_to_id(name) for name in names)
+    return tuple(map(tokenizer.token_to_id, names)), tuple(map(tokenizer.token_to_id, missing))
 
 
 def add_lora(network: LookaheadNetwork, settings: LoraSettings) -> Callable[[], None]:
@@ -113,6 +121,9 @@ def add_lora(network: LookaheadNetwork, settings: LoraSettings) -> Callable[[], 
         ConfigurationError: the backbone has none of the target modules.
     """
     peft = require("peft", "train")
+    for name, parameter in network.named_parameters():
+        if name == "output_embedding":
+            parameter.requires_grad_(False)
     embedding = network.backbone.get_input_embeddings()
     name = next(name for name, module in network.backbone.named_modules() if module is embedding)
     config = peft.LoraConfig(
@@ -135,20 +146,25 @@ def add_lora(network: LookaheadNetwork, settings: LoraSettings) -> Callable[[], 
     return merge
 
 
-def _grow_embeddings(model: nn.Module, n_tokens: int) -> None:
-    """Rows for added tokens: the mean of all, and noise that tells them apart."""
-    n_before = model.get_input_embeddings().num_embeddings
-    if n_tokens <= n_before:
+def _set_embeddings(model: nn.Module, added: tuple[int, ...]) -> None:
+    """Rows for added tokens: the mean of all, and noise that tells them apart.
+
+    Some models have more rows than tokens; an added token then takes a row that was never trained.
+    """
+    if not added:
         return
-    model.resize_token_embeddings(n_tokens, mean_resizing=False)
+    n_before = model.get_input_embeddings().num_embeddings
+    if max(added) >= n_before:
+        model.resize_token_embeddings(1 + max(added), mean_resizing=False)
     weights = [model.get_input_embeddings().weight]
     output = model.get_output_embeddings()
     if output is not None and output.weight is not weights[0]:
         weights.append(output.weight)
+    rows = torch.tensor(added)
     with torch.no_grad():
         for weight in weights:
-            rows = weight[n_before:]
-            rows.copy_(weight[:n_before].mean(dim=0) + NEW_EMBEDDING_STD * torch.randn_like(rows))
+            mean = weight[: min(n_before, min(added))].mean(dim=0)
+            weight[rows] = mean + NEW_EMBEDDING_STD * torch.randn(len(rows), weight.shape[1])
 
 
 def _portable(backbone_config: dict[str, Any]) -> dict[str, Any]:

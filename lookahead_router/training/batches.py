@@ -61,7 +61,12 @@ class TokenizedDataset(Dataset):
             response_lengths=lengths,
             scores=dataset.scores.astype(np.float32),
             targets=shrink_to_sources(
-                targets.numpy(), dataset.scores, dataset.sources, objective.source_shrinkage, objective.source_prior
+                targets.numpy(),
+                dataset.scores,
+                dataset.sources,
+                objective.source_shrinkage,
+                objective.source_prior,
+                is_distribution=objective.routing in ("ce", "forward-kl", "reverse-kl"),
             ),
             weights=source_weights(dataset, objective.source_weight_exponent),
         )
@@ -98,7 +103,13 @@ def source_weights(dataset: RoutingDataset, exponent: float) -> np.ndarray:
 
 
 def shrink_to_sources(
-    targets: np.ndarray, scores: np.ndarray, sources: np.ndarray, share: float, prior: SourcePrior = "mean"
+    targets: np.ndarray,
+    scores: np.ndarray,
+    sources: np.ndarray,
+    share: float,
+    prior: SourcePrior = "mean",
+    *,
+    is_distribution: bool = False,
 ) -> np.ndarray:
     """`(n, K)` targets, of which `share` is what the prompts of the same source have in common.
 
@@ -114,6 +125,7 @@ def shrink_to_sources(
         prior: `mean`, each candidate's mean target; `best`, 1 for the candidate with the highest mean
             score and 0 for the others, so that every source speaks with the same voice, however close
             its candidates are.
+        is_distribution: keep the known targets of a prompt at a sum of 1, as far as they were.
     """
     shrunk = targets.copy()
     for source in np.unique(sources) if share else ():
@@ -123,7 +135,12 @@ def shrink_to_sources(
             known = ~np.isnan(targets[rows])
             best = _known_means(np.where(known, scores[rows], np.nan), empty=-1.0).argmax()
             means = np.eye(targets.shape[1], dtype=targets.dtype)[best]
-        shrunk[rows] = (1 - share) * targets[rows] + share * means
+        given = np.broadcast_to(means, targets[rows].shape)
+        if is_distribution:
+            judged = np.where(np.isnan(targets[rows]), 0.0, given)
+            mass = judged.sum(axis=1, keepdims=True)
+            given = np.where(mass > 0, judged / np.where(mass > 0, mass, 1.0), targets[rows])
+        shrunk[rows] = (1 - share) * targets[rows] + share * given
     return shrunk
 
 

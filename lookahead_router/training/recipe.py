@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lookahead_router._optional import require
 from lookahead_router.errors import ConfigurationError
@@ -138,6 +138,12 @@ class Recipe(Value):
     optimizer: OptimizerSettings = OptimizerSettings()
     refit: RefitSettings | None = None
     """Train the score head anew in the end, and keep it where validation is better with it."""
+
+    @model_validator(mode="after")
+    def _check_refit(self):
+        if self.refit is not None and self.network.readout != "cls":
+            raise ValueError("refit trains the score head alone, and cannot go with network.readout cls+latents")
+        return self
 
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Iterable[str] = ()) -> "Recipe":

@@ -9,6 +9,7 @@ import copy
 import numpy as np
 import torch
 from torch import nn
+from transformers import get_cosine_schedule_with_warmup
 
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.training.batches import Collator, TokenizedDataset
@@ -61,11 +62,9 @@ def fit_head(
     fresh.reset_parameters()
     fresh.dropout.p = settings.dropout
     targets, weights = torch.from_numpy(dataset.targets), torch.from_numpy(dataset.weights)
-    n_steps = int(settings.n_epochs * -(-len(states) // settings.batch_size))
+    n_steps = max(1, int(settings.n_epochs * -(-len(states) // settings.batch_size)))
     optimizer = torch.optim.AdamW(fresh.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=n_steps, pct_start=0.1
-    )
+    schedule = get_cosine_schedule_with_warmup(optimizer, n_steps // 10, n_steps)
     step = 0
     while step < n_steps:
         order = torch.from_numpy(generator.permutation(len(states)))

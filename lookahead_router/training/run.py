@@ -120,10 +120,15 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
     checkpoint = _last_whole_checkpoint(output)
     if checkpoint is not None:
         load_average(trainer, checkpoint)
-    with _explaining_full_disks(output):
-        trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-    if trainer.state.global_step % trainer.args.eval_steps:
-        trainer.evaluate()  # the last step competes too
+    trained = output / "trained.json"
+    if not trained.is_file():
+        with _explaining_full_disks(output):
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+            if trainer.state.global_step % trainer.args.eval_steps:
+                trainer.evaluate()  # the last step competes too
+        if trainer.is_world_process_zero():
+            write_json(trained, {"step": trainer.state.global_step})
+        trainer.accelerator.wait_for_everyone()
     network = trainer.accelerator.unwrap_model(trainer.model)
     network.load_state_dict(load_file(output / "best.safetensors"))
     merge()
@@ -157,7 +162,8 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
                 training=record,
                 calibration=calibration,
             )
-        shutil.rmtree(output / "checkpoints")
+        for checkpoint in (output / "checkpoints").glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
     trainer.accelerator.wait_for_everyone()
 
 
@@ -257,7 +263,9 @@ def _explaining_full_disks(output: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        is_full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(
+            text in str(error) for text in ("No space left", "PytorchStreamWriter", "unexpected pos")
+        )
         if not is_full:
             raise
         raise TrainingError(

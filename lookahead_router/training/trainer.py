@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
@@ -43,8 +44,6 @@ class LookaheadTrainer(Trainer):
         self.best_record = output / "best.json"
         self.history = output / "history.jsonl"
         self.since_logged: dict[str, list[float]] = {"routing_loss": [], "reconstruction_loss": [], "chosen_score": []}
-        decay = recipe.optimizer.averaging_decay
-        self.average = None if decay is None else AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
         super().__init__(
             model=network,
             args=arguments,
@@ -54,6 +53,9 @@ class LookaheadTrainer(Trainer):
             callbacks=[_Averaging(self), *([_Progress(recipe.name)] if show_progress else [])],
         )
         self.remove_callback(PrinterCallback)
+        decay = recipe.optimizer.averaging_decay
+        # After the trainer has moved the network to its device: the average is evaluated where it lies.
+        self.average = None if decay is None else AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
 
     def _get_train_sampler(self, train_dataset=None) -> LengthBucketSampler:
         lengths = [len(ids) for ids in self.train_dataset.prompt_ids]
@@ -67,17 +69,18 @@ class LookaheadTrainer(Trainer):
         groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
         for name, parameter in network.named_parameters():
             if parameter.requires_grad:
-                groups.setdefault((name.startswith("backbone."), name in decayed), []).append(parameter)
+                is_pretrained = name.startswith(("backbone.", "output_embedding"))
+                groups.setdefault((is_pretrained, name in decayed), []).append(parameter)
         optimizer, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
         head_rate = settings.head_learning_rate or settings.learning_rate
         self.optimizer = optimizer(
             [
                 {
                     "params": parameters,
-                    "lr": settings.learning_rate if is_backbone else head_rate,
+                    "lr": settings.learning_rate if is_pretrained else head_rate,
                     "weight_decay": settings.weight_decay if is_decayed else 0.0,
                 }
-                for (is_backbone, is_decayed), parameters in groups.items()
+                for (is_pretrained, is_decayed), parameters in groups.items()
             ],
             **options,
         )
@@ -116,8 +119,8 @@ class LookaheadTrainer(Trainer):
             loss = loss + objective.reconstruction_weight * reconstruction
         if not loss.isfinite():
             raise TrainingError(
-                f"the loss is {loss.item()} at step {self.state.global_step}; the last checkpoint is kept. "
-                "Lower optimizer.learning_rate, or set optimizer.use_bf16=false"
+                f"the loss is {loss.item()} at step {self.state.global_step}; the last checkpoint is kept. Train "
+                "into another output folder with a lower optimizer.learning_rate or optimizer.use_bf16=false"
             )
         return loss, output
 
@@ -150,9 +153,9 @@ class LookaheadTrainer(Trainer):
         with self.accelerator.autocast():
             logits = predict_logits(network, self.validation, batch_size=2 * self.args.train_batch_size)
         score = selection_score(logits, self.validation.scores, self.validation.weights)
-        metrics = {f"{metric_key_prefix}_selection_score": score}
         step = self.state.global_step
-        best = read_best(self.best_record)
+        # The first process decides for all: differences in the last digit must not part them.
+        score, best = broadcast_object_list([score, read_best(self.best_record)])
         if best is None or score > best["selection_score"]:
             best = {"step": step, "selection_score": score}
             if self.is_world_process_zero():
@@ -160,6 +163,7 @@ class LookaheadTrainer(Trainer):
                     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
                 write_json(self.best_record, best)
         self.accelerator.wait_for_everyone()
+        metrics = {f"{metric_key_prefix}_selection_score": score}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         patience = self.recipe.optimizer.early_stopping_patience

@@ -25,16 +25,17 @@ def recipe(reconstruction_weight=0.2, **network):
 def test_spare_entries_of_the_vocabulary_become_mid_tokens():
     tokenizer = make_tokenizer()
     size = tokenizer.get_vocab_size()
-    assert mid_token_ids(tokenizer, "[unused{index}]", 3) == (5, 6, 7)
+    assert mid_token_ids(tokenizer, "[unused{index}]", 3) == ((5, 6, 7), ())
     assert tokenizer.get_vocab_size() == size
 
 
 def test_mid_tokens_that_the_vocabulary_lacks_are_added_to_it():
     tokenizer = make_tokenizer()
     size = tokenizer.get_vocab_size()
-    assert mid_token_ids(tokenizer, "<MID_{index}>", 3) == (size, size + 1, size + 2)
+    new = (size, size + 1, size + 2)
+    assert mid_token_ids(tokenizer, "<MID_{index}>", 3) == (new, new)
     again = Tokenizer.from_str(tokenizer.to_str())
-    assert mid_token_ids(again, "<MID_{index}>", 3) == (size, size + 1, size + 2)
+    assert mid_token_ids(again, "<MID_{index}>", 3) == (new, ())
 
 
 @pytest.mark.parametrize(("pattern", "message"), [("[MASK]", "must hold"), ("<{candidate}>", "other fields")])
@@ -109,3 +110,27 @@ def test_low_rank_updates_of_layers_that_are_not_there_are_refused(backbone_fold
 def test_heads_that_are_not_asked_do_not_train(backbone_folder):
     network, _ = build_network(recipe(reconstruction_weight=0.0), str(backbone_folder), n_candidates=3)
     assert not any(parameter.requires_grad for parameter in network.reconstruction_head.parameters())
+
+
+def test_an_added_token_takes_a_spare_row_of_a_padded_vocabulary_and_fills_it(tmp_path):
+    from conftest import VOCABULARY, llama_config
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    size = len(VOCABULARY)
+    model = LlamaForCausalLM(llama_config(vocab_size=size + 16))
+    with torch.no_grad():
+        model.get_input_embeddings().weight[size:] = 0.0
+    model.save_pretrained(tmp_path)
+    PreTrainedTokenizerFast(tokenizer_object=make_tokenizer(), eos_token="[SEP]", pad_token="[PAD]").save_pretrained(
+        tmp_path
+    )
+    network, _ = build_network(recipe(variant="clm", mid_tokens="<MID_{index}>"), str(tmp_path), n_candidates=3)
+    assert len(network.embedding) == size + 16
+    assert torch.pdist(network.embedding[list(network.configuration.mid_token_ids)]).min() > 0.01
+
+
+def test_a_causal_window_must_hold_the_responses_of_training(causal_backbone_folder):
+    with pytest.raises(ConfigurationError, match="81 positions in training, the backbone has 64"):
+        build_network(
+            recipe(variant="clm", mid_tokens="<MID_{index}>", n_slots=56), str(causal_backbone_folder), n_candidates=3
+        )

@@ -99,3 +99,13 @@ def test_the_best_candidate_of_a_source_takes_the_whole_share():
     shrunk = shrink_to_sources(targets, scores, np.array(["a", "a", "b", "a"]), 0.5, "best")
     np.testing.assert_allclose(shrunk[:3], [[0.5, 0.5, 0.0], [0.0, 0.75, 0.25], [0.0, 1.0, 0.0]])
     assert np.isnan(shrunk[3]).all()
+
+
+@pytest.mark.parametrize("prior", ["mean", "best"])
+def test_shrunk_distributions_stay_distributions_where_scores_are_missing(prior):
+    targets = np.array([[0.5, 0.5, 0.0], [np.nan, 1.0, 0.0], [0.0, np.nan, 1.0]])
+    scores = np.array([[0.9, 0.9, 0.1], [np.nan, 0.8, 0.1], [0.9, np.nan, 1.0]])
+    sources = np.array(["a", "a", "a"])
+    shrunk = shrink_to_sources(targets, scores, sources, 0.5, prior, is_distribution=True)
+    np.testing.assert_allclose(np.nansum(shrunk, axis=1), 1.0)
+    np.testing.assert_array_equal(np.isnan(shrunk), np.isnan(targets))

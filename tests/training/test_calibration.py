@@ -45,7 +45,8 @@ def test_shares_of_a_good_answer_calibrate_as_good_answers_do(rng):
 def test_missing_scores_calibrate_nothing_and_too_few_are_an_error(rng):
     predicted, observed = rng.uniform(size=(100, 2)), rng.uniform(size=(100, 2))
     observed[20:, 1] = np.nan
-    assert fit_calibration(predicted, observed, ["a", "b"]).curves["b"].probabilities(predicted[:, 1]).max() <= 1
+    curves = fit_calibration(predicted, observed, ["a", "b"]).curves
+    assert curves["b"] == fit_calibration(predicted[:20, 1:], observed[:20, 1:], ["b"]).curves["b"]
     observed[5:, 1] = np.nan
     with pytest.raises(DataError, match="'b' has 5 judged prompts"):
         fit_calibration(predicted, observed, ["a", "b"])
