@@ -38,6 +38,7 @@ def packed_causal_mask(prompt_mask: torch.Tensor, n_blocks: int, block_length: i
     block = torch.where(index < T, -1, (index - T).div(block_length, rounding_mode="floor"))
     is_causal = index[None, :] <= index[:, None]
     is_visible = (block[None, :] == -1) | (block[None, :] == block[:, None])
-    is_token = torch.cat([prompt_mask.bool(), prompt_mask.new_ones(prompt_mask.shape[0], len(index) - T).bool()], dim=1)
+    in_blocks = prompt_mask.new_ones(prompt_mask.shape[0], n_blocks * block_length)
+    is_token = torch.cat([prompt_mask, in_blocks], dim=1).bool()
     allowed = (is_causal & is_visible)[None] & is_token[:, None, :] | (index[None, :] == index[:, None])[None]
     return torch.where(allowed, 0.0, torch.finfo(torch.float32).min)[:, None]

@@ -35,3 +35,16 @@ def test_a_folder_without_torch_weights_cannot_be_exported(predictor_folder, dat
     (folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
         export_predictor(folder, dataset.prompts)
+
+
+def test_a_causal_network_exports_its_packed_pass(tmp_path, dataset, causal_backbone_folder):
+    from conftest import toy_recipe
+
+    from lookahead_router.training import fit
+
+    base = toy_recipe()
+    network = base.network.model_copy(update={"variant": "clm", "mid_tokens": "<MID_{index}>"})
+    recipe = base.model_copy(update={"network": network})
+    fit(dataset, recipe, tmp_path / "run", backbone=causal_backbone_folder, show_progress=False)
+    parity = export_predictor(tmp_path / "run" / "predictor", dataset.prompts)
+    assert parity.holds
