@@ -1,6 +1,7 @@
 """What both Lookahead networks are to the code around them."""
 
 import inspect
+from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from lookahead_router.networks.configuration import NetworkConfig
 from lookahead_router.networks.outputs import LookaheadOutput
 
 
-class LookaheadNetwork(nn.Module):
+class LookaheadNetwork(nn.Module, ABC):
     """A backbone with heads: prompts in, one score per candidate and the foreseen responses out."""
 
     def __init__(self, config: NetworkConfig, backbone: nn.Module | None = None) -> None:
@@ -41,6 +42,7 @@ class LookaheadNetwork(nn.Module):
         """`(V, H)` input embedding."""
         return self.backbone.get_input_embeddings().weight
 
+    @abstractmethod
     def forward(
         self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor, slot_ids: torch.Tensor | None = None
     ) -> LookaheadOutput:
@@ -52,16 +54,15 @@ class LookaheadNetwork(nn.Module):
             slot_ids: `(B, K, M)` what the candidates' slots show of their responses, in training.
                 Routing never passes it, so no response text can reach a score.
         """
-        raise NotImplementedError
 
     def _score_logits(self, raw: torch.Tensor) -> torch.Tensor:
         """`(B, K)` what the score head says, in the unit that the configuration asks for."""
         scale = self.configuration.score_scale
         return raw if scale is None else scale * (raw - raw.mean(dim=1, keepdim=True))
 
+    @abstractmethod
     def reconstruct(self, states: torch.Tensor) -> torch.Tensor:
         """`(N, H)` latents -> `(N, V)` logits of the response tokens they should stand for."""
-        raise NotImplementedError
 
 
 def _fresh_backbone(config: NetworkConfig) -> nn.Module:

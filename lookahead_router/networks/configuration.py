@@ -1,12 +1,13 @@
 """The shape of a Lookahead network, as saved in a predictor's `config.json`."""
 
 import json
+from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 
-class _NetworkConfig(BaseModel):
+class _NetworkConfig(BaseModel, ABC):
     """What both kinds of network have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -30,19 +31,24 @@ class _NetworkConfig(BaseModel):
         return json.loads(json.dumps(config))
 
     @property
+    @abstractmethod
     def prompt_prefix(self) -> tuple[int, ...]:
         """Ids before the prompt's own."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def prompt_suffix(self) -> tuple[int, ...]:
         """Ids after the prompt's own."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def block_length(self) -> int:
         """Tokens that each candidate adds to the prompt in routing."""
-        raise NotImplementedError
+
+    @property
+    def reserved_token_ids(self) -> set[int]:
+        """Ids with a meaning of their own, which no candidate may have."""
+        return {self.pad_token_id, *self.prompt_prefix, *self.prompt_suffix}
 
     @model_validator(mode="after")
     def _check_tokens(self):
@@ -50,8 +56,7 @@ class _NetworkConfig(BaseModel):
             raise ValueError(
                 f"expected {self.n_candidates} MID tokens, one per candidate, got {len(self.mid_token_ids)}"
             )
-        framing = {self.pad_token_id, *self.prompt_prefix, *self.prompt_suffix}
-        if len(set(self.mid_token_ids)) != self.n_candidates or framing & set(self.mid_token_ids):
+        if len(set(self.mid_token_ids)) != self.n_candidates or self.reserved_token_ids & set(self.mid_token_ids):
             raise ValueError(
                 "MID tokens must be distinct and different from CLS, SEP, EOS and PAD "
                 f"(got {list(self.mid_token_ids)}): with a shared token, candidates look alike"
@@ -122,6 +127,10 @@ class LookaheadCLMConfig(_NetworkConfig):
     kind: Literal["lookahead-clm"] = "lookahead-clm"
     eos_token_id: int = Field(ge=0)
     """Ends a response in training."""
+
+    @property
+    def reserved_token_ids(self) -> set[int]:
+        return {*super().reserved_token_ids, self.eos_token_id}
 
     @property
     def prompt_prefix(self) -> tuple[int, ...]:

@@ -10,6 +10,12 @@ from lookahead_router.errors import CheckpointError
 from lookahead_router.types import describe
 
 
+def score_logits(scores: np.ndarray) -> np.ndarray:
+    """Logits of scores in [0, 1], finite at both ends."""
+    clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+    return np.log(clipped / (1 - clipped))
+
+
 class Platt(BaseModel):
     """A logistic curve over the score's logit."""
 
@@ -21,8 +27,7 @@ class Platt(BaseModel):
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Of scores in [0, 1]: the same shape, in [0, 1]."""
-        clipped = np.clip(scores, 1e-7, 1 - 1e-7)
-        return 1.0 / (1.0 + np.exp(-(self.slope * np.log(clipped / (1 - clipped)) + self.intercept)))
+        return 1.0 / (1.0 + np.exp(-(self.slope * score_logits(scores) + self.intercept)))
 
 
 class Isotonic(BaseModel):

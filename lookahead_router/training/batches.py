@@ -10,7 +10,7 @@ from torch.utils.data import Dataset, Sampler
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.training.objectives import routing_targets
-from lookahead_router.training.recipe import ObjectiveSettings, SourcePrior
+from lookahead_router.training.recipe import DISTRIBUTION_OBJECTIVES, ObjectiveSettings, SourcePrior
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class TokenizedDataset(Dataset):
                 dataset.sources,
                 objective.source_shrinkage,
                 objective.source_prior,
-                is_distribution=objective.routing in ("ce", "forward-kl", "reverse-kl"),
+                is_distribution=objective.routing in DISTRIBUTION_OBJECTIVES,
             ),
             weights=source_weights(dataset, objective.source_weight_exponent),
         )

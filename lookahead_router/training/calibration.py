@@ -7,7 +7,7 @@ import numpy as np
 from lookahead_router._optional import require
 from lookahead_router.errors import DataError
 from lookahead_router.metrics import expected_calibration_error
-from lookahead_router.predictors.calibration import Calibration, Isotonic, Platt
+from lookahead_router.predictors.calibration import Calibration, Isotonic, Platt, score_logits
 
 MIN_CALIBRATION_PROMPTS = 50
 """Judged validation prompts of each candidate, below which `fit` leaves a predictor uncalibrated."""
@@ -75,8 +75,7 @@ def fit_calibration(
 
 def _fit_platt(x: np.ndarray, y: np.ndarray) -> Platt:
     linear = require("sklearn.linear_model", "train")
-    clipped = np.clip(x, 1e-7, 1 - 1e-7)
-    logits = np.log(clipped / (1 - clipped))[:, None]
+    logits = score_logits(x)[:, None]
     # A share of a good answer is that much of a good one and the rest of a bad one.
     twice = np.concatenate([logits, logits])
     label = np.repeat([1, 0], len(x))

@@ -13,7 +13,9 @@ from lookahead_router.types import Value
 RoutingObjective = Literal["bce", "ce", "mse", "forward-kl", "reverse-kl", "expected-regret"]
 """The choices of L_route; `training.objectives.routing_loss` says what each is."""
 
-RELATIVE_OBJECTIVES = ("ce", "forward-kl", "reverse-kl", "expected-regret")
+DISTRIBUTION_OBJECTIVES = ("ce", "forward-kl", "reverse-kl")
+"""Those whose targets are a distribution over the candidates."""
+RELATIVE_OBJECTIVES = (*DISTRIBUTION_OBJECTIVES, "expected-regret")
 """Those that rank candidates against each other, so that only differences of logits mean anything."""
 SourcePrior = Literal["mean", "best"]
 """What the prompts of a source have in common; `training.batches.shrink_to_sources` says how."""

@@ -1,5 +1,5 @@
 import pytest
-from conftest import network_config
+from conftest import causal_config, network_config
 from pydantic import ValidationError
 
 from lookahead_router.networks.configuration import LookaheadMLMConfig
@@ -30,3 +30,8 @@ def test_a_configuration_that_cannot_work_is_refused(changes, message):
 
 def test_a_classifier_needs_no_room_for_a_block():
     assert network_config(n_slots=0, max_prompt_tokens=62).n_slots == 0
+
+
+def test_a_mid_token_cannot_be_the_end_of_a_response():
+    with pytest.raises(ValidationError, match="EOS"):
+        causal_config(mid_token_ids=(5, 6, 3))
