@@ -7,7 +7,7 @@ DEV := .venv
 DATA ?= lookahead7.parquet
 BACKBONE ?= sentence-transformers/all-MiniLM-L6-v2
 
-.PHONY: demo test check format wheel smoke train clean
+.PHONY: demo test check format wheel smoke train publish clean
 
 demo: $(DEMO)/installed
 	$(DEMO)/bin/lookahead-router route --file examples/prompts.txt
@@ -35,6 +35,15 @@ smoke: $(DEV)/installed
 train: $(DEV)/installed
 	$(DEV)/bin/lookahead-router train recipes/lookahead-mlm-minilm.yaml --data $(DATA) --backbone $(BACKBONE)
 	$(DEV)/bin/lookahead-router export runs/lookahead-mlm-minilm/predictor --data $(DATA)
+
+# To the Hub, with the token of `hf auth login`: make publish ORG=… [FOLDERS="runs/NAME/predictor …"]; see docs/development/releasing.md
+FOLDERS ?= lookahead_router/pretrained/lookahead-mlm-minilm
+publish: $(DEV)/installed
+	@test -n "$(ORG)" || { echo "name the organisation: make publish ORG=…"; exit 2; }
+	@for folder in $(FOLDERS); do \
+	  name=$$($(DEV)/bin/lookahead-router info --json $$folder | $(DEV)/bin/python -c "import json, sys; print(json.load(sys.stdin)['name'])") && \
+	  $(DEV)/bin/lookahead-router push $$folder $(ORG)/$$name --tag v$$($(DEV)/bin/lookahead-router --version) $(PUSH) || exit 1; \
+	done
 
 $(DEMO)/installed: pyproject.toml
 	$(PYTHON) -m venv $(DEMO)

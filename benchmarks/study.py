@@ -19,7 +19,7 @@ from lookahead_router import LookaheadPredictor, RoutingDataset, metrics
 from lookahead_router.evaluation.evaluate import average_normalized_score
 from lookahead_router.training import Recipe, fit
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "lookahead-mlm-minilm-v2.yaml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "lookahead-mlm-minilm.yaml"
 SMALL = ("optimizer.n_epochs=0.5",)
 """The ablations' budget: half the steps, and so a faster schedule."""
 CONTROL = "query-only classifier"

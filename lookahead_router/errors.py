@@ -10,6 +10,7 @@
     ├── NotFittedError (RuntimeError)
     ├── TrainingError (RuntimeError)           a run that had to stop, and can be resumed
     ├── CheckpointError (OSError)              a saved predictor that does not follow the layout
+    ├── HubError (OSError)                     a repository of the Hugging Face Hub that cannot be read or written
     └── MissingDependencyError (ImportError)   an extra is not installed
 
     LookaheadRouterWarning (UserWarning)
@@ -108,6 +109,26 @@ class CheckpointError(LookaheadRouterError, OSError):
         self.location = location
         self.missing = tuple(missing)
         super().__init__(f"{location}: {message}" if location else message)
+
+
+class HubError(LookaheadRouterError, OSError):
+    """A repository of the Hugging Face Hub that cannot be read or written."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        repo_id: str,
+        revision: str | None = None,
+        status_code: int | None = None,
+        is_retryable: bool = False,
+    ) -> None:
+        self.repo_id, self.revision = repo_id, revision
+        self.status_code = status_code
+        """What the Hub answered; `None` where it did not."""
+        self.is_retryable = is_retryable
+        """Whether the same call may succeed later."""
+        super().__init__(f"{repo_id if revision is None else f'{repo_id}@{revision}'}: {message}")
 
 
 class MissingDependencyError(LookaheadRouterError, ImportError):

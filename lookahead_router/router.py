@@ -3,9 +3,12 @@
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.hub.download import HubOptions
 from lookahead_router.policies import BestQuality, Policy
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
@@ -52,22 +55,26 @@ class Router:
         aliases: Mapping[str, str | Candidate] | None = None,
         backend: str = "auto",
         n_threads: int | None = None,
+        **hub: Unpack[HubOptions],
     ) -> "Router":
-        """A router over the embedded predictor, or over the one in a folder.
+        """A router over the embedded predictor, over the one in a folder, or over one of the Hugging Face Hub.
 
         Args:
-            location: folder of a saved predictor; the embedded default when absent, without network.
+            location: folder of a saved predictor, or `org/name` on the Hub; the embedded default, without
+                network, when absent.
             policy: scores to utilities; `BestQuality()` when absent.
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
                 to decide among}`.
             backend: `auto`, `onnx-int8`, `onnx` or `torch`.
             n_threads: threads of one ONNX pass.
+            hub: `revision`, `token`, `cache_dir`, `local_files_only` and `endpoint`, for a repository.
 
         Raises:
             CheckpointError: the folder is missing, damaged or of another kind.
+            HubError: the repository cannot be read.
             UnknownCandidateError: an alias of a name that is not in the pool.
         """
-        predictor = LookaheadPredictor.load(location, backend=backend, n_threads=n_threads)
+        predictor = LookaheadPredictor.load(location, backend=backend, n_threads=n_threads, **hub)
         return cls(predictor, policy=policy, aliases=aliases)
 
     def route(self, prompt: Prompt) -> Decision:
@@ -85,6 +92,21 @@ class Router:
             PromptError: a prompt that cannot be routed; says which.
         """
         return self._decide(prompts if isinstance(prompts, str) else list(prompts))
+
+    def probabilities(self, prompt: Prompt) -> dict[str, float]:
+        """Probability in [0, 1] of every candidate's answer to be good, by name.
+
+        Absolute, where scores are relative to the pool; see `LookaheadPredictor.predict_probabilities`.
+
+        Raises:
+            PromptError: as `route`.
+            ConfigurationError: the predictor is not calibrated.
+        """
+        predict = getattr(self.predictor, "predict_probabilities", None)
+        if predict is None:
+            raise ConfigurationError(f"{self.predictor!r} predicts scores only; use a calibrated predictor")
+        row = predict([prompt_text(prompt)])[0, self._columns]
+        return dict(zip(self.pool.names, row.tolist(), strict=True))
 
     def restrict_to(self, names: Iterable[str]) -> "Router":
         """A router that decides among the named candidates only.

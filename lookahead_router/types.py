@@ -265,10 +265,15 @@ class Decision:
         return self.candidate.name
 
     @property
+    def ranking(self) -> tuple[str, ...]:
+        """All names, the choice first, then by falling utility."""
+        others = (name for name in self.utilities if name != self.name)
+        return self.name, *sorted(others, key=self.utilities.__getitem__, reverse=True)
+
+    @property
     def runner_up(self) -> str | None:
         """Name of the second choice; `None` in a pool of one."""
-        others = [name for name in self.utilities if name != self.name]
-        return max(others, key=self.utilities.__getitem__) if others else None
+        return self.ranking[1] if len(self.utilities) > 1 else None
 
     @property
     def margin(self) -> float | None:

@@ -11,7 +11,7 @@ PACKAGE = Path(lookahead_router.__file__).parent
 LAYERS = [
     {"errors"},
     {"_files"},
-    {"types", "_optional"},
+    {"types", "_optional", "_hub"},
     {"metrics", "data", "hub", "policies", "networks"},
     {"backends"},
     {"predictors"},

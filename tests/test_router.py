@@ -102,6 +102,23 @@ def test_a_pool_of_one_has_no_runner_up():
     assert decision.margin is None
 
 
+class Calibrated(Fixed):
+    def predict_probabilities(self, prompts):
+        return self.predict_scores(prompts) / 2
+
+
+def test_probabilities_go_by_the_names_of_this_router():
+    router = Router(Calibrated(0.2, 0.4, 0.8), aliases={"c": "gpt"}).restrict_to(["gpt", "a"])
+    assert router.probabilities("hello") == pytest.approx({"a": 0.1, "gpt": 0.4})
+    with pytest.raises(PromptError):
+        router.probabilities(" ")
+
+
+def test_a_predictor_without_probabilities_is_an_error():
+    with pytest.raises(ConfigurationError, match="use a calibrated predictor"):
+        Router(Fixed(0.2, 0.4, 0.8)).probabilities("hello")
+
+
 def test_restriction_to_nobody_or_to_a_stranger_is_an_error():
     router = Router(Fixed(0.1, 0.9, 0.5, names=("alpha", "beta", "gamma")))
     with pytest.raises(ConfigurationError, match="keep at least one of alpha, beta, gamma"):

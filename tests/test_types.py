@@ -516,7 +516,7 @@ def test_a_decision_names_its_runner_up_and_margin():
 
 
 def test_of_equal_runners_up_the_earlier_counts_and_a_tie_has_no_margin():
-    assert decision({"a": 1.0, "b": 0.5, "c": 0.5}, "a").runner_up == "b"
+    assert decision({"a": 1.0, "b": 0.5, "c": 0.5}, "a").ranking == ("a", "b", "c")
     assert decision({"a": 0.5, "b": 0.5}, "a").margin == 0.0
 
 
@@ -534,7 +534,8 @@ def test_a_pool_of_one_has_no_runner_up():
 def test_the_runner_up_is_the_best_of_the_rest(utilities):
     chosen = max(utilities, key=utilities.__getitem__)
     made = decision(utilities, chosen)
-    assert made.runner_up != chosen
+    assert made.ranking[0] == chosen
+    assert sorted(made.ranking) == sorted(utilities)
     assert utilities[made.runner_up] == max(value for name, value in utilities.items() if name != chosen)
     assert made.margin >= 0
 

@@ -2,19 +2,23 @@
 
 import json
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lookahead_router.errors import TruncatedPromptWarning
+from lookahead_router.cli._options import REVISION_HELP, ROUTER_HELP
+from lookahead_router.errors import ConfigurationError, TruncatedPromptWarning
 
 
 def evaluate(
     data: Annotated[str, typer.Argument(help="Routing dataset: Parquet, JSONL, or org/name on the Hub.")],
-    router: Annotated[str | None, typer.Option(help="Folder of a saved predictor; the embedded one if absent.")] = None,
+    router: Annotated[str | None, typer.Option(help=ROUTER_HELP)] = None,
+    revision: Annotated[str | None, typer.Option(help=REVISION_HELP)] = None,
     split: Annotated[str, typer.Option(help="Split to evaluate on; 'all' for every row.")] = "test",
     backend: Annotated[str, typer.Option(help="auto, onnx-int8, onnx or torch.")] = "auto",
     resamples: Annotated[int, typer.Option(min=10, help="Bootstrap samples behind the intervals.")] = 1000,
+    save: Annotated[bool, typer.Option("--save", help="Keep the result in the folder and in its model card.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
 ) -> None:
     """Show per benchmark how the routed answers score, beside random, best single and oracle.
@@ -23,14 +27,25 @@ def evaluate(
     """
     from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.evaluation.evaluate import evaluate as run
+    from lookahead_router.hub.layout import PredictorFolder
     from lookahead_router.router import Router
 
+    folder = PredictorFolder(Path(router or ""))
+    if save and not folder.config.is_file():
+        raise ConfigurationError("--save needs --router with the folder of a saved predictor")
     dataset = RoutingDataset.from_file(data)
     train = dataset.filter(split="train") if "train" in dataset.splits and split != "train" else None
     rows = dataset if split == "all" else dataset.filter(split=split)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedPromptWarning)
-        report = run(Router.from_pretrained(router, backend=backend), rows, train=train, n_resamples=resamples)
+        report = run(
+            Router.from_pretrained(router, backend=backend, revision=revision), rows, train=train, n_resamples=resamples
+        )
+    if save:
+        from lookahead_router.hub.card import record_result, write_card
+
+        record_result(folder, f"{Path(data).stem}/{split}", report.to_dict())
+        write_card(folder)
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
     else:

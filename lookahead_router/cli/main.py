@@ -7,15 +7,18 @@ from typing import Annotated
 import typer
 
 import lookahead_router
+from lookahead_router.cli.card import card
 from lookahead_router.cli.evaluate import evaluate
 from lookahead_router.cli.export import export
 from lookahead_router.cli.info import info
+from lookahead_router.cli.push import push
 from lookahead_router.cli.route import route
 from lookahead_router.cli.train import train
 from lookahead_router.errors import (
     CheckpointError,
     ConfigurationError,
     DataError,
+    HubError,
     LookaheadRouterError,
     MissingDependencyError,
     PromptError,
@@ -29,6 +32,7 @@ EXIT_CODES: tuple[tuple[type[LookaheadRouterError], int], ...] = (
     (CheckpointError, 5),
     (MissingDependencyError, 6),
     (TrainingError, 7),
+    (HubError, 8),
     (LookaheadRouterError, 1),
 )
 """The first matching class decides; 130 after Ctrl-C, and SIGPIPE when the reader of a pipe went away."""
@@ -40,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (route, evaluate, train, export, info):
+for command in (route, evaluate, train, export, info, card, push):
     app.command()(command)
 
 

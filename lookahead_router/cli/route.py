@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
+from lookahead_router.cli._options import REVISION_HELP, ROUTER_HELP
 from lookahead_router.errors import ConfigurationError, PromptError, TruncatedPromptWarning
 
 
 def route(
     prompts: Annotated[list[str] | None, typer.Argument(help="Prompts; standard input when absent or '-'.")] = None,
     file: Annotated[Path | None, typer.Option("--file", "-f", help="A text file, one prompt a line.")] = None,
-    router: Annotated[str | None, typer.Option(help="Folder of a saved predictor; the embedded one if absent.")] = None,
+    router: Annotated[str | None, typer.Option(help=ROUTER_HELP)] = None,
+    revision: Annotated[str | None, typer.Option(help=REVISION_HELP)] = None,
     candidates: Annotated[str | None, typer.Option(help="Decide among these names only, comma-separated.")] = None,
     alias: Annotated[list[str] | None, typer.Option(help="NAME=NEW: show a candidate under another name.")] = None,
     backend: Annotated[str, typer.Option(help="auto, onnx-int8, onnx or torch.")] = "auto",
@@ -24,7 +26,7 @@ def route(
     from lookahead_router.router import Router
 
     texts = _read_prompts(prompts, file)
-    chosen = Router.from_pretrained(router, backend=backend, aliases=_aliases(alias or []))
+    chosen = Router.from_pretrained(router, revision=revision, backend=backend, aliases=_aliases(alias or []))
     if candidates is not None:
         chosen = chosen.restrict_to([name.strip() for name in candidates.split(",")])
     with warnings.catch_warnings(record=True) as caught:

@@ -84,8 +84,8 @@ class RoutingDataset:
             pool: the candidates to expect and their order; by first appearance when absent.
 
         Raises:
-            DataError: no such repository, no connection, or nothing of the schema in it.
-            MissingDependencyError: huggingface_hub is not installed.
+            HubError: the repository cannot be read.
+            DataError: nothing of the schema in it.
         """
         from lookahead_router.data.hub import read_hub
 

@@ -9,6 +9,9 @@
     calibration.json         maps scores to probabilities, once calibrated
     README.md                the model card
     training.json            resolved recipe, data fingerprint, seed and validation figures
+    evaluation.json          parity, and results on data that trained nothing, for the card
+    card.json                what else the card says: licence, terms, limits
+    .eval_results/lookahead-router.yaml   some of them, as the benchmark pages of the Hub read them
 
 A folder holds at least one of the three weight files. There is no pickle and no code in it.
 """
@@ -58,6 +61,10 @@ class PredictorFolder:
     """Where the parts of a saved predictor lie."""
 
     path: Path
+    root: Path | None = None
+    """What links may point into; the folder itself when absent."""
+    commit: str | None = None
+    """The commit of its repository on the Hub, where it came from there."""
 
     @property
     def config(self) -> Path:
@@ -95,28 +102,59 @@ class PredictorFolder:
     def training(self) -> Path:
         return self.path / "training.json"
 
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def card_settings(self) -> Path:
+        return self.path / "card.json"
+
+    @property
+    def hub_results(self) -> Path:
+        return self.path / ".eval_results" / "lookahead-router.yaml"
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all files of the layout, there or not."""
+        parts = (
+            self.config, self.pool, self.tokenizer, self.weights, self.onnx, self.onnx_int8,
+            self.calibration, self.card, self.training, self.evaluation, self.card_settings, self.hub_results,
+        )  # fmt: skip
+        return tuple(path.relative_to(self.path).as_posix() for path in parts)
+
     def files(self) -> list[Path]:
         """The layout's files that are there."""
-        known = (
-            self.config, self.pool, self.tokenizer, self.weights, self.onnx, self.onnx_int8,
-            self.calibration, self.card, self.training,
-        )  # fmt: skip
-        return [path for path in known if path.is_file()]
+        return [path for name in self.names() if (path := self.path / name).is_file()]
 
-    def check(self) -> None:
+    def check(self, *, needs_weights: bool = True) -> None:
         """Raises `CheckpointError` with what is missing, unless the folder can be loaded."""
         if not self.path.is_dir():
             raise CheckpointError(
                 "no such folder; pass the folder of a saved predictor, or nothing for the embedded one",
                 location=str(self.path),
             )
+        root = (self.root or self.path).resolve()
+        strays = [path.name for path in self.files() if not path.resolve().is_relative_to(root)]
+        if strays:
+            raise CheckpointError(
+                f"{', '.join(strays)}: a link that leaves the folder; copy the file itself", location=str(self.path)
+            )
         missing = [path.name for path in (self.config, self.pool, self.tokenizer) if not path.is_file()]
-        if not any(path.is_file() for path in (self.weights, self.onnx, self.onnx_int8)):
+        if needs_weights and not any(path.is_file() for path in (self.weights, self.onnx, self.onnx_int8)):
             missing.append("model.safetensors or onnx/model.onnx or onnx/model_int8.onnx")
         if missing:
             raise CheckpointError(
                 f"not a saved predictor: missing {', '.join(missing)}", location=str(self.path), missing=missing
             )
+
+    def is_whole(self, weights: str) -> bool:
+        """Whether all is there that routing with these weights reads: false after an interrupted download."""
+        try:
+            config = self.read_config()
+        except CheckpointError:
+            return False
+        recorded = [self.calibration] if "calibration.json" in config.files else []
+        return all(path.is_file() for path in (self.pool, self.tokenizer, self.path / weights, *recorded))
 
     def read_config(self) -> PredictorConfig:
         """The checked `config.json`.
@@ -124,7 +162,7 @@ class PredictorFolder:
         Raises:
             CheckpointError: unreadable, of another kind of model, or of a newer format.
         """
-        record = self._read_json(self.config)
+        record = self.read_json(self.config)
         version = record.get("format_version")
         if not isinstance(version, int):
             raise CheckpointError(
@@ -146,7 +184,7 @@ class PredictorFolder:
         Raises:
             CheckpointError: unreadable or malformed.
         """
-        record = self._read_json(self.pool)
+        record = self.read_json(self.pool)
         candidates = record.get("candidates")
         if not isinstance(candidates, list):
             raise CheckpointError("pool.json holds no list of candidates", location=str(self.path))
@@ -156,9 +194,10 @@ class PredictorFolder:
             raise CheckpointError(f"pool.json: {error}", location=str(self.path)) from error
 
     def write(self, config: PredictorConfig, pool: CandidatePool) -> None:
-        """Writes `pool.json`, and `config.json` with the hashes of every other file that is there."""
+        """Writes `pool.json`, and `config.json` with the hashes of every file that makes the predictor."""
         write_json(self.pool, pool.to_dict())
-        hashed = [path for path in self.files() if path not in (self.config, self.card)]
+        about = (self.config, self.card, self.evaluation, self.card_settings, self.hub_results)
+        hashed = [path for path in self.files() if path not in about]
         records = {path.relative_to(self.path).as_posix(): record_file(path) for path in hashed}
         write_json(self.config, config.model_copy(update={"files": records}).model_dump(mode="json"))
 
@@ -179,10 +218,15 @@ class PredictorFolder:
                 )
 
     def revision(self, config: PredictorConfig) -> str:
-        """Fingerprint of config, pool, tokenizer and weights as recorded: 12 hex digits."""
-        return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
+        """The commit on the Hub; of a folder, 12 hex digits of config, pool, tokenizer and weights as recorded."""
+        return self.commit or hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
 
-    def _read_json(self, path: Path) -> dict[str, Any]:
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """The JSON object in one of the files.
+
+        Raises:
+            CheckpointError: unreadable, or no object.
+        """
         try:
             record = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError) as error:

@@ -4,6 +4,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from lookahead_router._files import replacing_folder
 from lookahead_router.backends.base import Backend
 from lookahead_router.errors import CheckpointError, ConfigurationError, PoolMismatchError, TruncatedPromptWarning
+from lookahead_router.hub.download import HubOptions, fetch, is_repo_id, refuse_options
 from lookahead_router.hub.layout import PredictorConfig, PredictorFolder
 from lookahead_router.networks.configuration import NetworkConfig, parse_network_config
 from lookahead_router.predictors.base import prompt_texts
@@ -21,7 +23,9 @@ from lookahead_router.types import CandidatePool, Prompt, describe
 EMBEDDED = Path(__file__).parent.parent / "pretrained" / "lookahead-mlm-minilm"
 """The predictor in the wheel."""
 
-BACKENDS = ("auto", "onnx-int8", "onnx", "torch")
+WEIGHTS = {"onnx-int8": "onnx/model_int8.onnx", "onnx": "onnx/model.onnx", "torch": "model.safetensors"}
+"""The file that each backend runs, in the order of preference."""
+BACKENDS = ("auto", *WEIGHTS)
 
 
 class LookaheadPredictor:
@@ -60,28 +64,45 @@ class LookaheadPredictor:
         self.calibration = calibration
         """Curves from scores to probabilities; `None` where the predictor was not calibrated."""
         self.location: Path | None = None
-        """The folder it was loaded from; `None` for the embedded one and for one just built."""
+        """The folder it was loaded from, in the cache for one of the Hub; `None` for the embedded one and for
+        one just built."""
         self._reload: tuple | None = None
         self._has_warned = False
 
     @classmethod
     def load(
-        cls, location: str | Path | None = None, *, backend: str = "auto", n_threads: int | None = None
+        cls,
+        location: str | Path | None = None,
+        *,
+        backend: str = "auto",
+        n_threads: int | None = None,
+        **hub: Unpack[HubOptions],
     ) -> "LookaheadPredictor":
-        """The predictor of a folder, or the embedded one.
+        """The predictor of a folder, of a repository of the Hugging Face Hub, or the embedded one.
 
         Args:
-            location: folder of a saved predictor; the embedded default when absent.
-            backend: `onnx-int8`, `onnx`, `torch`, or `auto` for the first of them that the folder has.
+            location: folder of a saved predictor, or `org/name` on the Hub; the embedded default when absent.
+            backend: `onnx-int8`, `onnx`, `torch`, or `auto` for the first of them that is there.
             n_threads: threads of one ONNX pass; the physical cores when absent.
+            hub: `revision`, `token`, `cache_dir`, `local_files_only` and `endpoint`, for a repository.
 
         Raises:
             CheckpointError: the folder is missing, damaged or of another kind.
-            ConfigurationError: an unknown backend.
+            HubError: the repository cannot be read.
+            ConfigurationError: an unknown backend, or options of the Hub for a folder.
             MissingDependencyError: the torch backend without torch.
         """
-        folder = PredictorFolder(EMBEDDED if location is None else Path(location))
-        folder.check()
+        if backend not in BACKENDS:
+            raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+        if is_repo_id(location):
+            folder = fetch(location, list(WEIGHTS.values()) if backend == "auto" else [WEIGHTS[backend]], hub)
+            reload = {**hub, "revision": folder.commit}
+            reload.pop("token", None)  # a secret; the commit is in the cache
+        else:
+            refuse_options(hub, location)
+            folder = PredictorFolder(EMBEDDED if location is None else Path(location))
+            reload = {}
+        folder.check(needs_weights=backend == "auto")  # a named backend says itself what it lacks
         config = folder.read_config()
         pool = folder.read_pool()
         network = _network_config(config, folder)
@@ -99,7 +120,9 @@ class LookaheadPredictor:
             calibration=Calibration.read(folder.calibration, pool.names) if is_calibrated else None,
         )
         predictor.location = None if location is None else folder.path
-        predictor._reload = (None if location is None else str(folder.path.absolute()), backend, n_threads)
+        if location is not None and folder.commit is None:
+            location = str(folder.path.absolute())
+        predictor._reload = (location, {"backend": backend, "n_threads": n_threads, **reload})
         return predictor
 
     def predict_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
@@ -177,8 +200,8 @@ class LookaheadPredictor:
         return f"LookaheadPredictor({self.name!r}, {len(self.pool)} candidates, backend={self.backend.name!r})"
 
 
-def _load_again(location: str | None, backend: str, n_threads: int | None) -> LookaheadPredictor:
-    return LookaheadPredictor.load(location, backend=backend, n_threads=n_threads)
+def _load_again(location: str | None, options: dict) -> LookaheadPredictor:
+    return LookaheadPredictor.load(location, **options)
 
 
 def _network_config(config: PredictorConfig, folder: PredictorFolder) -> NetworkConfig:
@@ -189,17 +212,14 @@ def _network_config(config: PredictorConfig, folder: PredictorFolder) -> Network
 
 
 def _choose_backend(folder: PredictorFolder, backend: str) -> tuple[Path, str]:
-    files = {"onnx-int8": folder.onnx_int8, "onnx": folder.onnx, "torch": folder.weights}
     if backend == "auto":
-        backend = next(name for name, path in files.items() if path.is_file())
-    if backend not in files:
-        raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-    if not files[backend].is_file():
-        name = files[backend].relative_to(folder.path).as_posix()
+        backend = next(name for name, file in WEIGHTS.items() if (folder.path / file).is_file())
+    name = WEIGHTS[backend]
+    if not (folder.path / name).is_file():
         raise CheckpointError(
             f"no {name}, which the {backend} backend needs", location=str(folder.path), missing=[name]
         )
-    return files[backend], backend
+    return folder.path / name, backend
 
 
 def _open_backend(name: str, weights: Path, network: NetworkConfig, n_threads: int | None) -> Backend:

@@ -49,25 +49,12 @@ class TokenizedDataset(Dataset):
                     response_ids[row, k, : len(ids)] = ids
                     lengths[row, k] = len(ids)
         prompt_ids, _ = tokenizer.encode(list(dataset.prompts))
-        targets = routing_targets(
-            torch.from_numpy(dataset.scores),
-            objective.routing,
-            threshold=objective.threshold,
-            temperature=objective.temperature,
-        )
         return cls(
             prompt_ids=prompt_ids,
             response_ids=response_ids,
             response_lengths=lengths,
             scores=dataset.scores.astype(np.float32),
-            targets=shrink_to_sources(
-                targets.numpy(),
-                dataset.scores,
-                dataset.sources,
-                objective.source_shrinkage,
-                objective.source_prior,
-                is_distribution=objective.routing in DISTRIBUTION_OBJECTIVES,
-            ),
+            targets=dataset_targets(dataset, objective),
             weights=source_weights(dataset, objective.source_weight_exponent),
         )
 
@@ -83,6 +70,24 @@ class TokenizedDataset(Dataset):
             "targets": self.targets[row],
             "weights": self.weights[row],
         }
+
+
+def dataset_targets(dataset: RoutingDataset, objective: ObjectiveSettings) -> np.ndarray:
+    """`(n, K)` float32 targets of the routing loss, shrunk to the sources; NaN where nothing is known."""
+    targets = routing_targets(
+        torch.from_numpy(dataset.scores),
+        objective.routing,
+        threshold=objective.threshold,
+        temperature=objective.temperature,
+    )
+    return shrink_to_sources(
+        targets.numpy(),
+        dataset.scores,
+        dataset.sources,
+        objective.source_shrinkage,
+        objective.source_prior,
+        is_distribution=objective.routing in DISTRIBUTION_OBJECTIVES,
+    )
 
 
 def ranks_candidates(scores: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from lookahead_router._optional import require
 from lookahead_router.errors import ConfigurationError
+from lookahead_router.hub.card import CardSettings
 from lookahead_router.types import Value
 
 RoutingObjective = Literal["bce", "ce", "mse", "forward-kl", "reverse-kl", "expected-regret"]
@@ -124,6 +125,9 @@ class RefitSettings(Value):
     weight_decay: float = Field(default=0.1, ge=0)
     dropout: float = Field(default=0.3, ge=0, lt=1)
     batch_size: int = Field(default=32, ge=1)
+    source_shrinkage: float | None = Field(default=None, ge=0, lt=1)
+    """In place of the objective's. The backbone learns the sources best from much of it; a head on states
+    that know the sources can afford less."""
 
 
 class Recipe(Value):
@@ -138,6 +142,8 @@ class Recipe(Value):
     objective: ObjectiveSettings = ObjectiveSettings()
     curriculum: CurriculumSettings = CurriculumSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
+    card: CardSettings = CardSettings()
+    """What the model card says; it may change after training."""
     refit: RefitSettings | None = None
     """Train the score head anew in the end, and keep it where validation is better with it."""
 
@@ -166,8 +172,12 @@ class Recipe(Value):
         return cls(**settings)
 
     def to_yaml(self) -> str:
-        """All settings, defaults included."""
-        return require("yaml", "train").safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        """All settings of the training, defaults included; without those of the card."""
+        return require("yaml", "train").safe_dump(self.training_settings(), sort_keys=False)
+
+    def training_settings(self) -> dict[str, Any]:
+        """Plain JSON types of everything but the card, which changes no weight."""
+        return self.model_dump(mode="json", exclude={"card"})
 
 
 def _apply(settings: dict[str, Any], override: str, yaml: Any) -> None:

@@ -1,10 +1,12 @@
 """A training run from start to saved predictor, resumable at any point."""
 
 import ctypes
+import dataclasses
 import errno
 import os
 import platform
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -22,13 +24,14 @@ import lookahead_router
 from lookahead_router._files import replacing_folder, write_text
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError, TrainingError
+from lookahead_router.hub.card import CardSettings, write_card, write_card_settings
 from lookahead_router.hub.layout import FORMAT_VERSION, PredictorConfig, PredictorFolder, write_json
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.predictors.calibration import Calibration
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.training.backbones import add_lora, build_network
-from lookahead_router.training.batches import TokenizedDataset, ranks_candidates
+from lookahead_router.training.batches import TokenizedDataset, dataset_targets, ranks_candidates
 from lookahead_router.training.calibration import MIN_CALIBRATION_PROMPTS, fit_calibration, score_scale
 from lookahead_router.training.recipe import RELATIVE_OBJECTIVES, Recipe
 from lookahead_router.training.refit import fit_head, readout_states
@@ -114,7 +117,9 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
             raise DataError(f"split {rows.splits[0]!r} ranks nothing: on every prompt all candidates score alike")
     n_slots = recipe.network.n_slots if recipe.objective.reconstruction_weight else 0
     train = TokenizedDataset.build(train_rows, tokenizer, n_slots, recipe.objective)
-    validation = TokenizedDataset.build(validation_rows, tokenizer, 0, recipe.objective)
+    # Selection is on the plain mean over sources, which is what an evaluation reports.
+    alike = recipe.objective.model_copy(update={"source_weight_exponent": 1.0})
+    validation = TokenizedDataset.build(validation_rows, tokenizer, 0, alike)
     arguments = _arguments(recipe, output, len(train))
     trainer = LookaheadTrainer(network, recipe, arguments, train, validation, output, show_progress=show_progress)
     checkpoint = _last_whole_checkpoint(output)
@@ -132,7 +137,13 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
     network = trainer.accelerator.unwrap_model(trainer.model)
     network.load_state_dict(load_file(output / "best.safetensors"))
     merge()
-    refitted = _refit(network, train, validation, recipe, trainer) if recipe.refit else None
+    refitted = None
+    if recipe.refit is not None:
+        objective = recipe.objective
+        if recipe.refit.source_shrinkage is not None:
+            objective = objective.model_copy(update={"source_shrinkage": recipe.refit.source_shrinkage})
+        aimed = dataclasses.replace(train, targets=dataset_targets(train_rows, objective))
+        refitted = _refit(network, aimed, validation, recipe, trainer)
     with trainer.accelerator.autocast():
         logits = predict_logits(network, validation, batch_size=2 * recipe.optimizer.batch_size)
     if recipe.objective.routing in RELATIVE_OBJECTIVES:
@@ -143,9 +154,10 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
     if (~np.isnan(validation.scores)).sum(axis=0).min() >= MIN_CALIBRATION_PROMPTS:
         calibration = fit_calibration(1.0 / (1.0 + np.exp(-logits)), validation.scores, dataset.pool.names)
     record = {
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.training_settings(),
         "data_fingerprint": dataset.fingerprint(),
         "n_train": len(train),
+        "train_sources": dict(Counter(str(source) for source in train_rows.sources)),
         "n_validation": len(validation),
         "best": read_best(output / "best.json"),
         "refit": refitted,
@@ -161,6 +173,7 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
                 name=recipe.name,
                 training=record,
                 calibration=calibration,
+                card=recipe.card,
             )
         for checkpoint in (output / "checkpoints").glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
@@ -177,19 +190,16 @@ def _refit(
     """Gives the network a new score head where it selects better; the selection scores of both."""
     batch_size = 2 * recipe.optimizer.batch_size
     with trainer.accelerator.autocast():
-        states = readout_states(network, train, batch_size)
-        before = predict_logits(network, validation, batch_size)
-    old = network.score_head
-    network.score_head = fit_head(old.cpu(), states, train, recipe.objective, recipe.refit, seed=recipe.seed)
-    network.score_head.to(network.mid_token_ids.device)
-    with trainer.accelerator.autocast():
-        after = predict_logits(network, validation, batch_size)
-    scores = {
-        name: selection_score(logits, validation.scores, validation.weights)
-        for name, logits in (("before", before), ("after", after))
-    }
-    if scores["after"] <= scores["before"]:
-        network.score_head = old.to(network.mid_token_ids.device)
+        states, held_out = (readout_states(network, rows, batch_size) for rows in (train, validation))
+    device = network.mid_token_ids.device
+    old = network.score_head.cpu().eval()
+    new = fit_head(old, states, train, recipe.objective, recipe.refit, seed=recipe.seed)
+    with torch.inference_mode():
+        scores = {
+            name: selection_score(head(held_out).flatten(1).numpy(), validation.scores, validation.weights)
+            for name, head in (("before", old), ("after", new))
+        }
+    network.score_head = (new if scores["after"] > scores["before"] else old).to(device)
     return scores
 
 
@@ -202,6 +212,7 @@ def save_predictor(
     name: str,
     training: dict[str, Any],
     calibration: Calibration | None = None,
+    card: CardSettings | None = None,
 ) -> None:
     """Writes a saved predictor with torch weights, whole or not at all."""
     with replacing_folder(folder) as temporary:
@@ -218,6 +229,8 @@ def save_predictor(
             network=network.configuration.model_dump(mode="json"),
         )
         layout.write(config, pool)
+        write_card_settings(layout, card or CardSettings())
+        write_card(layout)
 
 
 def _arguments(recipe: Recipe, output: Path, n_train: int) -> TrainingArguments:

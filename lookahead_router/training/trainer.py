@@ -272,8 +272,8 @@ def predict_logits(network: LookaheadNetwork, dataset: TokenizedDataset, batch_s
 def selection_score(logits: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
     """What a run is selected on: mean score of the chosen candidate, in [0, 1] (paper §C).
 
-    Scores are scaled per prompt, prompts that rank nothing are left out, and prompts weigh as they
-    do in the routing loss.
+    Scores are scaled per prompt, and prompts that rank nothing are left out. A run gives every source the
+    same weight, as an evaluation does.
 
     Args:
         logits: `(n, K)`.

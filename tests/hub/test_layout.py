@@ -21,7 +21,12 @@ PARTS = {
     "calibration.json": b"{}",
     "README.md": b"# card",
     "training.json": b'{"seed": 0}',
+    "evaluation.json": b"{}",
+    "card.json": b"{}",
+    ".eval_results/lookahead-router.yaml": b"[]",
 }
+ABOUT = {"README.md", "evaluation.json", "card.json", ".eval_results/lookahead-router.yaml"}
+"""What the predictor is not made of."""
 
 
 @pytest.fixture
@@ -67,9 +72,9 @@ def test_files_lists_only_what_is_there(folder):
     assert len(names) == len(PARTS)
 
 
-def test_the_config_records_size_and_hash_of_every_file_but_itself_and_the_card(folder):
+def test_the_config_records_size_and_hash_of_every_file_that_makes_the_predictor(folder):
     files = folder.read_config().files
-    assert set(files) == {"pool.json", *PARTS} - {"README.md"}
+    assert set(files) == {"pool.json", *PARTS} - ABOUT
     content = PARTS["onnx/model.onnx"]
     assert files["onnx/model.onnx"] == FileRecord(size_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
@@ -283,7 +288,7 @@ def test_an_untouched_folder_verifies(folder):
     folder.verify(folder.read_config(), folder.files())
 
 
-@pytest.mark.parametrize("name", ["pool.json", *(name for name in PARTS if name != "README.md")])
+@pytest.mark.parametrize("name", ["pool.json", *(name for name in PARTS if name not in ABOUT)])
 @pytest.mark.parametrize("damage", ["flip", "cut", "grow", "empty"])
 def test_a_damaged_file_is_found_by_its_hash(folder, name, damage):
     path, config = folder.path / name, folder.read_config()

@@ -172,4 +172,4 @@ def test_a_predictor_built_in_memory_says_why_it_cannot_be_pickled(predictor_fol
 
 def test_a_folder_that_is_not_there_is_an_error():
     with pytest.raises(CheckpointError, match="no such folder"):
-        LookaheadPredictor.load("org/name")
+        LookaheadPredictor.load("./org/name")

@@ -1,0 +1,110 @@
+"""Saved predictors to the Hugging Face Hub."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookahead_router._hub import hub_errors
+from lookahead_router.errors import CheckpointError
+from lookahead_router.hub.layout import PredictorFolder
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What a push sent, or would send."""
+
+    repo_id: str
+    files: dict[str, int]
+    """Bytes of every file, by its name in the repository."""
+    url: str | None = None
+    """Of the commit or the pull request; `None` for a dry run."""
+    commit: str | None = None
+    """40 hex digits; `None` for a dry run."""
+
+
+def push_folder(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = True,
+    revision: str | None = None,
+    tag: str | None = None,
+    create_pr: bool = False,
+    message: str | None = None,
+    dry_run: bool = False,
+    token: str | bool | None = None,
+    endpoint: str | None = None,
+) -> Upload:
+    """Checks a saved predictor and sends it in one commit; files of the layout that it lacks are removed there.
+
+    Nothing becomes visible before the commit, and a file that has arrived is not sent again: after a
+    dropped connection, push once more.
+
+    Args:
+        folder: of a saved predictor; with a model card.
+        repo_id: `org/name`; created if need be.
+        private: of a repository that is created; one that exists stays as it is.
+        revision: branch to commit to, created from the main branch if need be; the main branch when absent.
+        tag: name to give the new commit, for users to pin.
+        create_pr: open a pull request in place of a commit to the branch.
+        message: of the commit.
+        dry_run: check and list, and send nothing.
+        token: with the right to write; the one of `hf auth login` when absent.
+        endpoint: base URL of the Hub.
+
+    Raises:
+        CheckpointError: the folder is incomplete, damaged, or without a card.
+        HubError: the Hub refused or cannot be reached.
+    """
+    saved = PredictorFolder(Path(folder))
+    files = checked_files(saved)
+    if dry_run:
+        return Upload(repo_id, files)
+    import huggingface_hub
+
+    from lookahead_router import __version__
+
+    api = huggingface_hub.HfApi(
+        endpoint=endpoint, token=token, library_name="lookahead-router", library_version=__version__
+    )
+    with hub_errors(repo_id, revision):
+        api.create_repo(repo_id, private=private, exist_ok=True)
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
+        info = api.upload_folder(
+            repo_id=repo_id,
+            folder_path=saved.path,
+            revision=revision,
+            create_pr=create_pr,
+            allow_patterns=list(files),
+            delete_patterns=[name for name in saved.names() if name not in files],
+            commit_message=message or f"lookahead-router {__version__}: {saved.read_config().name}",
+        )
+        if tag is not None:
+            api.create_tag(repo_id, tag=tag, revision=info.oid)
+    return Upload(repo_id, files, url=info.pr_url or info.commit_url, commit=info.oid)
+
+
+def checked_files(saved: PredictorFolder) -> dict[str, int]:
+    """Bytes of every file of the layout by name, once all are as recorded.
+
+    Raises:
+        CheckpointError: a part is missing, was damaged, or there is no card.
+    """
+    saved.check()
+    config = saved.read_config()
+    saved.read_pool()
+    if not saved.card.is_file():
+        raise CheckpointError(
+            "no README.md: a repository needs a model card; write one with 'lookahead-router card'",
+            location=str(saved.path),
+            missing=["README.md"],
+        )
+    lost = [name for name in config.files if not (saved.path / name).is_file()]
+    if lost:
+        raise CheckpointError(
+            f"config.json records {', '.join(lost)}, which is gone; export or save the predictor again",
+            location=str(saved.path),
+            missing=lost,
+        )
+    saved.verify(config, saved.files())
+    return {path.relative_to(saved.path).as_posix(): path.stat().st_size for path in saved.files()}
