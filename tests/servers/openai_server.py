@@ -132,15 +132,21 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_stream(self, body: dict[str, Any], reply: Reply) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
         for n, chunk in enumerate(_chunks(body, reply)):
             if reply.breaks_after is not None and n > reply.breaks_after:
-                return  # without [DONE]: the client sees a stream that was cut off
-            self.wfile.write(b"data: " + json.dumps(chunk).encode() + b"\n\n")
-            self.wfile.flush()
-        self.wfile.write(b"data: [DONE]\n\n")
+                return  # without the empty chunk: the client sees a stream that was cut off
+            self._send_event(json.dumps(chunk))
+        self._send_event("[DONE]")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _send_event(self, data: str) -> None:
+        event = f"data: {data}\n\n".encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
+        self.wfile.flush()
 
 
 def _usage(body: dict[str, Any], reply: Reply) -> dict[str, int]:
