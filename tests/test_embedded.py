@@ -9,6 +9,8 @@ import time
 import pytest
 
 from lookahead_router import LookaheadPredictor, Router
+from lookahead_router.hub.layout import PredictorFolder
+from lookahead_router.hub.upload import checked_files
 from lookahead_router.predictors.lookahead import EMBEDDED
 
 PROMPTS = ["Prove that the square root of 2 is irrational.", "Write a Python function that reverses a list.", "Hello!"]
@@ -31,6 +33,19 @@ def test_it_routes_among_the_papers_five(router):
     assert {decision.name for decision in router.route_batch(PROMPTS)} <= set(router.pool.names)
 
 
+def test_it_records_nothing_that_it_does_not_carry():
+    folder = PredictorFolder(EMBEDDED)
+    assert checked_files(folder).keys() == {path.relative_to(EMBEDDED).as_posix() for path in folder.files()}
+
+
+def test_it_is_calibrated(router):
+    for prompt in PROMPTS:
+        probabilities = router.probabilities(prompt)
+        assert tuple(probabilities) == router.pool.names
+        assert all(0 <= probability <= 1 for probability in probabilities.values())
+    assert router.predictor.calibration.expected_calibration_error < 0.06
+
+
 def test_it_tells_prompts_apart(router):
     scores = router.predictor.predict_scores(PROMPTS)
     assert abs(scores[0] - scores[1]).max() > 0.01
@@ -42,7 +57,7 @@ def test_it_stays_below_forty_megabytes():
 
 def test_its_card_says_what_it_was_trained_on_and_what_it_is_not_for():
     card = (EMBEDDED / "README.md").read_text(encoding="utf-8").lower()
-    for word in ("CC BY-NC", "Llama 3.1", "2510.19506", "alias", "Not for"):
+    for word in ("CC BY-NC", "Llama 3.1", "2510.19506", "alias", "Limits"):
         assert word.lower() in card
 
 

@@ -38,7 +38,8 @@ def test_it_is_below_sixty_megabytes_and_carries_the_predictor_without_torch_wei
     embedded = "lookahead_router/pretrained/lookahead-mlm-minilm/"
     carried = {name.removeprefix(embedded) for name in names if name.startswith(embedded)}
     assert carried == {
-        "README.md", "config.json", "pool.json", "tokenizer.json", "training.json", "onnx/model_int8.onnx",
+        "README.md", "config.json", "pool.json", "tokenizer.json", "calibration.json", "onnx/model_int8.onnx",
+        "training.json", "evaluation.json", "card.json",
     }  # fmt: skip
     assert "lookahead_router/py.typed" in names
     assert not [name for name in names if name.endswith((".safetensors", ".parquet", ".pkl", ".bin"))]

@@ -171,11 +171,20 @@ class _Card:
         return _USE.format(first=names[0], second=names[-1])
 
     def _candidates(self) -> str:
-        rows = ["| candidate | input, USD per 1M tokens | output | context window |", "|---|--:|--:|--:|"]
-        for c in self.pool:
-            cells = (c.input_usd_per_million_tokens, c.output_usd_per_million_tokens, c.context_window_tokens)
-            rows.append(f"| {c.name} | {' | '.join('–' if cell is None else f'{cell:g}' for cell in cells)} |")
-        return "\n".join(rows) + "\n\n" + _SCORES.get(self._objective(), "")
+        columns = {
+            "input, USD per 1M tokens": "input_usd_per_million_tokens",
+            "output, USD per 1M tokens": "output_usd_per_million_tokens",
+            "context window, tokens": "context_window_tokens",
+        }
+        known = {
+            title: field for title, field in columns.items() if any(getattr(c, field) is not None for c in self.pool)
+        }
+        lines = [" | ".join(["candidate", *known]), "|".join(["---", *["--:"] * len(known)])]
+        for candidate in self.pool:
+            values = (getattr(candidate, field) for field in known.values())
+            lines.append(" | ".join([candidate.name, *("–" if v is None else f"{v:g}" for v in values)]))
+        table = "\n".join(f"| {line} |" for line in lines) if known else "\n".join(f"- {c.name}" for c in self.pool)
+        return f"{table}\n\n{_SCORES[self._objective()]}"
 
     def _objective(self) -> str:
         return self.recipe.get("objective", {}).get("routing", "bce")

@@ -170,23 +170,36 @@ class LookaheadPredictor:
             raise ConfigurationError(f"the predictor {self.name!r} was saved without calibration.json; train it again")
         return self.calibration.probabilities(self.predict_scores(prompts), self.pool.names)
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, backend: str | None = None) -> None:
         """Copies the saved predictor to another folder, whole or not at all.
 
+        Args:
+            folder: new, or that of a saved predictor, which is replaced.
+            backend: copy the weights of this backend alone, for a small folder that routes; all when absent.
+
         Raises:
-            ConfigurationError: it was not loaded from a folder, so there is nothing to copy.
+            ConfigurationError: it was not loaded from a folder, so there is nothing to copy; or an unknown backend.
+            CheckpointError: the weights of that backend are not there.
         """
+        if backend is not None and backend not in WEIGHTS:
+            raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(WEIGHTS)}")
         if self._reload is None:
             raise ConfigurationError("this predictor was not loaded from a folder; save the network it was built from")
         source = PredictorFolder(EMBEDDED if self.location is None else self.location)
         target = PredictorFolder(Path(folder))
         if target.path.exists() and not target.config.is_file():
             raise ConfigurationError(f"{folder} exists and is no saved predictor; choose another folder")
+        others = set() if backend is None else {name for key, name in WEIGHTS.items() if key != backend}
+        if backend is not None:
+            _choose_backend(source, backend)
         with replacing_folder(target.path) as temporary:
-            for path in source.files():
-                copy = temporary / path.relative_to(source.path)
-                copy.parent.mkdir(exist_ok=True)
-                shutil.copyfile(path, copy)
+            for name in (path.relative_to(source.path).as_posix() for path in source.files()):
+                if name not in others:
+                    (temporary / name).parent.mkdir(exist_ok=True)
+                    shutil.copyfile(source.path / name, temporary / name)
+            if others:
+                copy = PredictorFolder(temporary)
+                copy.write(copy.read_config(), self.pool)  # which no longer records the weights left behind
 
     def __reduce__(self):
         if self._reload is None:

@@ -7,6 +7,7 @@ from lookahead_router import LookaheadPredictor
 from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.hub.card import CardSettings, read_results, record_result, write_card, write_card_settings
 from lookahead_router.hub.layout import PredictorFolder
+from lookahead_router.types import Candidate, CandidatePool
 
 RESULT = {
     "best_single": "words",
@@ -91,6 +92,15 @@ def test_licence_terms_limits_and_notes_come_from_the_settings(folder):
     assert "## Terms\n\n- No sale.\n" in text
     assert "## Limits\n\n- Not for poems.\n" in text
     assert "One seed." in text
+
+
+def test_prices_are_a_table_where_any_is_known(folder):
+    assert "- digits\n- words\n- lazy\n" in card(folder)[1]
+    priced = Candidate(name="words", input_usd_per_million_tokens=1.5, output_usd_per_million_tokens=6)
+    folder.write(folder.read_config(), CandidatePool(["digits", priced, "lazy"]))
+    text = card(folder)[1]
+    assert "| candidate | input, USD per 1M tokens | output, USD per 1M tokens |\n| ---|--:|--: |" in text
+    assert "| words | 1.5 | 6 |\n| lazy | – | – |" in text
 
 
 def test_empty_sections_are_left_out(folder):

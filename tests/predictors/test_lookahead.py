@@ -15,6 +15,7 @@ from lookahead_router.errors import (
     PromptError,
     TruncatedPromptWarning,
 )
+from lookahead_router.hub.layout import PredictorFolder
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 
@@ -168,6 +169,31 @@ def test_a_predictor_built_in_memory_says_why_it_cannot_be_pickled(predictor_fol
     built = LookaheadPredictor(pool=whole.pool, network=whole.network, tokenizer=whole.tokenizer, backend=whole.backend)
     with pytest.raises(ConfigurationError, match="loaded from a folder"):
         pickle.dumps(built)
+
+
+@pytest.mark.parametrize(
+    ("backend", "weights"), [("onnx-int8", "onnx/model_int8.onnx"), ("torch", "model.safetensors")]
+)
+def test_a_copy_may_carry_the_weights_of_one_backend_alone(predictor_folder, tmp_path, backend, weights):
+    whole = LookaheadPredictor.load(predictor_folder, backend=backend)
+    whole.save(tmp_path / "light", backend=backend)
+    light = PredictorFolder(tmp_path / "light")
+    assert [name for name in light.names() if "model" in name and (light.path / name).is_file()] == [weights]
+    assert set(light.read_config().files) == {"pool.json", "tokenizer.json", "training.json", weights}
+    copied = LookaheadPredictor.load(light.path)
+    assert copied.backend.name == backend
+    assert np.array_equal(copied.predict_scores(["sum 1 2 ?"]), whole.predict_scores(["sum 1 2 ?"]))
+
+
+def test_a_copy_with_weights_that_are_not_there_is_refused(predictor_folder, tmp_path):
+    whole = LookaheadPredictor.load(predictor_folder)
+    whole.save(tmp_path / "light", backend="onnx-int8")
+    light = LookaheadPredictor.load(tmp_path / "light")
+    with pytest.raises(CheckpointError, match="which the torch backend needs"):
+        light.save(tmp_path / "other", backend="torch")
+    assert not (tmp_path / "other").exists()
+    with pytest.raises(ConfigurationError, match="unknown backend"):
+        whole.save(tmp_path / "other", backend="tpu")
 
 
 def test_a_folder_that_is_not_there_is_an_error():
