@@ -4,6 +4,9 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO := .venv-demo
 DEV := .venv
+# In the order of their dependencies: the LLM shares an event with the selector.
+INTEGRATIONS := integrations/langchain-lookahead-router integrations/llama-index-selectors-lookahead-router \
+  integrations/llama-index-llms-lookahead-router
 DATA ?= lookahead7.parquet
 BACKBONE ?= sentence-transformers/all-MiniLM-L6-v2
 
@@ -14,11 +17,12 @@ demo: $(DEMO)/installed
 
 test: $(DEV)/installed
 	$(DEV)/bin/python -m pytest
+	for package in $(INTEGRATIONS); do $(DEV)/bin/python -m pytest $$package || exit 1; done
 
 check: $(DEV)/installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
-	$(DEV)/bin/python -m pytest
+	$(MAKE) test
 
 format: $(DEV)/installed
 	$(DEV)/bin/ruff check --fix .
@@ -50,11 +54,11 @@ $(DEMO)/installed: pyproject.toml
 	$(DEMO)/bin/pip install --quiet .
 	touch $@
 
-$(DEV)/installed: pyproject.toml
+$(DEV)/installed: pyproject.toml $(INTEGRATIONS:=/pyproject.toml)
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install --quiet --upgrade "pip>=25.1"
 	$(DEV)/bin/pip install --quiet "$(TORCH)"
-	$(DEV)/bin/pip install --quiet -e ".[all]" --group dev
+	$(DEV)/bin/pip install --quiet -e ".[all]" --group dev $(foreach package,$(INTEGRATIONS),-e $(package) --group $(package)/pyproject.toml:test)
 	touch $@
 
 clean:

@@ -1,5 +1,6 @@
 """The network itself in torch: the same function as the ONNX graph, and its source."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +24,13 @@ class TorchBackend:
         self.network = network.float().eval()
 
     @classmethod
-    def load(cls, config: NetworkConfig, weights: Path) -> "TorchBackend":
+    def load(cls, config: NetworkConfig, weights: Path, renamed: Mapping[str, str] | None = None) -> "TorchBackend":
         """Builds the network and loads safetensors into it, strictly.
+
+        Args:
+            config: shape of the network.
+            weights: the file.
+            renamed: today's names of tensors by those in the file, where they differ.
 
         Raises:
             CheckpointError: not safetensors, or a tensor is missing, unexpected or of another shape.
@@ -44,7 +50,7 @@ class TorchBackend:
             ) from error
         network = build_network(config)
         try:
-            network.load_state_dict(tensors, strict=True)
+            network.load_state_dict({(renamed or {}).get(n, n): t for n, t in tensors.items()}, strict=True)
         except RuntimeError as error:
             raise CheckpointError(
                 f"{weights.name} does not fit config.json: {error}", location=str(weights.parent)

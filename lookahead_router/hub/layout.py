@@ -31,6 +31,10 @@ from lookahead_router.types import CandidatePool, describe
 
 FORMAT_VERSION = 1
 """Raised when a folder of the new layout cannot be read by the code before it."""
+RENAMED_SETTINGS: dict[int, dict[str, str]] = {}
+"""Settings of the network that a format called otherwise than the next one: `{version: {old: new}}`."""
+RENAMED_TENSORS: dict[int, dict[str, str]] = {}
+"""The same for tensors of `model.safetensors`."""
 
 
 class FileRecord(BaseModel):
@@ -173,10 +177,17 @@ class PredictorFolder:
                 f"saved in format {version}, this version reads up to {FORMAT_VERSION}; upgrade lookahead-router",
                 location=str(self.path),
             )
+        if isinstance(record.get("network"), dict):
+            renamed = _since(version, RENAMED_SETTINGS)
+            record["network"] = {renamed.get(name, name): value for name, value in record["network"].items()}
         try:
             return PredictorConfig.model_validate(record)
         except ValidationError as error:
             raise CheckpointError(f"config.json: {describe(error)}", location=str(self.path)) from error
+
+    def renamed_tensors(self, config: PredictorConfig) -> dict[str, str]:
+        """Today's names of the tensors that the folder's format called otherwise, by their old names."""
+        return _since(config.format_version, RENAMED_TENSORS)
 
     def read_pool(self) -> CandidatePool:
         """The checked `pool.json`.
@@ -234,6 +245,17 @@ class PredictorFolder:
         if not isinstance(record, dict):
             raise CheckpointError(f"{path.name} holds no JSON object", location=str(self.path))
         return record
+
+
+def _since(version: int, renamed: dict[int, dict[str, str]]) -> dict[str, str]:
+    """All renamings of the formats from `version` on, joined to one step."""
+    joined: dict[str, str] = {}
+    for step in range(version, FORMAT_VERSION):
+        names = renamed.get(step, {})
+        joined = {old: names.get(new, new) for old, new in joined.items()} | {
+            old: new for old, new in names.items() if old not in joined.values()
+        }
+    return joined
 
 
 def record_file(path: Path) -> FileRecord:

@@ -114,7 +114,7 @@ class LookaheadPredictor:
             pool=pool,
             network=network,
             tokenizer=PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer)),
-            backend=_open_backend(backend, weights, network, n_threads),
+            backend=_open_backend(backend, weights, network, n_threads, folder.renamed_tensors(config)),
             name=config.name,
             revision=folder.revision(config),
             calibration=Calibration.read(folder.calibration, pool.names) if is_calibrated else None,
@@ -235,11 +235,13 @@ def _choose_backend(folder: PredictorFolder, backend: str) -> tuple[Path, str]:
     return folder.path / name, backend
 
 
-def _open_backend(name: str, weights: Path, network: NetworkConfig, n_threads: int | None) -> Backend:
+def _open_backend(
+    name: str, weights: Path, network: NetworkConfig, n_threads: int | None, renamed: dict[str, str]
+) -> Backend:
     if name == "torch":
         from lookahead_router.backends.torch import TorchBackend
 
-        return TorchBackend.load(network, weights)
+        return TorchBackend.load(network, weights, renamed)
     from lookahead_router.backends.onnx import OnnxBackend
 
     return OnnxBackend(weights, n_threads=n_threads)

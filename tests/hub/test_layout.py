@@ -176,6 +176,17 @@ def test_a_newer_format_asks_for_an_upgrade(folder):
         folder.read_config()
 
 
+def test_settings_and_tensors_of_an_older_format_go_by_their_new_names(folder, monkeypatch):
+    monkeypatch.setattr(layout, "FORMAT_VERSION", 4)
+    for table in ("RENAMED_SETTINGS", "RENAMED_TENSORS"):
+        monkeypatch.setattr(layout, table, {1: {"n_slots": "slots", "a": "b"}, 3: {"slots": "m", "old": "new"}})
+    config = folder.read_config()
+    assert config.network == {"n_candidates": 2, "m": 4}
+    assert folder.renamed_tensors(config) == {"n_slots": "m", "a": "b", "old": "new"}
+    edit(folder.config, format_version=4)
+    assert folder.read_config().network == {"n_candidates": 2, "n_slots": 4}
+
+
 @pytest.mark.parametrize(
     ("changes", "place"),
     [

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from lookahead_router.errors import (
     CheckpointError,
@@ -15,6 +16,7 @@ from lookahead_router.errors import (
     PromptError,
     TruncatedPromptWarning,
 )
+from lookahead_router.hub import layout
 from lookahead_router.hub.layout import PredictorFolder
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
@@ -183,6 +185,22 @@ def test_a_copy_may_carry_the_weights_of_one_backend_alone(predictor_folder, tmp
     copied = LookaheadPredictor.load(light.path)
     assert copied.backend.name == backend
     assert np.array_equal(copied.predict_scores(["sum 1 2 ?"]), whole.predict_scores(["sum 1 2 ?"]))
+
+
+def test_tensors_of_an_older_format_are_loaded_under_their_new_names(predictor_folder, tmp_path, monkeypatch):
+    whole = LookaheadPredictor.load(predictor_folder, backend="torch")
+    whole.save(tmp_path / "old", backend="torch")
+    folder = PredictorFolder(tmp_path / "old")
+    tensors = {name.replace("score_head.", "head."): tensor for name, tensor in load_file(folder.weights).items()}
+    save_file(tensors, folder.weights)
+    folder.write(folder.read_config(), whole.pool)
+    with pytest.raises(CheckpointError, match="does not fit"):
+        LookaheadPredictor.load(folder.path)
+    monkeypatch.setattr(layout, "FORMAT_VERSION", layout.FORMAT_VERSION + 1)
+    old_names = {name: name.replace("head.", "score_head.", 1) for name in tensors if name.startswith("head.")}
+    monkeypatch.setattr(layout, "RENAMED_TENSORS", {layout.FORMAT_VERSION - 1: old_names})
+    again = LookaheadPredictor.load(folder.path)
+    assert np.array_equal(again.predict_scores(["sum 1 2 ?"]), whole.predict_scores(["sum 1 2 ?"]))
 
 
 def test_a_copy_with_weights_that_are_not_there_is_refused(predictor_folder, tmp_path):
