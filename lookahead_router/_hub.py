@@ -35,9 +35,13 @@ _OFFLINE = "HF_HUB_OFFLINE is set and this is not in the cache; unset it once to
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
-    from huggingface_hub import utils
+    import huggingface_hub
 
-    httpx = getattr(utils, "httpx", None)  # its own copy, in newer versions
+    if int(huggingface_hub.__version__.partition(".")[0]) < 1:
+        import requests
+
+        return (requests.ConnectionError, requests.Timeout)
+    httpx = getattr(huggingface_hub.utils, "httpx", None)  # its own copy, in newer versions
     if httpx is None:
         import httpx
     return (httpx.TransportError,)

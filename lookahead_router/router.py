@@ -1,5 +1,6 @@
 """`Router`: a predictor and a policy together make decisions."""
 
+import copy
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -129,6 +130,12 @@ class Router:
             ConfigurationError: two candidates would share a name.
         """
         return self._with_pool(self.pool.rename(aliases), self._columns)
+
+    def with_policy(self, policy: Policy) -> "Router":
+        """The same router under another policy; shares the weights."""
+        router = copy.copy(self)
+        router.policy = policy
+        return router
 
     def _with_pool(self, pool: CandidatePool, columns: list[int]) -> "Router":
         router = Router(self.predictor, policy=self.policy)

@@ -58,6 +58,20 @@ def test_imports_point_to_the_left_and_neighbours_do_not_see_each_other():
     assert wrong == []
 
 
+def test_adapters_import_public_names_only():
+    root = PACKAGE.parent / "integrations"
+    paths = [p for p in sorted(root.glob("*/*/**/*.py")) if not {"tests", "examples", "benchmarks"} & set(p.parts)]
+    assert len({path.relative_to(root).parts[0] for path in paths}) == 3
+    public = {f"lookahead_router.{name}" for name in lookahead_router.__all__} | {"lookahead_router"}
+    wrong = [
+        f"{path.relative_to(root)} imports {name}"
+        for path in paths
+        for name in imports(path)
+        if name.startswith("lookahead_router") and name not in public and name != "lookahead_router.errors"
+    ]
+    assert wrong == []
+
+
 def test_torch_enters_only_where_it_may():
     wrong = []
     for path in files():

@@ -72,6 +72,17 @@ def test_a_conversation_is_routed_on_its_last_user_message(router):
     assert router.route(messages).scores == router.route("sum 1 2 ?").scores
 
 
+def test_another_policy_makes_another_router_of_the_same_weights(router):
+    class Worst:
+        def utilities(self, scores, pool):
+            return -scores
+
+    contrary = router.with_policy(Worst())
+    assert contrary.route("sum 1 2 3 ?").name != router.route("sum 1 2 3 ?").name == "digits"
+    assert contrary.predictor is router.predictor
+    assert isinstance(router.policy, BestQuality)
+
+
 def test_ties_go_to_the_earlier_candidate():
     assert Router(Fixed(0.5, 0.9, 0.9)).route("x").name == "b"
 

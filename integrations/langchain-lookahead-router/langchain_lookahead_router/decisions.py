@@ -1,0 +1,131 @@
+"""`LookaheadDecisionModel`: the router as a decision model of LangChain (langchain-core 1.8 or newer).
+
+It answers `Choice` questions, so it can be the classifier of LangChain's own `ModelRouterMiddleware`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
+from pydantic import ConfigDict, Field
+
+from langchain_lookahead_router._loading import check_source, resolve_router
+from langchain_lookahead_router._messages import CONTEXT_CHARS, last_human, routing_text
+
+try:
+    from langchain_core.decisions import BaseDecisionModel, Choice, ClassifierResponse, Question, State
+except ImportError as error:
+    raise ImportError(
+        "LookaheadDecisionModel needs langchain-core 1.8 or newer; with an older one use LookaheadRouterMiddleware"
+    ) from error
+
+
+class LookaheadDecisionModel(BaseDecisionModel):
+    """Answers the question which of some labels a prompt should go to.
+
+    A label is the name of a candidate, or its criteria name one: `{"candidate": "gpt-5-mini"}`.
+
+    The `choice` is the router's decision. `probabilities` are the labels' predicted scores, made to sum to
+    1, and `confidence` is the predicted score of the choice itself, in [0, 1].
+
+    Example:
+        ```python
+        ModelRouterMiddleware(
+            choices={"fast": ModelChoice(model=small, criteria={"candidate": "small"}), ...},
+            instructions="Who answers best?",
+            classifier=LookaheadDecisionModel(router=my_router),
+        )
+        ```
+    """
+
+    model: str = "lookahead-router"
+    """The name that traces and responses show."""
+    router: Any = Field(default=None, exclude=True, repr=False)
+    """A `Router`, the folder or Hub id of a saved predictor, or `None` for the embedded one. Locations are
+    loaded at the first call."""
+    revision: str | None = None
+    """Commit or tag of a Hub repository."""
+    policy: Any = None
+    """Scores to utilities; the router's own when absent."""
+    context_chars: int = Field(default=CONTEXT_CHARS, ge=0)
+    """Characters of the conversation that are read at most."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    def __init__(self, **fields: Any) -> None:
+        """Takes the fields above.
+
+        Raises:
+            ConfigurationError: `router` is of another type, or has no revisions.
+        """
+        check_source(fields.get("router"), fields.get("revision"))
+        super().__init__(**fields)
+
+    @property
+    def _provider(self) -> str:
+        return "lookahead_router"
+
+    def _classify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
+        text = _state_text(state, self.context_chars)
+        answers = {name: self._answer(name, question, text) for name, question in questions.items()}
+        return ClassifierResponse(model=self.model, answers=answers)
+
+    def _answer(self, name: str, question: Question, text: str) -> dict[str, Any]:
+        if not isinstance(question, Choice):
+            raise ConfigurationError(
+                f"question {name!r} is a {type(question).__name__}; the router answers Choice only"
+            )
+        router = resolve_router(self.router, revision=self.revision, policy=self.policy)
+        labels = {
+            _candidate(label, criteria, router.pool.names): label for label, criteria in question.criteria.items()
+        }
+        if len(labels) < len(question.criteria):
+            raise ConfigurationError(f"question {name!r}: two labels stand for the same candidate")
+        decision = router.restrict_to(labels).route(text)
+        scores = {label: decision.scores[candidate] for candidate, label in labels.items()}
+        total = sum(scores.values())
+        return {
+            "type": "choice",
+            "choice": labels[decision.name],
+            "probabilities": {
+                label: score / total if total > 0 else 1 / len(scores) for label, score in scores.items()
+            },
+            "confidence": min(1.0, max(0.0, decision.scores[decision.name])),
+        }
+
+    def __deepcopy__(self, memo: dict | None = None) -> "LookaheadDecisionModel":
+        return self.model_copy()  # the weights are shared
+
+
+def _candidate(label: str, criteria: Any, known: Sequence[str]) -> str:
+    name = criteria["candidate"] if isinstance(criteria, Mapping) and "candidate" in criteria else label
+    if name not in known:
+        raise UnknownCandidateError(name, known)
+    return name
+
+
+def _state_text(state: Any, context_chars: int) -> str:
+    """The conversation inside the state, or its strings where it holds none."""
+    messages = list(_leaves(state, BaseMessage))
+    if last_human(messages) is not None:
+        return routing_text(messages, context_chars)
+    texts = [str(message.text) for message in messages] or list(_leaves(state, str))
+    text = "\n".join(texts).strip()
+    if not text:
+        raise PromptError("the state holds no text to route on")
+    return text
+
+
+def _leaves(state: Any, kind: type) -> Iterator[Any]:
+    if isinstance(state, kind):
+        yield state
+    elif isinstance(state, Mapping):
+        for value in state.values():
+            yield from _leaves(value, kind)
+    elif isinstance(state, Sequence) and not isinstance(state, str | bytes):
+        for value in state:
+            yield from _leaves(value, kind)
+
+
+__all__ = ["LookaheadDecisionModel"]

@@ -1,0 +1,65 @@
+"""The event loop is never blocked by a prediction."""
+
+import asyncio
+import time
+
+from fakes import RulePredictor, rule_models
+from lookahead_router import Router
+
+from langchain_lookahead_router import ChatLookaheadRouter
+
+N_CALLS = 200
+PREDICTION_SECONDS = 0.05
+
+
+async def longest_stall(work):
+    """Seconds for which the loop was not free at a time, while the work went on."""
+    stalls, done = [0.0], asyncio.Event()
+
+    async def tick():
+        while not done.is_set():
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            stalls.append(time.perf_counter() - before - 0.001)
+
+    ticker = asyncio.create_task(tick())
+    await work
+    done.set()
+    await ticker
+    return max(stalls)
+
+
+async def test_many_calls_at_once_leave_the_loop_free():
+    llm = ChatLookaheadRouter(
+        candidates=rule_models(seconds=0.05), router=Router(RulePredictor(seconds=PREDICTION_SECONDS))
+    )
+    answers = []
+
+    async def ask(i):
+        answers.append((await llm.ainvoke(f"{i}")).text)
+
+    async def ask_all():
+        await asyncio.gather(*(ask(i) for i in range(N_CALLS)))
+
+    stall = await longest_stall(ask_all())
+    assert sorted(answers) == sorted(f"digits: {i}" for i in range(N_CALLS))
+    assert stall < N_CALLS * PREDICTION_SECONDS / 2  # on the loop, the predictions would take all of it at once
+
+
+async def test_streams_and_events_predict_off_the_loop_too():
+    llm = ChatLookaheadRouter(candidates=rule_models(), router=Router(RulePredictor(seconds=0.3)))
+
+    async def stream():
+        assert "".join([chunk.text async for chunk in llm.astream("7")]) == "digits: 7"
+
+    async def events():
+        stream = await llm.astream_events("7", version="v3")
+        assert [event async for event in stream]
+
+    async def generate():
+        await llm.agenerate([llm._convert_input("7").to_messages()])
+
+    async def everything():
+        await asyncio.gather(stream(), events(), generate())
+
+    assert await longest_stall(everything()) < 0.3
