@@ -1,6 +1,5 @@
 """The command's entry point: subcommands, `--debug`, and errors as one readable message."""
 
-import signal
 import sys
 from typing import Annotated
 
@@ -35,7 +34,7 @@ EXIT_CODES: tuple[tuple[type[LookaheadRouterError], int], ...] = (
     (HubError, 8),
     (LookaheadRouterError, 1),
 )
-"""The first matching class decides; 130 after Ctrl-C, and SIGPIPE when the reader of a pipe went away."""
+"""The first matching class decides; 130 after Ctrl-C, and a quiet 1 when the reader of a pipe went away."""
 
 app = typer.Typer(
     name="lookahead-router",
@@ -66,8 +65,6 @@ def _options(
 
 def main() -> None:
     """Runs the command and exits with the code of what happened."""
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly, as other filters do
     try:
         app()
     except LookaheadRouterError as error:

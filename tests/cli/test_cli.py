@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import toy_dataset
 
-from lookahead_router import errors
+from lookahead_router import LookaheadPredictor, errors
 from lookahead_router.cli.main import EXIT_CODES, main
 
 
@@ -166,10 +166,43 @@ def test_train_and_export_make_a_router(cli, backbone_folder, tmp_path):
     assert cli("route", "sum 1 ?", "--router", tmp_path / "run" / "predictor")[0] == 0
 
 
-def test_a_reader_that_goes_away_is_no_error(predictor_folder):
-    command = f"{sys.executable} -m lookahead_router.cli.main route --router {predictor_folder} --json"
-    done = subprocess.run(
-        f"yes river | head -200 | {command} | head -1", shell=True, capture_output=True, text=True, check=False
+def test_a_reader_that_goes_away_ends_the_command_quietly(tmp_path):
+    (tmp_path / "prompts.txt").write_text("hello there\n" * 300)
+    command = [sys.executable, "-m", "lookahead_router.cli.main", "route", "--json", "--file", tmp_path / "prompts.txt"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert json.loads(process.stdout.readline())["candidate"]
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 1
+    process.stderr.close()
+
+
+def test_a_result_is_kept_in_the_folder_and_in_its_card(cli, dataset, predictor_folder, tmp_path):
+    LookaheadPredictor.load(predictor_folder).save(tmp_path / "saved")
+    dataset.to_parquet(tmp_path / "toy.parquet")
+    code, _, error = cli(
+        "evaluate", tmp_path / "toy.parquet", "--router", tmp_path / "saved", "--resamples", 20, "--save"
     )
-    assert done.stdout.count("\n") == 1
-    assert "Traceback" not in done.stderr
+    assert (code, error) == (0, "")
+    assert "`toy/test`" in (tmp_path / "saved" / "README.md").read_text()
+    code, out, _ = cli("card", tmp_path / "saved")
+    assert code == 0
+    assert "README.md" in out
+    assert cli("evaluate", tmp_path / "toy.parquet", "--save")[0] == 2
+
+
+def test_push_lists_what_it_would_send(cli, predictor_folder):
+    code, out, _ = cli("push", predictor_folder, "org/name", "--dry-run")
+    assert code == 0
+    assert "model_int8.onnx" in out
+    assert "nothing was sent to org/name" in out
+
+
+def test_a_repository_that_cannot_be_had_has_its_own_exit_code(cli, monkeypatch, tmp_path):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    code, _, error = cli("route", "Hello", "--router", "org/name", "--revision", "v1")
+    assert code == 8
+    assert error.startswith("error: org/name@v1: HF_HUB_OFFLINE is set")

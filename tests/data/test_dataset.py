@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
-from lookahead_router.errors import DataError, PoolMismatchError, SchemaError
+from lookahead_router.errors import DataError, HubError, PoolMismatchError, SchemaError
 from lookahead_router.types import CandidatePool
 
 relaxed = settings(deadline=None, max_examples=80)
@@ -413,7 +413,7 @@ def test_a_dataset_of_the_hub_is_all_its_files(dataset, tmp_path, monkeypatch):
     assert set(found.splits) == {"train", "test"}
 
 
-def test_a_dataset_of_the_hub_that_cannot_be_had_is_a_data_error(monkeypatch, tmp_path):
+def test_a_dataset_of_the_hub_that_cannot_be_had_or_holds_nothing_is_an_error(monkeypatch, tmp_path):
     import huggingface_hub
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -421,7 +421,7 @@ def test_a_dataset_of_the_hub_that_cannot_be_had_is_a_data_error(monkeypatch, tm
         raise LocalEntryNotFoundError("offline")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    with pytest.raises(DataError, match="cannot fetch the dataset 'org/answers'"):
+    with pytest.raises(HubError, match="org/answers: not in the cache"):
         RoutingDataset.from_hub("org/answers")
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **options: str(tmp_path))
     with pytest.raises(DataError, match=r"holds no \.parquet"):
