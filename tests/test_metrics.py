@@ -43,9 +43,9 @@ PAPER = {
 }
 
 
-@pytest.mark.parametrize("benchmark", PAPER)
-def test_a_fixed_candidate_has_the_normalized_score_of_the_paper(benchmark):
-    means, random, oracle, normalized = PAPER[benchmark]
+@pytest.mark.parametrize("source", PAPER)
+def test_a_fixed_candidate_has_the_normalized_score_of_the_paper(source):
+    means, random, oracle, normalized = PAPER[source]
     scores = scores_with_means(means, oracle)
     np.testing.assert_allclose(scores.mean(axis=0), means, atol=1e-12)
     assert metrics.random_scores(scores).mean() == pytest.approx(random, abs=1e-4)
