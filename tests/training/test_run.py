@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, TrainingError
 from lookahead_router.training import fit
+from lookahead_router.training.batches import source_weights
 from lookahead_router.training.recipe import LoraSettings, RefitSettings
 from lookahead_router.training.run import _last_whole_checkpoint
 from lookahead_router.training.trainer import selection_score
@@ -260,5 +261,6 @@ def test_a_refitted_head_is_kept_where_it_selects_better(tmp_path, dataset, back
     scores = json.loads((tmp_path / "run" / "predictor" / "training.json").read_text())["refit"]
     kept = max(scores.values())
     validation = dataset.filter(split="validation")
-    found = selection_score(predictor.predict_scores(validation.prompts), validation.scores, np.ones(len(validation)))
+    alike = source_weights(validation, 1.0)
+    found = selection_score(predictor.predict_scores(validation.prompts), validation.scores, alike)
     assert found == pytest.approx(kept)
