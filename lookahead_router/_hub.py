@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lookahead_router.errors import HubError
+from lookahead_router.errors import HubError, LookaheadRouterError
 
 
 @contextmanager
@@ -13,6 +13,11 @@ def hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None]:
 
     try:
         yield
+    except LookaheadRouterError:
+        raise
+    except hub.LocalTokenNotFoundError as error:
+        message = "no token is stored here; run 'hf auth login', set HF_TOKEN, or pass token="
+        raise HubError(message, repo_id=repo_id, revision=revision) from error
     except hub.HFValidationError as error:
         raise HubError(f"no valid repository name or revision: {error}", repo_id=repo_id, revision=revision) from error
     except hub.OfflineModeIsEnabled as error:
@@ -25,8 +30,13 @@ def hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None]:
         cause = error.__cause__
         if isinstance(cause, hub.HfHubHTTPError):
             raise _translate(cause, repo_id, revision) from error
-        raise HubError(_unreachable(cause), repo_id=repo_id, revision=revision, is_retryable=True) from error
+        is_transport = isinstance(cause, _transport_errors())
+        message = _unreachable(cause) if is_transport else f"the transfer failed: {error}"
+        raise HubError(message, repo_id=repo_id, revision=revision, is_retryable=is_transport) from error
     except OSError as error:
+        if error.errno is None:  # huggingface_hub's own, such as a file that came short
+            message = f"the transfer failed: {error}; try again"
+            raise HubError(message, repo_id=repo_id, revision=revision, is_retryable=True) from error
         message = f"cannot use the cache: {error}; free the disk, or set HF_HOME or cache_dir to a folder you may write"
         raise HubError(message, repo_id=repo_id, revision=revision) from error
 

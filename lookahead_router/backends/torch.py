@@ -50,7 +50,9 @@ class TorchBackend:
             ) from error
         network = build_network(config)
         try:
-            network.load_state_dict({(renamed or {}).get(n, n): t for n, t in tensors.items()}, strict=True)
+            for old in [name for name in tensors if name in (renamed or {}) and renamed[name] not in tensors]:
+                tensors[renamed[old]] = tensors.pop(old)
+            network.load_state_dict(tensors, strict=True)
         except RuntimeError as error:
             raise CheckpointError(
                 f"{weights.name} does not fit config.json: {error}", location=str(weights.parent)

@@ -31,7 +31,7 @@ def evaluate(
     from lookahead_router.router import Router
 
     folder = PredictorFolder(Path(router or ""))
-    if save and not folder.config.is_file():
+    if save and (router is None or not folder.config.is_file()):
         raise ConfigurationError("--save needs --router with the folder of a saved predictor")
     dataset = RoutingDataset.from_file(data)
     train = dataset.filter(split="train") if "train" in dataset.splits and split != "train" else None

@@ -1,5 +1,6 @@
 """`lookahead-router train`: a recipe and a dataset in, a saved predictor out."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -26,4 +27,5 @@ def train(
     settings = Recipe.from_yaml(recipe, overrides or [])
     folder = Path("runs") / settings.name if output is None else output
     fit(RoutingDataset.from_file(data), settings, folder, backbone=backbone, show_progress=not quiet)
-    typer.echo(f"saved {folder / 'predictor'}; next: lookahead-router export {folder / 'predictor'} --data {data}")
+    if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
+        typer.echo(f"saved {folder / 'predictor'}; next: lookahead-router export {folder / 'predictor'} --data {data}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from lookahead_router._files import write_text
 from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.hub.download import is_repo_id
 from lookahead_router.hub.layout import PredictorConfig, PredictorFolder, write_json
 from lookahead_router.types import CandidatePool, Value
 
@@ -81,9 +82,18 @@ def write_card(folder: PredictorFolder) -> None:
         results,
         settings,
     )
-    write_text(folder.card, card.render())
-    if settings.benchmarks:
-        write_text(folder.hub_results, _hub_results(results, settings))
+    try:
+        text, hub_results = card.render(), _hub_results(results, settings)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"evaluation.json or training.json is malformed ({error!r}); evaluate with --save again, or delete it",
+            location=str(folder.path),
+        ) from error
+    write_text(folder.card, text)
+    if hub_results:
+        write_text(folder.hub_results, hub_results)
+    else:
+        folder.hub_results.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -121,6 +131,7 @@ class _Card:
     def _metadata(self) -> str:
         from huggingface_hub import EvalResult, ModelCardData
 
+        backbone = self.recipe.get("backbone")
         evaluated = [
             EvalResult(
                 task_type="text-classification",
@@ -131,6 +142,7 @@ class _Card:
                 metric_value=round(result["average"]["normalized"]["value"], 1),
             )
             for name, result in self.evaluated.items()
+            if result["average"]["normalized"]["value"] is not None
         ]
         return (
             ModelCardData(
@@ -139,7 +151,7 @@ class _Card:
                 library_name="lookahead-router",
                 pipeline_tag="text-classification",
                 tags=["llm-routing", "lookahead", "arxiv:2510.19506"],
-                base_model=self.recipe.get("backbone"),
+                base_model=backbone if is_repo_id(backbone) else None,
                 datasets=list(self.settings.datasets) or None,
                 model_name=self.config.name if evaluated else None,
                 eval_results=evaluated or None,
@@ -202,6 +214,10 @@ class _Card:
             f"The weights of step {best.get('step')} were the best on {self.training.get('n_validation', 0):,} "
             "validation prompts.",
         ]
+        refit = self.training.get("refit")
+        if refit:
+            kept = "was kept" if refit["after"] > refit["before"] else "was not kept, being no better there"
+            lines.append(f"A score head trained anew on the frozen states {kept}.")
         excluded = self.recipe.get("data", {}).get("exclude_sources")
         if excluded:
             lines.append(f"Left out of training and selection: {', '.join(excluded)}.")
@@ -241,15 +257,14 @@ class _Card:
 
 def _references(result: Mapping[str, Any]) -> str:
     average = result["average"]
-    best_single = average.get("best_single_normalized")
-    first = (
-        f"The best single candidate of the training data ({result.get('best_single')}) has {best_single:.1f}, "
-        if best_single is not None
-        else ""
-    )
-    return f"{first or 'T'}{'t' if first else ''}he best candidate of each benchmark, in hindsight, " + (
-        f"{average['hindsight_normalized']:.1f}."
-    )
+    sentences = []
+    if average.get("best_single_normalized") is not None:
+        single = f"{average['best_single_normalized']:.1f}"
+        sentences.append(f"The best single candidate of the training data, {result['best_single']}, has {single}.")
+    if average.get("hindsight_normalized") is not None:
+        hindsight = f"{average['hindsight_normalized']:.1f}"
+        sentences.append(f"The best candidate of each benchmark, chosen in hindsight, has {hindsight}.")
+    return " ".join(sentences)
 
 
 def _interval(record: Mapping[str, float | None]) -> str:
@@ -262,7 +277,10 @@ def _items(texts: tuple[str, ...]) -> str:
 
 
 def _hub_results(results: dict[str, Any], settings: CardSettings) -> str:
-    """What the Hub's benchmark pages read, in YAML."""
+    """What the Hub's benchmark pages read, in YAML; empty where there is nothing to say."""
+    known = [b for b in settings.benchmarks if b.result in results]
+    if not known:
+        return ""
     import yaml
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
 
@@ -272,8 +290,7 @@ def _hub_results(results: dict[str, Any], settings: CardSettings) -> str:
             task_id=benchmark.task_id,
             value=round(results[benchmark.result]["average"]["normalized"]["value"], 1),
         )
-        for benchmark in settings.benchmarks
-        if benchmark.result in results
+        for benchmark in known
     ]
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
 

@@ -77,14 +77,14 @@ def _snapshot(repo_id: str, weights: str, options: HubOptions) -> PredictorFolde
         # <cache>/models--org--name/snapshots/<commit>, whose files are links into models--org--name/blobs
         return PredictorFolder(path, root=path.parent.parent, commit=path.name)
 
-    if revision is not None and _COMMIT.fullmatch(revision):
-        try:  # a commit never changes
-            cached = snapshot(local_files_only=True)
-            if cached.is_whole(weights):
-                return cached
-        except LocalEntryNotFoundError:
-            pass
     with hub_errors(repo_id, revision):
+        if revision is not None and _COMMIT.fullmatch(revision):
+            try:  # a commit never changes
+                cached = snapshot(local_files_only=True)
+                if cached.is_whole(weights):
+                    return cached
+            except LocalEntryNotFoundError:
+                pass
         return snapshot()
 
 

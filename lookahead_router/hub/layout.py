@@ -168,7 +168,7 @@ class PredictorFolder:
         """
         record = self.read_json(self.config)
         version = record.get("format_version")
-        if not isinstance(version, int):
+        if type(version) is not int or version < 1:
             raise CheckpointError(
                 "config.json has no format_version: not a lookahead-router predictor", location=str(self.path)
             )
@@ -184,6 +184,17 @@ class PredictorFolder:
             return PredictorConfig.model_validate(record)
         except ValidationError as error:
             raise CheckpointError(f"config.json: {describe(error)}", location=str(self.path)) from error
+
+    def holds_nothing_else(self) -> bool:
+        """Whether this is a saved predictor, or an empty folder, without files that are not of the layout."""
+        files = [path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if not path.is_dir()]
+        return self.path.is_dir() and set(files) <= set(self.names()) and (self.config.is_file() or not files)
+
+    def forget_absent_files(self) -> None:
+        """Takes files that are not there out of what `config.json` records, and leaves the rest of it alone."""
+        record = self.read_json(self.config)
+        record["files"] = {name: entry for name, entry in record["files"].items() if (self.path / name).is_file()}
+        write_json(self.config, record)
 
     def renamed_tensors(self, config: PredictorConfig) -> dict[str, str]:
         """Today's names of the tensors that the folder's format called otherwise, by their old names."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookahead_router._hub import hub_errors
-from lookahead_router.errors import CheckpointError
+from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.hub.layout import PredictorFolder
 
 
@@ -52,16 +52,20 @@ def push_folder(
         endpoint: base URL of the Hub.
 
     Raises:
+        ConfigurationError: a pull request with a branch or a tag.
         CheckpointError: the folder is incomplete, damaged, or without a card.
         HubError: the Hub refused or cannot be reached.
     """
+    if create_pr and (tag is not None or revision is not None):
+        raise ConfigurationError("a pull request is for the main branch, and is tagged once merged; leave both out")
+    from lookahead_router import __version__
+
     saved = PredictorFolder(Path(folder))
     files = checked_files(saved)
+    message = message or f"lookahead-router {__version__}: {saved.read_config().name}"
     if dry_run:
         return Upload(repo_id, files)
     import huggingface_hub
-
-    from lookahead_router import __version__
 
     api = huggingface_hub.HfApi(
         endpoint=endpoint, token=token, library_name="lookahead-router", library_version=__version__
@@ -77,7 +81,7 @@ def push_folder(
             create_pr=create_pr,
             allow_patterns=list(files),
             delete_patterns=[name for name in saved.names() if name not in files],
-            commit_message=message or f"lookahead-router {__version__}: {saved.read_config().name}",
+            commit_message=message,
         )
         if tag is not None:
             api.create_tag(repo_id, tag=tag, revision=info.oid)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lookahead_router.errors import CheckpointError
-from lookahead_router.hub.card import PARITY, record_result
+from lookahead_router.hub.card import PARITY, record_result, write_card
 from lookahead_router.hub.layout import PredictorFolder
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.types import Prompt
@@ -74,6 +74,7 @@ def export_predictor(folder: str | Path, prompts: Sequence[Prompt]) -> Parity:
         trial.onnx_int8.replace(final.onnx_int8)
         trial.config.replace(final.config)
     record_result(final, PARITY, asdict(parity))
+    write_card(final)
     return parity
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -66,6 +66,7 @@ class LookaheadPredictor:
         self.location: Path | None = None
         """The folder it was loaded from, in the cache for one of the Hub; `None` for the embedded one and for
         one just built."""
+        self._root: Path | None = None
         self._reload: tuple | None = None
         self._has_warned = False
 
@@ -95,13 +96,35 @@ class LookaheadPredictor:
         if backend not in BACKENDS:
             raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
         if is_repo_id(location):
-            folder = fetch(location, list(WEIGHTS.values()) if backend == "auto" else [WEIGHTS[backend]], hub)
-            reload = {**hub, "revision": folder.commit}
-            reload.pop("token", None)  # a secret; the commit is in the cache
-        else:
-            refuse_options(hub, location)
-            folder = PredictorFolder(EMBEDDED if location is None else Path(location))
-            reload = {}
+            return cls._load_repository(location, backend, n_threads, hub)
+        refuse_options(hub, location)
+        folder = PredictorFolder(EMBEDDED if location is None else Path(location))
+        predictor = cls._open(folder, backend, n_threads)
+        predictor.location = None if location is None else folder.path
+        options = {"backend": predictor.backend.name, "n_threads": n_threads}
+        reload = cls.load, (None if location is None else folder.path.absolute(),), options
+        predictor._reload = (*reload, predictor.revision)
+        return predictor
+
+    @classmethod
+    def _load_repository(
+        cls, repo_id: str, backend: str, n_threads: int | None, hub: HubOptions
+    ) -> "LookaheadPredictor":
+        folder = fetch(repo_id, list(WEIGHTS.values()) if backend == "auto" else [WEIGHTS[backend]], hub)
+        predictor = cls._open(folder, backend, n_threads)
+        predictor.location, predictor._root = folder.path, folder.root
+        # Another process may stand elsewhere and be online. A token is a secret, but `False` is a choice.
+        again = {**hub, "revision": folder.commit, "local_files_only": False}
+        if hub.get("cache_dir") is not None:
+            again["cache_dir"] = Path(hub["cache_dir"]).absolute()
+        if hub.get("token") is not False:
+            again.pop("token", None)
+        arguments = (repo_id, predictor.backend.name, n_threads, again)
+        predictor._reload = (cls._load_repository, arguments, {}, predictor.revision)
+        return predictor
+
+    @classmethod
+    def _open(cls, folder: PredictorFolder, backend: str, n_threads: int | None) -> "LookaheadPredictor":
         folder.check(needs_weights=backend == "auto")  # a named backend says itself what it lacks
         config = folder.read_config()
         pool = folder.read_pool()
@@ -110,7 +133,7 @@ class LookaheadPredictor:
         is_calibrated = folder.calibration.is_file()
         calibration_files = [folder.calibration] if is_calibrated else []
         folder.verify(config, [folder.pool, folder.tokenizer, weights, *calibration_files])
-        predictor = cls(
+        return cls(
             pool=pool,
             network=network,
             tokenizer=PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer)),
@@ -119,11 +142,6 @@ class LookaheadPredictor:
             revision=folder.revision(config),
             calibration=Calibration.read(folder.calibration, pool.names) if is_calibrated else None,
         )
-        predictor.location = None if location is None else folder.path
-        if location is not None and folder.commit is None:
-            location = str(folder.path.absolute())
-        predictor._reload = (location, {"backend": backend, "n_threads": n_threads, **reload})
-        return predictor
 
     def predict_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
         """Predicted scores `(n_prompts, n_candidates)` in [0, 1], higher is better.
@@ -185,21 +203,21 @@ class LookaheadPredictor:
             raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(WEIGHTS)}")
         if self._reload is None:
             raise ConfigurationError("this predictor was not loaded from a folder; save the network it was built from")
-        source = PredictorFolder(EMBEDDED if self.location is None else self.location)
-        target = PredictorFolder(Path(folder))
-        if target.path.exists() and not target.config.is_file():
-            raise ConfigurationError(f"{folder} exists and is no saved predictor; choose another folder")
-        others = set() if backend is None else {name for key, name in WEIGHTS.items() if key != backend}
+        source = PredictorFolder(EMBEDDED if self.location is None else self.location, root=self._root)
+        source.check(needs_weights=backend is None)
         if backend is not None:
             _choose_backend(source, backend)
+        target = PredictorFolder(Path(folder))
+        if target.path.exists() and not target.holds_nothing_else():
+            raise ConfigurationError(f"{folder} exists and holds more than a saved predictor; choose another folder")
+        others = set() if backend is None else {name for key, name in WEIGHTS.items() if key != backend}
+        copied = [name for name in source.names() if name not in others and (source.path / name).is_file()]
+        source.verify(source.read_config(), [source.path / name for name in copied])
         with replacing_folder(target.path) as temporary:
-            for name in (path.relative_to(source.path).as_posix() for path in source.files()):
-                if name not in others:
-                    (temporary / name).parent.mkdir(exist_ok=True)
-                    shutil.copyfile(source.path / name, temporary / name)
-            if others:
-                copy = PredictorFolder(temporary)
-                copy.write(copy.read_config(), self.pool)  # which no longer records the weights left behind
+            for name in copied:
+                (temporary / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(source.path / name, temporary / name)
+            PredictorFolder(temporary).forget_absent_files()
 
     def __reduce__(self):
         if self._reload is None:
@@ -213,8 +231,15 @@ class LookaheadPredictor:
         return f"LookaheadPredictor({self.name!r}, {len(self.pool)} candidates, backend={self.backend.name!r})"
 
 
-def _load_again(location: str | None, options: dict) -> LookaheadPredictor:
-    return LookaheadPredictor.load(location, **options)
+def _load_again(load: Callable, arguments: tuple, options: dict, revision: str) -> LookaheadPredictor:
+    predictor = load(*arguments, **options)
+    if predictor.revision != revision:
+        # Columns that a pickled router remembers would go by other candidates.
+        raise CheckpointError(
+            f"changed since it was pickled: it was {revision} and is {predictor.revision}; load it anew",
+            location=str(arguments[0] or "the embedded predictor"),
+        )
+    return predictor
 
 
 def _network_config(config: PredictorConfig, folder: PredictorFolder) -> NetworkConfig:

@@ -61,7 +61,7 @@ def test_a_result_is_a_table_and_part_of_the_metadata(folder):
     record_result(folder, "lookahead7/test", RESULT)
     metadata, text = card(folder)
     assert "**36.4 [28.0, 45.0]**" in text
-    assert "The best single candidate of the training data (words) has 9.0, the best candidate of each" in text
+    assert "The best single candidate of the training data, words, has 9.0. The best candidate of each" in text
     assert "| poems | 1,000 | 10.0 [-1.0, 20.0] |" in text
     assert "| numbers | 914 | – |" in text
     (entry,) = metadata["model-index"][0]["results"]
@@ -79,7 +79,9 @@ def test_results_stand_beside_each_other_and_the_same_name_is_replaced(folder):
 def test_without_training_data_the_best_single_candidate_is_left_out(folder):
     average = {**RESULT["average"], "best_single_normalized": None}
     record_result(folder, "x/test", {**RESULT, "best_single": None, "average": average})
-    assert "The best candidate of each benchmark, in hindsight, 41.1." in card(folder)[1]
+    text = card(folder)[1]
+    assert "The best candidate of each benchmark, chosen in hindsight, has 41.1." in text
+    assert "best single" not in text
 
 
 def test_licence_terms_limits_and_notes_come_from_the_settings(folder):
@@ -126,6 +128,27 @@ def test_benchmarks_of_the_hub_get_their_results_in_its_format(folder):
     card(folder)
     (entry,) = yaml.safe_load(folder.hub_results.read_text())
     assert entry == {"dataset": {"id": "org/lookahead7", "task_id": "routing"}, "value": 36.4}
+
+
+def test_a_result_over_nothing_and_a_refit_are_told_and_a_malformed_one_is_named(folder):
+    nothing = {**RESULT["average"], "normalized": {"value": None, "low": None, "high": None}}
+    record_result(folder, "x/test", {**RESULT, "average": {**nothing, "hindsight_normalized": None}})
+    training = json.loads(folder.training.read_text())
+    folder.training.write_text(json.dumps({**training, "refit": {"before": 0.7, "after": 0.6}}))
+    metadata, text = card(folder)
+    assert "model-index" not in metadata
+    assert "**–**" in text
+    assert "was not kept" in text
+    record_result(folder, "y/test", {"average": {}})
+    with pytest.raises(CheckpointError, match=r"evaluation\.json or training\.json is malformed"):
+        write_card(folder)
+
+
+def test_a_benchmark_that_is_no_longer_named_leaves_no_file(folder):
+    test_benchmarks_of_the_hub_get_their_results_in_its_format(folder)
+    write_card_settings(folder, CardSettings())
+    write_card(folder)
+    assert not folder.hub_results.exists()
 
 
 def test_a_card_can_be_rendered_again_and_says_the_same(folder):

@@ -14,6 +14,7 @@ from servers.hub_server import Failure, HubServer
 
 from lookahead_router import LookaheadPredictor, Router, RoutingDataset
 from lookahead_router.errors import CheckpointError, ConfigurationError, HubError
+from lookahead_router.hub.card import write_card
 from lookahead_router.hub.download import is_repo_id
 from lookahead_router.hub.layout import PredictorFolder
 from lookahead_router.hub.upload import push_folder
@@ -166,6 +167,15 @@ def test_a_pickled_predictor_comes_back_from_the_cache_without_its_token(hub, at
     assert copy.deepcopy(predictor) is predictor
 
 
+def test_a_pickle_of_a_repository_is_one_wherever_it_is_loaded(hub, at, folder, tmp_path, monkeypatch):
+    hub.add(REPO, folder.path)
+    refuses = LookaheadPredictor.load(REPO, token=False, local_files_only=False, **at)
+    assert refuses.__reduce__()[1][1][-1]["token"] is False
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / REPO).mkdir(parents=True)
+    assert pickle.loads(pickle.dumps(refuses)).revision == refuses.revision
+
+
 def test_a_pulled_predictor_can_be_saved_as_a_folder(hub, at, folder, tmp_path):
     hub.add(REPO, folder.path)
     pulled = LookaheadPredictor.load(REPO, **at)
@@ -292,9 +302,10 @@ def test_a_cache_that_cannot_be_written_is_named(hub, folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["org--x/name", "org/name.git", "org/a..b"])
-def test_a_name_that_the_hub_does_not_allow_is_refused(at, name):
+@pytest.mark.parametrize("revision", [None, "0" * 40])
+def test_a_name_that_the_hub_does_not_allow_is_refused(at, name, revision):
     with pytest.raises(HubError, match="no valid repository name"):
-        LookaheadPredictor.load(name, **at)
+        LookaheadPredictor.load(name, revision=revision, **at)
 
 
 def test_a_dataset_that_cannot_be_fetched_is_the_same_error(tmp_path, monkeypatch):
@@ -444,6 +455,22 @@ def test_tag_branch_and_pull_request(hub, push):
     proposed = push(create_pr=True, message="a proposal")
     assert repository.refs["main"] == tagged.commit
     assert proposed.url is not None
+
+
+def test_a_pull_request_takes_neither_tag_nor_branch(hub, push):
+    for options in ({"tag": "v1"}, {"revision": "trial"}):
+        with pytest.raises(ConfigurationError, match="a pull request is for the main branch"):
+            push(create_pr=True, **options)
+    assert hub.requests == []
+
+
+def test_a_pulled_predictor_can_be_pushed_once_it_has_a_card(hub, at, folder, push, tmp_path):
+    hub.add("other/toy", folder.path)
+    LookaheadPredictor.load("other/toy", **at).save(tmp_path / "copy")
+    copied = PredictorFolder(tmp_path / "copy")
+    write_card(copied)
+    upload = push_folder(copied.path, REPO, endpoint=hub.endpoint, token="hf_secret")
+    assert set(upload.files) == {"README.md", *ROUTING_FILES}
 
 
 def test_a_branch_is_made_if_need_be(hub, push):

@@ -20,6 +20,7 @@ from lookahead_router.hub import layout
 from lookahead_router.hub.layout import PredictorFolder
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.types import CandidatePool
 
 BACKENDS = ["onnx-int8", "onnx", "torch"]
 
@@ -73,7 +74,7 @@ def test_saving_and_loading_gives_identical_scores(predictor, dataset, tmp_path)
 def test_saving_never_overwrites_a_folder_of_something_else(predictor, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
-    with pytest.raises(ConfigurationError, match="no saved predictor"):
+    with pytest.raises(ConfigurationError, match="more than a saved predictor"):
         predictor.save(tmp_path / "thesis")
     assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "precious"
 
@@ -201,6 +202,40 @@ def test_tensors_of_an_older_format_are_loaded_under_their_new_names(predictor_f
     monkeypatch.setattr(layout, "RENAMED_TENSORS", {layout.FORMAT_VERSION - 1: old_names})
     again = LookaheadPredictor.load(folder.path)
     assert np.array_equal(again.predict_scores(["sum 1 2 ?"]), whole.predict_scores(["sum 1 2 ?"]))
+
+
+def test_saving_never_replaces_what_is_not_a_saved_predictor(predictor_folder, tmp_path):
+    predictor = LookaheadPredictor.load(predictor_folder)
+    foreign = tmp_path / "bert"
+    foreign.mkdir()
+    (foreign / "config.json").write_text("{}")
+    (foreign / "pytorch_model.bin").write_bytes(b"theirs")
+    with pytest.raises(ConfigurationError, match="holds more than a saved predictor"):
+        predictor.save(foreign)
+    assert (foreign / "pytorch_model.bin").read_bytes() == b"theirs"
+
+
+def test_a_copy_is_of_whole_and_undamaged_files(predictor_folder, tmp_path):
+    LookaheadPredictor.load(predictor_folder).save(tmp_path / "source")
+    source, good = PredictorFolder(tmp_path / "source"), tmp_path / "good"
+    predictor = LookaheadPredictor.load(source.path, backend="torch")
+    predictor.save(good)
+    source.onnx_int8.write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"model_int8\.onnx differs"):
+        predictor.save(good, backend="onnx-int8")
+    shutil.rmtree(source.path)
+    with pytest.raises(CheckpointError, match="no such folder"):
+        predictor.save(good)
+    LookaheadPredictor.load(good)
+
+
+def test_a_pickle_is_refused_where_the_folder_has_changed(predictor_folder, tmp_path):
+    LookaheadPredictor.load(predictor_folder).save(tmp_path / "saved")
+    content = pickle.dumps(LookaheadPredictor.load(tmp_path / "saved"))
+    folder = PredictorFolder(tmp_path / "saved")
+    folder.write(folder.read_config(), CandidatePool(["words", "digits", "lazy"]))
+    with pytest.raises(CheckpointError, match="changed since it was pickled"):
+        pickle.loads(content)
 
 
 def test_a_copy_with_weights_that_are_not_there_is_refused(predictor_folder, tmp_path):
