@@ -181,7 +181,7 @@ def draw(records: dict[str, list[dict]], folder: Path) -> None:
             left += width
         axes.invert_yaxis()
         axes.set_xlabel("share of prompts, Lookahead against the classifier [%]")
-        axes.legend(ncols=3, loc="lower right")
+        axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
         figure.savefig(folder / "win-tie-loss.png", dpi=150)
         plt.close(figure)
 
