@@ -4,7 +4,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from lookahead_router.backends.base import Backend
 from lookahead_router.errors import CheckpointError, ConfigurationError, PoolMismatchError, TruncatedPromptWarning
 from lookahead_router.hub.download import HubOptions, fetch, is_repo_id, refuse_options
 from lookahead_router.hub.layout import PredictorConfig, PredictorFolder
+from lookahead_router.hub.upload import Upload, push_folder
 from lookahead_router.networks.configuration import NetworkConfig, parse_network_config
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.calibration import Calibration
@@ -218,6 +219,23 @@ class LookaheadPredictor:
                 (temporary / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(source.path / name, temporary / name)
             PredictorFolder(temporary).forget_absent_files()
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Upload:
+        """Sends the folder that this predictor was loaded from to the Hugging Face Hub, in one commit.
+
+        Args:
+            repo_id: `org/name`; created, private, if need be.
+            options: those of `lookahead_router.hub.upload.push_folder`: `private`, `revision`, `tag`, `create_pr`,
+                `message`, `dry_run`, `token`, `endpoint`.
+
+        Raises:
+            ConfigurationError: it was not loaded from a folder.
+            CheckpointError: the folder is incomplete, damaged, or without a card.
+            HubError: the Hub refused or cannot be reached.
+        """
+        if self._reload is None:
+            raise ConfigurationError("this predictor was not loaded from a folder; save the network it was built from")
+        return push_folder(EMBEDDED if self.location is None else self.location, repo_id, **options)
 
     def __reduce__(self):
         if self._reload is None:

@@ -412,6 +412,17 @@ def test_what_was_pushed_is_what_is_pulled(hub, at, folder, push):
     assert np.array_equal(pulled.predict_scores(PROMPTS), local.predict_scores(PROMPTS))
 
 
+def test_a_predictor_pushes_the_folder_that_it_was_loaded_from(hub, folder):
+    predictor = LookaheadPredictor.load(folder.path)
+    upload = predictor.push_to_hub(REPO, endpoint=hub.endpoint, token="hf_secret", tag="v1")
+    assert hub.repositories[REPO].refs["v1"] == upload.commit
+    whole = LookaheadPredictor(
+        pool=predictor.pool, network=predictor.network, tokenizer=predictor.tokenizer, backend=predictor.backend
+    )
+    with pytest.raises(ConfigurationError, match="not loaded from a folder"):
+        whole.push_to_hub(REPO)
+
+
 def test_a_public_repository_has_to_be_asked_for(hub, push):
     push(private=False)
     assert not hub.repositories[REPO].private
