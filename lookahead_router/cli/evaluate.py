@@ -27,11 +27,9 @@ def evaluate(
     """
     from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.evaluation.evaluate import evaluate as run
-    from lookahead_router.hub.layout import PredictorFolder
     from lookahead_router.router import Router
 
-    folder = PredictorFolder(Path(router or ""))
-    if save and (router is None or not folder.config.is_file()):
+    if save and (router is None or not Path(router).is_dir()):
         raise ConfigurationError("--save needs --router with the folder of a saved predictor")
     dataset = RoutingDataset.from_file(data)
     train = dataset.filter(split="train") if "train" in dataset.splits and split != "train" else None
@@ -43,7 +41,9 @@ def evaluate(
         )
     if save:
         from lookahead_router.hub.card import record_result, write_card
+        from lookahead_router.hub.layout import PredictorFolder
 
+        folder = PredictorFolder(Path(router))
         record_result(folder, f"{Path(data).stem}/{split}", report.to_dict())
         write_card(folder)
     if as_json:

@@ -179,8 +179,8 @@ class _Card:
         )
 
     def _use(self) -> str:
-        names = list(self.pool.names)[:2]
-        return _USE.format(first=names[0], second=names[-1])
+        chosen = ", ".join(f'"{name}": model' for name in self.pool.names)
+        return _USE.replace("CANDIDATES", f"{{{chosen}}}")
 
     def _candidates(self) -> str:
         columns = {
@@ -315,14 +315,16 @@ decision = router.route("Prove that the square root of 2 is irrational.")
 ```python
 from langchain_lookahead_router import ChatLookaheadRouter
 
-llm = ChatLookaheadRouter(router="ORG/NAME", candidates={{"{first}": model_a, "{second}": model_b}})
+# A chat model for each candidate; some may be left out.
+llm = ChatLookaheadRouter(router="ORG/NAME", candidates=CANDIDATES)
 llm.invoke("Prove that the square root of 2 is irrational.")
 ```
 
 ```python
 from llama_index.llms.lookahead_router import LookaheadRouterLLM
 
-llm = LookaheadRouterLLM(router="ORG/NAME", candidates={{"{first}": llm_a, "{second}": llm_b}})
+# An LLM for each candidate; to leave some out, give a Router made with restrict_to.
+llm = LookaheadRouterLLM(router="ORG/NAME", candidates=CANDIDATES)
 llm.complete("Prove that the square root of 2 is irrational.")
 ```"""
 

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 import yaml
@@ -103,6 +104,15 @@ def test_prices_are_a_table_where_any_is_known(folder):
     text = card(folder)[1]
     assert "| candidate | input, USD per 1M tokens | output, USD per 1M tokens |\n| ---|--:|--: |" in text
     assert "| words | 1.5 | 6 |\n| lazy | – | – |" in text
+
+
+def test_the_snippets_name_every_candidate_and_are_python(folder):
+    blocks = re.findall(r"```python\n(.*?)```", card(folder)[1], re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        compile(block, "card", "exec")
+    for block in blocks[1:]:
+        assert 'candidates={"digits": model, "words": model, "lazy": model}' in block
 
 
 def test_empty_sections_are_left_out(folder):

@@ -120,7 +120,6 @@ _ROUTES: list[tuple[str, str, str]] = [
 def _handler(owner: HubServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        server_name = "hub"
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
