@@ -1,5 +1,6 @@
 """The model card: rendered from the files of a saved predictor, never written by hand."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -179,8 +180,8 @@ class _Card:
         )
 
     def _use(self) -> str:
-        chosen = ", ".join(f'"{name}": model' for name in self.pool.names)
-        return _USE.replace("CANDIDATES", f"{{{chosen}}}")
+        models = "".join(f"    {json.dumps(name, ensure_ascii=False)}: model,\n" for name in self.pool.names)
+        return _USE.replace("MODELS", models)
 
     def _candidates(self) -> str:
         columns = {
@@ -315,16 +316,18 @@ decision = router.route("Prove that the square root of 2 is irrational.")
 ```python
 from langchain_lookahead_router import ChatLookaheadRouter
 
-# A chat model for each candidate; some may be left out.
-llm = ChatLookaheadRouter(router="ORG/NAME", candidates=CANDIDATES)
+candidates = {  # a chat model for each; some may be left out
+MODELS}
+llm = ChatLookaheadRouter(router="ORG/NAME", candidates=candidates)
 llm.invoke("Prove that the square root of 2 is irrational.")
 ```
 
 ```python
 from llama_index.llms.lookahead_router import LookaheadRouterLLM
 
-# An LLM for each candidate; to leave some out, give a Router made with restrict_to.
-llm = LookaheadRouterLLM(router="ORG/NAME", candidates=CANDIDATES)
+candidates = {  # an LLM for each; to leave some out, give a Router made with restrict_to
+MODELS}
+llm = LookaheadRouterLLM(router="ORG/NAME", candidates=candidates)
 llm.complete("Prove that the square root of 2 is irrational.")
 ```"""
 

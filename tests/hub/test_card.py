@@ -112,7 +112,7 @@ def test_the_snippets_name_every_candidate_and_are_python(folder):
     for block in blocks:
         compile(block, "card", "exec")
     for block in blocks[1:]:
-        assert 'candidates={"digits": model, "words": model, "lazy": model}' in block
+        assert '    "digits": model,\n    "words": model,\n    "lazy": model,\n}' in block
 
 
 def test_empty_sections_are_left_out(folder):
