@@ -21,12 +21,15 @@ from lookahead_router.backends.onnx import OnnxBackend
 from lookahead_router.backends.quantize import quantize_onnx
 from lookahead_router.networks.mlm import LookaheadMLM
 
+WEIGHT_BITS = 4
+"""Of the embedded predictor, and so of the floor."""
+
 
 def floor_backends(predictor: LookaheadPredictor, folder: Path, n_threads: int) -> dict[str, OnnxBackend]:
     """Plain passes of the predictor's backbone (fresh weights: timing does not depend on them)."""
     config = predictor.network.model_copy(update={"n_slots": 0})
     export_onnx(LookaheadMLM(config), folder / "floor.onnx")
-    quantize_onnx(folder / "floor.onnx", folder / "floor_int8.onnx")
+    quantize_onnx(folder / "floor.onnx", folder / "floor_int8.onnx", WEIGHT_BITS)
     return {
         "fp32": OnnxBackend(folder / "floor.onnx", n_threads=n_threads),
         "int8": OnnxBackend(folder / "floor_int8.onnx", n_threads=n_threads),

@@ -20,8 +20,8 @@ from lookahead_router.evaluation.evaluate import average_normalized_score
 from lookahead_router.training import Recipe, fit
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "lookahead-mlm-minilm.yaml"
-SMALL = ("optimizer.n_epochs=0.5",)
-"""The ablations' budget: half the steps, and so a faster schedule."""
+SMALL = ("optimizer.n_epochs=0.5", "optimizer.n_evaluations=2", "refit=null")
+"""The ablations' budget: half the steps, and so a faster schedule; no second head."""
 CONTROL = "query-only classifier"
 
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -30,15 +30,15 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "lookahead": SMALL,
         CONTROL: (*SMALL, "network.n_slots=0"),
         "without reconstruction": (*SMALL, "objective.reconstruction_weight=0"),
-        "lambda 0.05": (*SMALL, "objective.reconstruction_weight=0.05"),
-        "lambda 0.5": (*SMALL, "objective.reconstruction_weight=0.5"),
         "without curriculum": (*SMALL, "curriculum.warmup_share=0"),
-        "start masking": (*SMALL, "curriculum.masking=start"),
-        "random masking": (*SMALL, "curriculum.masking=random"),
         "separate prediction": (*SMALL, "network.prediction=separate"),
-        "CLS and latents": (*SMALL, "network.readout=cls+latents", "refit=null"),
+        "CLS and latents": (*SMALL, "network.readout=cls+latents"),
         "4 slots": (*SMALL, "network.n_slots=4"),
         "32 slots": (*SMALL, "network.n_slots=32"),
+        "lambda 0.05": (*SMALL, "objective.reconstruction_weight=0.05"),
+        "lambda 0.5": (*SMALL, "objective.reconstruction_weight=0.5"),
+        "random masking": (*SMALL, "curriculum.masking=random"),
+        "start masking": (*SMALL, "curriculum.masking=start"),
     },
     "objective": {
         "lookahead": SMALL,
@@ -51,7 +51,8 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "expected regret": (*SMALL, "objective.routing=expected-regret", "objective.temperature=0.05"),
     },
     "data": {
-        f"{name}, 1/{part}": (f"data.train_fraction={1 / part}", f"optimizer.n_epochs={min(part, 4)}", *overrides)
+        # As many steps as the ablations with all of the data, so that the prompts alone differ.
+        f"{name}, 1/{part}": (*SMALL, f"data.train_fraction={1 / part}", f"optimizer.n_epochs={part / 2}", *overrides)
         for part in (8, 4, 2)
         for name, overrides in {"lookahead": (), CONTROL: ("network.n_slots=0",)}.items()
     },

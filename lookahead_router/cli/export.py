@@ -1,6 +1,7 @@
 """`lookahead-router export`: torch weights to ONNX graphs, gated by parity."""
 
 import warnings
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +11,20 @@ from lookahead_router._optional import require
 from lookahead_router.errors import TruncatedPromptWarning
 
 
+class WeightBits(StrEnum):
+    """Choices of `--weight-bits`."""
+
+    EIGHT = "8"
+    FOUR = "4"
+
+
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of a saved predictor with model.safetensors.")],
     data: Annotated[Path, typer.Option(help="Dataset whose prompts parity is checked on, Parquet or JSONL.")],
     split: Annotated[str, typer.Option(help="Split of it; 'all' for every row.")] = "validation",
+    weight_bits: Annotated[
+        WeightBits, typer.Option(help="Of the int8 graph; 4 makes it little more than half as large.")
+    ] = WeightBits.EIGHT,
 ) -> None:
     """Write onnx/model.onnx and onnx/model_int8.onnx into the folder.
 
@@ -33,5 +44,5 @@ def export(
     status = console.status(f"exporting, then routing {len(rows)} prompts with each backend")
     with status, warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedPromptWarning)  # every backend cuts them alike
-        parity = export_predictor(folder, rows.prompts)
+        parity = export_predictor(folder, rows.prompts, int(weight_bits))
     console.print(f"{parity}\nsaved {folder / 'onnx'}", highlight=False)

@@ -239,9 +239,10 @@ class _Card:
                 )
             )
         if parity := self.results.get(PARITY):
+            bits = parity.get("weight_bits", 8)
             parts.append(
                 f"The fp32 graph gives the scores of the torch weights within {parity['max_score_difference']:.1e}; "
-                f"the int8 graph decides as it does on {parity['same_decisions']:.2%} of "
+                f"the int8 graph ({bits}-bit weights) decides as it does on {parity['same_decisions']:.2%} of "
                 f"{parity['n_prompts']:,} prompts."
             )
         return "\n\n".join([*parts, *self.settings.notes])

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ class Parity:
     max_score_difference: float
     same_decisions: float
     """Share in [0, 1]."""
+    weight_bits: int = 8
+    """Of the int8 graph."""
 
     @property
     def holds(self) -> bool:
@@ -39,16 +41,17 @@ class Parity:
         return (
             f"fp32 scores within {self.max_score_difference:.1e} of torch (at most {MAX_SCORE_DIFFERENCE:.0e}), "
             f"int8 decides the same on {self.same_decisions:.2%} of {self.n_prompts} prompts "
-            f"(at least {MIN_SAME_DECISIONS:.0%})"
+            f"(at least {MIN_SAME_DECISIONS:.0%}) with {self.weight_bits}-bit weights"
         )
 
 
-def export_predictor(folder: str | Path, prompts: Sequence[Prompt]) -> Parity:
+def export_predictor(folder: str | Path, prompts: Sequence[Prompt], weight_bits: int = 8) -> Parity:
     """Writes both graphs into the folder if they agree with torch on the prompts.
 
     Args:
         folder: a saved predictor with torch weights.
         prompts: real ones, a few hundred at least.
+        weight_bits: of the int8 graph's weights, 8 or 4.
 
     Raises:
         CheckpointError: the folder has no torch weights, or the graphs disagree with them; then the
@@ -64,9 +67,9 @@ def export_predictor(folder: str | Path, prompts: Sequence[Prompt]) -> Parity:
         trial = PredictorFolder(Path(name) / "predictor")
         predictor.save(trial.path)
         export_onnx(predictor.backend.network, trial.onnx)
-        quantize_onnx(trial.onnx, trial.onnx_int8)
+        quantize_onnx(trial.onnx, trial.onnx_int8, weight_bits)
         trial.write(trial.read_config(), predictor.pool)
-        parity = _compare(predictor, trial, prompts)
+        parity = replace(_compare(predictor, trial, prompts), weight_bits=weight_bits)
         if not parity.holds:
             raise CheckpointError(f"the graphs do not route as the torch weights do: {parity}", location=str(folder))
         final.onnx.parent.mkdir(exist_ok=True)

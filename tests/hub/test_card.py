@@ -55,7 +55,7 @@ def test_the_card_names_what_the_files_know(folder):
         assert f"{source} {n}" in text
     assert all(name in text for name in ("digits", "words", "lazy", "2510.19506", "4 lookahead slots"))
     assert "near the best" in text  # what a score of this objective means
-    assert "the int8 graph decides as it does on" in text  # export recorded parity
+    assert "the int8 graph (8-bit weights) decides as it does on" in text  # export recorded parity
 
 
 def test_a_result_is_a_table_and_part_of_the_metadata(folder):

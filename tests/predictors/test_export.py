@@ -15,6 +15,16 @@ def test_export_reports_both_figures(predictor_folder, dataset, tmp_path):
     assert f"of {len(dataset)} prompts" in str(parity)
 
 
+def test_weights_of_four_bits_make_a_smaller_graph_that_is_gated_alike(predictor_folder, dataset, tmp_path):
+    folder = shutil.copytree(predictor_folder, tmp_path / "copy")
+    before = (folder / "onnx" / "model_int8.onnx").stat().st_size
+    parity = export_predictor(folder, dataset.prompts, weight_bits=4)
+    assert parity.same_decisions >= 0.98
+    assert "4-bit weights" in str(parity)
+    assert "4-bit weights" in (folder / "README.md").read_text()
+    assert (folder / "onnx" / "model_int8.onnx").stat().st_size < before
+
+
 @pytest.mark.parametrize(("difference", "same", "holds"), [(1e-4, 0.98, True), (2e-4, 1.0, False), (0.0, 0.979, False)])
 def test_the_gates_are_a_score_difference_and_a_share_of_decisions(difference, same, holds):
     assert Parity(100, difference, same).holds is holds
