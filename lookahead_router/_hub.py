@@ -7,9 +7,16 @@ from lookahead_router.errors import HubError, LookaheadRouterError
 
 
 @contextmanager
-def hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None]:
-    """Raises `HubError` for whatever huggingface_hub raises in the block."""
+def hub_errors(repo_id: str, revision: str | None = None, *, instead: str | None = "folder") -> Iterator[None]:
+    """Raises `HubError` for whatever huggingface_hub raises in the block.
+
+    Args:
+        repo_id: `org/name`.
+        revision: branch, tag or commit that was asked for.
+        instead: what the caller could be given in place of a repository, for the message; `None` for nothing.
+    """
     import huggingface_hub.errors as hub
+    from huggingface_hub.utils import httpx  # the one that it uses itself, which differs between versions
 
     try:
         yield
@@ -20,18 +27,16 @@ def hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None]:
         raise HubError(message, repo_id=repo_id, revision=revision) from error
     except hub.HFValidationError as error:
         raise HubError(f"no valid repository name or revision: {error}", repo_id=repo_id, revision=revision) from error
-    except hub.OfflineModeIsEnabled as error:
-        raise HubError(_OFFLINE, repo_id=repo_id, revision=revision) from error
-    except (hub.HfHubHTTPError, hub.LocalEntryNotFoundError) as error:
-        raise _translate(error, repo_id, revision) from error
-    except (*_transport_errors(), hub.FileMetadataError) as error:
-        raise HubError(_unreachable(error), repo_id=repo_id, revision=revision, is_retryable=True) from error
+    except (hub.HfHubHTTPError, hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled) as error:
+        raise _translate(error, repo_id, revision, instead) from error
+    except (httpx.TransportError, hub.FileMetadataError) as error:
+        raise HubError(_unreachable(error, instead), repo_id=repo_id, revision=revision, is_retryable=True) from error
     except RuntimeError as error:  # what stopped the thread of one file of an upload is its cause
         cause = error.__cause__
         if isinstance(cause, hub.HfHubHTTPError):
-            raise _translate(cause, repo_id, revision) from error
-        is_transport = isinstance(cause, _transport_errors())
-        message = _unreachable(cause) if is_transport else f"the transfer failed: {error}"
+            raise _translate(cause, repo_id, revision, instead) from error
+        is_transport = isinstance(cause, httpx.TransportError)
+        message = _unreachable(cause, instead) if is_transport else f"the transfer failed: {error}"
         raise HubError(message, repo_id=repo_id, revision=revision, is_retryable=is_transport) from error
     except OSError as error:
         if error.errno is None:  # huggingface_hub's own, such as a file that came short
@@ -41,28 +46,16 @@ def hub_errors(repo_id: str, revision: str | None = None) -> Iterator[None]:
         raise HubError(message, repo_id=repo_id, revision=revision) from error
 
 
-_OFFLINE = "HF_HUB_OFFLINE is set and this is not in the cache; unset it once to fetch, or pass a folder"
+def _or_pass(instead: str | None) -> str:
+    return f", or pass a {instead}" if instead else ""
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
-    import huggingface_hub
-
-    if int(huggingface_hub.__version__.partition(".")[0]) < 1:
-        import requests
-
-        return (requests.ConnectionError, requests.Timeout)
-    httpx = getattr(huggingface_hub.utils, "httpx", None)  # its own copy, in newer versions
-    if httpx is None:
-        import httpx
-    return (httpx.TransportError,)
-
-
-def _unreachable(error: BaseException | None) -> str:
+def _unreachable(error: BaseException | None, instead: str | None) -> str:
     reason = type(error).__name__ if error is not None else "no connection"
-    return f"cannot reach the Hub ({reason}); check the connection and HF_ENDPOINT, try again, or pass a folder"
+    return f"cannot reach the Hub ({reason}); check the connection and HF_ENDPOINT, try again{_or_pass(instead)}"
 
 
-def _translate(error: Exception, repo_id: str, revision: str | None) -> HubError:
+def _translate(error: Exception, repo_id: str, revision: str | None, instead: str | None) -> HubError:
     """The order matters: a gated repository is also one that is not found."""
     import huggingface_hub.errors as hub
 
@@ -75,21 +68,22 @@ def _translate(error: Exception, repo_id: str, revision: str | None) -> HubError
         # Said of everything that kept it from the Hub when the cache could not help; the cause says which.
         cause = error.__cause__
         if isinstance(cause, hub.HfHubHTTPError):
-            return _translate(cause, repo_id, revision)
-        if isinstance(cause, hub.OfflineModeIsEnabled):
-            return make(_OFFLINE)
+            return _translate(cause, repo_id, revision, instead)
         if cause is None:
             return make("not in the cache, and only the cache was to be used; fetch it once with the network")
-        return make(_unreachable(cause), is_retryable=True)
+        if not isinstance(cause, hub.OfflineModeIsEnabled):
+            return make(_unreachable(cause, instead), is_retryable=True)
+        error = cause
+    if isinstance(error, hub.OfflineModeIsEnabled):
+        missing = " and this is not in the cache" if instead else ""
+        return make(f"HF_HUB_OFFLINE is set{missing}; unset it once to go on{_or_pass(instead)}")
     if isinstance(error, hub.GatedRepoError):
         return make("access is gated; accept its terms on its page, then run 'hf auth login' or pass token=")
     if isinstance(error, hub.DisabledRepoError):
         return make("the Hub has disabled this repository; choose another one")
     if isinstance(error, hub.RepositoryNotFoundError):
-        return make(
-            "no such folder here, and no such repository or a private one; check the name, run 'hf auth login', or "
-            "pass token="
-        )
+        here = f"no such {instead} here, and " if instead else ""
+        return make(f"{here}no such repository or a private one; check the name, run 'hf auth login', or pass token=")
     if isinstance(error, hub.RevisionNotFoundError):
         return make("no such revision; pass a branch, a tag or a full commit")
     if isinstance(error, hub.EntryNotFoundError):
@@ -102,7 +96,7 @@ def _translate(error: Exception, repo_id: str, revision: str | None) -> HubError
     if status == 429:
         return make("the Hub asks to slow down; wait some minutes, or log in for a higher limit", is_retryable=True)
     if status is not None and status >= 500:
-        return make(f"the Hub answered {status}; try again later, or pass a folder", is_retryable=True)
+        return make(f"the Hub answered {status}; try again later{_or_pass(instead)}", is_retryable=True)
     return make(f"the Hub answered {status}: {getattr(error, 'server_message', None) or 'no reason given'}")
 
 

@@ -21,10 +21,13 @@ def train(
     for module in ("torch", "transformers", "accelerate", "yaml"):
         require(module, "train")
     from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.hub.download import is_repo_id
     from lookahead_router.training.recipe import Recipe
     from lookahead_router.training.run import fit
 
     settings = Recipe.from_yaml(recipe, overrides or [])
+    if is_repo_id(data):  # the card links to it
+        settings = settings.model_copy(update={"card": settings.card.with_dataset(data)})
     folder = Path("runs") / settings.name if output is None else output
     fit(RoutingDataset.from_file(data), settings, folder, backbone=backbone, show_progress=not quiet)
     if os.environ.get("RANK", "0") == "0":  # one of several processes speaks

@@ -17,7 +17,7 @@ def read_hub(name: str, revision: str | None, pool: CandidatePool | None) -> Rou
     """
     import huggingface_hub
 
-    with hub_errors(name, revision):
+    with hub_errors(name, revision, instead="file"):
         folder = huggingface_hub.snapshot_download(
             name, repo_type="dataset", revision=revision, allow_patterns=["*.parquet", "*.jsonl"]
         )

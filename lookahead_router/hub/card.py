@@ -15,6 +15,10 @@ PARITY = "parity"
 """Under this name `evaluation.json` keeps how the graphs agree with the torch weights."""
 
 
+PLACEHOLDER = "ORG/NAME"
+"""In a card's snippets, for the repository that it is pushed to."""
+
+
 class HubBenchmark(Value):
     """A benchmark dataset of the Hub that the results belong to, as its leaderboard knows it."""
 
@@ -39,6 +43,10 @@ class CardSettings(Value):
     terms: tuple[str, ...] = ()
     """Licences and conditions of data, outputs and backbone."""
     benchmarks: tuple[HubBenchmark, ...] = ()
+
+    def with_dataset(self, dataset_id: str) -> "CardSettings":
+        """The same with a dataset of the Hub among its datasets."""
+        return self.model_copy(update={"datasets": tuple(dict.fromkeys([*self.datasets, dataset_id]))})
 
 
 def write_card_settings(folder: PredictorFolder, settings: CardSettings) -> None:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookahead_router._hub import hub_errors
-from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.errors import CheckpointError, ConfigurationError, HubError
+from lookahead_router.hub.card import PLACEHOLDER
 from lookahead_router.hub.layout import PredictorFolder
 
 
@@ -70,22 +71,36 @@ def push_folder(
     api = huggingface_hub.HfApi(
         endpoint=endpoint, token=token, library_name="lookahead-router", library_version=__version__
     )
-    with hub_errors(repo_id, revision):
+    with hub_errors(repo_id, revision, instead=None):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        info = api.upload_folder(
-            repo_id=repo_id,
-            folder_path=saved.path,
+        if tag is not None and tag in {ref.name for ref in api.list_repo_refs(repo_id).tags}:
+            raise HubError(f"the tag {tag!r} exists already; choose another", repo_id=repo_id, revision=revision)
+        there = api.list_repo_files(repo_id, revision=revision)
+        info = api.create_commit(
+            repo_id,
+            [
+                *(huggingface_hub.CommitOperationAdd(name, _content(saved, name, repo_id)) for name in files),
+                *(
+                    huggingface_hub.CommitOperationDelete(name)
+                    for name in there
+                    if name in saved.names() and name not in files
+                ),
+            ],
             revision=revision,
             create_pr=create_pr,
-            allow_patterns=list(files),
-            delete_patterns=[name for name in saved.names() if name not in files],
             commit_message=message,
         )
         if tag is not None:
             api.create_tag(repo_id, tag=tag, revision=info.oid)
     return Upload(repo_id, files, url=info.pr_url or info.commit_url, commit=info.oid)
+
+
+def _content(saved: PredictorFolder, name: str, repo_id: str) -> Path | bytes:
+    """A file to send; the card's snippets get the name of the repository that they will stand in."""
+    path = saved.path / name
+    return path.read_text(encoding="utf-8").replace(PLACEHOLDER, repo_id).encode() if path == saved.card else path
 
 
 def checked_files(saved: PredictorFolder) -> dict[str, int]:

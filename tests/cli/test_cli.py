@@ -166,6 +166,24 @@ def test_train_and_export_make_a_router(cli, backbone_folder, tmp_path):
     assert cli("route", "sum 1 ?", "--router", tmp_path / "run" / "predictor")[0] == 0
 
 
+def test_the_card_links_to_a_dataset_of_the_hub_that_was_trained_on(cli, backbone_folder, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    toy_dataset().to_jsonl(tmp_path / "answers" / "toy.jsonl")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **options: str(tmp_path / "answers"))
+    (tmp_path / "toy.yaml").write_text(
+        "name: toy\nbackbone: org/tiny\nnetwork: {n_slots: 0, max_prompt_tokens: 24}\n"
+        "optimizer: {n_epochs: 0.3, batch_size: 16, use_bf16: false, n_evaluations: 1}\ncard: {datasets: [org/more]}\n"
+    )
+    code, _, err = cli(
+        "train", tmp_path / "toy.yaml", "--data", "org/answers", "--backbone", backbone_folder,
+        "--output", tmp_path / "run", "--quiet",
+    )  # fmt: skip
+    assert code == 0, err
+    card = (tmp_path / "run" / "predictor" / "README.md").read_text()
+    assert "datasets:\n- org/more\n- org/answers\n" in card
+
+
 def test_a_reader_that_goes_away_ends_the_command_quietly(tmp_path):
     (tmp_path / "prompts.txt").write_text("hello there\n" * 300)
     command = [sys.executable, "-m", "lookahead_router.cli.main", "route", "--json", "--file", tmp_path / "prompts.txt"]

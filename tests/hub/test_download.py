@@ -118,6 +118,34 @@ def test_an_interrupted_download_is_repaired_by_the_next_call(hub, at, folder):
     assert LookaheadPredictor.load(REPO, revision=commit, **at).revision == commit
 
 
+def test_a_body_that_breaks_off_is_repaired_by_the_next_call(hub, at, folder):
+    hub.add(REPO, folder.path)
+    hub.cut_downloads = 100  # more than huggingface_hub tries again by itself
+    with pytest.raises(HubError) as caught:
+        LookaheadPredictor.load(REPO, **at)
+    assert caught.value.is_retryable
+    hub.cut_downloads = 0
+    loaded = LookaheadPredictor.load(REPO, **at)
+    expected = LookaheadPredictor.load(folder.path)
+    np.testing.assert_array_equal(loaded.predict_scores(PROMPTS), expected.predict_scores(PROMPTS))
+
+
+def test_endpoint_and_cache_of_the_environment_are_honoured(hub, folder, tmp_path):
+    hub.add(REPO, folder.path)
+    code = "from lookahead_router import Router; print(Router.from_pretrained('org/toy').route('hello').revision)"
+    environment = {
+        **os.environ,
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HOME": str(tmp_path / "home"),
+        "HF_HUB_DISABLE_XET": "1",
+    }
+    environment.pop("HF_HUB_CACHE", None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in hub.repositories[REPO].commits
+    assert list((tmp_path / "home" / "hub").glob("models--org--toy/snapshots/*/config.json"))
+
+
 def test_a_pickled_predictor_comes_back_from_the_cache_without_its_token(hub, at, folder):
     hub.add(REPO, folder.path)
     predictor = LookaheadPredictor.load(REPO, token="hf_secret", **at)
@@ -278,7 +306,7 @@ def test_a_dataset_that_cannot_be_fetched_is_the_same_error(tmp_path, monkeypatc
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(HubError, match="org/data: HF_HUB_OFFLINE is set"):
+    with pytest.raises(HubError, match=r"org/data: HF_HUB_OFFLINE is set.* or pass a file"):
         RoutingDataset.from_hub("org/data")
 
 

@@ -6,7 +6,7 @@ from servers.hub_server import Failure
 
 from lookahead_router import LookaheadPredictor
 from lookahead_router.errors import CheckpointError, ConfigurationError, HubError
-from lookahead_router.hub.card import write_card
+from lookahead_router.hub.card import PLACEHOLDER, write_card
 from lookahead_router.hub.layout import PredictorFolder
 from lookahead_router.hub.upload import push_folder
 
@@ -35,7 +35,8 @@ def test_what_was_pushed_is_what_is_pulled(hub, at, folder, push):
     assert repository.private
     assert len(repository.commits) == 2  # the empty one, and all files in one
     pushed = repository.commits[upload.commit]
-    assert pushed == {name: (folder.path / name).read_bytes() for name in upload.files}
+    card = pushed["README.md"].replace(REPO.encode(), PLACEHOLDER.encode())
+    assert {**pushed, "README.md": card} == {name: (folder.path / name).read_bytes() for name in upload.files}
     assert {"README.md", "model.safetensors", "onnx/model.onnx", *ROUTING_FILES} <= set(pushed)
     pulled = LookaheadPredictor.load(REPO, revision=upload.commit, **at)
     local = LookaheadPredictor.load(folder.path)
@@ -98,6 +99,24 @@ def test_tag_branch_and_pull_request(hub, push):
     assert proposed.url is not None
 
 
+def test_a_tag_that_exists_is_refused_before_anything_is_sent(hub, push):
+    push(tag="v1.0")
+    repository = hub.repositories[REPO]
+    commits = dict(repository.commits)
+    with pytest.raises(HubError, match=r"the tag 'v1\.0' exists already; choose another"):
+        push(tag="v1.0", message="again")
+    assert repository.commits == commits
+
+
+def test_the_card_on_the_hub_names_its_repository(hub, folder, push):
+    before = folder.card.read_bytes()
+    commit = push().commit
+    pushed = hub.repositories[REPO].commits[commit]["README.md"].decode()
+    assert f'Router.from_pretrained("{REPO}")' in pushed
+    assert PLACEHOLDER not in pushed
+    assert folder.card.read_bytes() == before
+
+
 def test_a_pull_request_takes_neither_tag_nor_branch(hub, push):
     for options in ({"tag": "v1"}, {"revision": "trial"}):
         with pytest.raises(ConfigurationError, match="a pull request is for the main branch"):
@@ -140,6 +159,13 @@ def test_a_refused_push_says_why(hub, push):
     hub.failures = [Failure("POST /api/repos/create", 403)]
     with pytest.raises(HubError, match="run 'hf auth login' with a token that may do this"):
         push()
+
+
+def test_a_push_is_not_told_to_pass_a_folder(hub, push, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match=r"HF_HUB_OFFLINE is set; unset it once to go on$"):
+        push()
+    assert hub.requests == []
 
 
 def test_a_folder_without_a_card_is_not_pushed(hub, folder, push):

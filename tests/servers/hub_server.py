@@ -28,6 +28,8 @@ class Repository:
     private: bool = False
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     refs: dict[str, str] = field(default_factory=dict)
+    tags: set[str] = field(default_factory=set)
+    """Those of the names that are tags."""
     messages: list[str] = field(default_factory=list)
 
     def commit(self, files: dict[str, bytes], *, branch: str = "main", message: str = "") -> str:
@@ -69,6 +71,8 @@ class HubServer:
         """`METHOD /path` of every request, oldest first."""
         self.dropped_uploads = 0
         """As many uploads of large files break in the middle."""
+        self.cut_downloads = 0
+        """As many large files break off in the middle."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._server.handle_error = lambda *_: None
@@ -103,6 +107,7 @@ _REPO = r"(?P<repo>[^/]+/[^/]+)"
 _ROUTES: list[tuple[str, str, str]] = [
     ("GET", rf"/api/models/{_REPO}/revision/(?P<revision>[^/]+)", "show_revision"),
     ("GET", rf"/api/models/{_REPO}", "show_revision"),
+    ("GET", rf"/api/models/{_REPO}/refs", "show_refs"),
     ("GET", rf"/api/models/{_REPO}/tree/(?P<revision>[^/]+)", "show_tree"),
     ("GET", rf"/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<name>.+)", "send_file"),
     ("HEAD", rf"/{_REPO}/resolve/(?P<revision>[^/]+)/(?P<name>.+)", "send_file"),
@@ -162,8 +167,14 @@ def _handler(owner: HubServer) -> type[BaseHTTPRequestHandler]:
                 self.send_header(key, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
+            if self.command == "HEAD":
+                return
+            if owner.cut_downloads and self.command == "GET" and len(content) > LFS_FROM_BYTES:
+                owner.cut_downloads -= 1
+                self.wfile.write(content[: len(content) // 2])
+                self.close_connection = True
+                return
+            self.wfile.write(content)
 
         def send_json(self, record: Any) -> None:
             self.send(json.dumps(record).encode())
@@ -186,6 +197,13 @@ def _handler(owner: HubServer) -> type[BaseHTTPRequestHandler]:
             if found is not None:
                 sha, files = found
                 self.send_json({"id": "x/y", "sha": sha, "siblings": [{"rfilename": name} for name in files]})
+
+        def show_refs(self, repository: Repository) -> None:
+            kinds: dict[str, list] = {"branches": [], "tags": [], "converts": []}
+            for name, sha in repository.refs.items():
+                kind, prefix = ("tags", "tags") if name in repository.tags else ("branches", "heads")
+                kinds[kind].append({"name": name, "ref": f"refs/{prefix}/{name}", "targetCommit": sha})
+            self.send_json(kinds)
 
         def show_tree(self, repository: Repository, revision: str) -> None:
             found = self.files_at(repository, revision)
@@ -241,6 +259,7 @@ def _handler(owner: HubServer) -> type[BaseHTTPRequestHandler]:
                 self.refuse(409, None, "exists already")
                 return
             repository.refs[tag] = repository.resolve(revision)
+            repository.tags.add(tag)
             self.send_json({})
 
         def choose_storage(self, repository: Repository, revision: str) -> None:
