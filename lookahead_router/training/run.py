@@ -45,6 +45,9 @@ from lookahead_router.training.trainer import (
 )
 from lookahead_router.types import CandidatePool
 
+CHECKPOINT_STEPS = 50
+"""Steps after which a run is saved at the latest; after every evaluation it is anyway."""
+
 
 def fit(
     dataset: RoutingDataset,
@@ -254,7 +257,7 @@ def _arguments(recipe: Recipe, output: Path, n_train: int) -> TrainingArguments:
         eval_strategy="steps",
         eval_steps=every,
         save_strategy="steps",
-        save_steps=every,
+        save_steps=min(every, CHECKPOINT_STEPS),
         save_total_limit=2,
         logging_steps=min(every, 10),
         logging_nan_inf_filter=False,

@@ -13,7 +13,7 @@ from conftest import toy_dataset, toy_recipe
 from safetensors.torch import load_file
 
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, TrainingError
-from lookahead_router.training import fit
+from lookahead_router.training import fit, run
 from lookahead_router.training.batches import source_weights
 from lookahead_router.training.recipe import LoraSettings, RefitSettings
 from lookahead_router.training.run import _last_whole_checkpoint
@@ -68,14 +68,19 @@ def test_another_recipe_may_not_use_the_folder_of_a_run(trained_run, dataset, ba
         fit(dataset, toy_recipe(n_epochs=1), trained_run, backbone=backbone_folder, show_progress=False)
 
 
-def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(tmp_path, trained_run, backbone_folder):
+@pytest.mark.parametrize(("checkpoint_steps", "resumed_from"), [(50, 14), (4, 24)])
+def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
+    tmp_path, trained_run, backbone_folder, monkeypatch, checkpoint_steps, resumed_from
+):
+    monkeypatch.setattr(run, "CHECKPOINT_STEPS", checkpoint_steps)
     script = textwrap.dedent(
         f"""
         import os, signal, sys
         sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
         from conftest import toy_dataset, toy_recipe
-        from lookahead_router.training import fit
+        from lookahead_router.training import fit, run
         from lookahead_router.training.trainer import LookaheadTrainer
+        run.CHECKPOINT_STEPS = {checkpoint_steps}
         evaluate = LookaheadTrainer.evaluate
         def dying(self, *args, **kwargs):
             metrics = evaluate(self, *args, **kwargs)
@@ -90,7 +95,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(tmp_path, t
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
     assert not (tmp_path / "run" / "predictor").exists()
-    assert _last_whole_checkpoint(tmp_path / "run") is not None
+    assert _last_whole_checkpoint(tmp_path / "run").name == f"checkpoint-{resumed_from}"
 
     fit(toy_dataset(), toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
     resumed = load_file(tmp_path / "run" / "predictor" / "model.safetensors")
@@ -180,7 +185,7 @@ def test_two_processes_train_as_one_that_accumulates(tmp_path, backbone_folder):
             sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
             import torch
             from conftest import toy_dataset, toy_recipe
-            from lookahead_router.training import fit
+            from lookahead_router.training import fit, run
             run, accumulation = sys.argv[1], int(sys.argv[2])
             recipe = toy_recipe(batch_size=4, gradient_accumulation_steps=accumulation, n_epochs=2)
             recipe = recipe.model_copy(update={{"network": recipe.network.model_copy(

@@ -16,12 +16,12 @@ from langchain_core.runnables.config import (
     get_async_callback_manager_for_config,
     get_callback_manager_for_config,
     patch_config,
-    run_in_executor,
 )
 
 from langchain_lookahead_router._candidates import Binding
 from langchain_lookahead_router._messages import RECORD_KEY
 from langchain_lookahead_router._planning import Attempts, Planner, stamp
+from langchain_lookahead_router._threads import off_loop
 
 ChainRun = CallbackManagerForChainRun | AsyncCallbackManagerForChainRun
 
@@ -70,7 +70,7 @@ class Call:
 
     async def aplan(self) -> Attempts:
         """The same, off the event loop."""
-        return await run_in_executor(None, self.plan)
+        return await off_loop(self.plan)
 
     def step(self, attempts: Attempts, run: ChainRun) -> Step:
         """The turn of the candidate that is to be asked now."""

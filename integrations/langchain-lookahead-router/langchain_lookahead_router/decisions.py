@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field
 
 from langchain_lookahead_router._loading import check_source, resolve_router
 from langchain_lookahead_router._messages import CONTEXT_CHARS, last_human, routing_text
+from langchain_lookahead_router._threads import off_loop
 
 try:
     from langchain_core.decisions import BaseDecisionModel, Choice, ClassifierResponse, Question, State
@@ -70,6 +71,9 @@ class LookaheadDecisionModel(BaseDecisionModel):
         text = _state_text(state, self.context_chars)
         answers = {name: self._answer(name, question, text) for name, question in questions.items()}
         return ClassifierResponse(model=self.model, answers=answers)
+
+    async def _aclassify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
+        return await off_loop(self._classify, state, questions)
 
     def _answer(self, name: str, question: Question, text: str) -> dict[str, Any]:
         if not isinstance(question, Choice):

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
-from langchain_core.runnables.config import run_in_executor
 from lookahead_router.errors import ConfigurationError
 
 from langchain_lookahead_router._candidates import EXTRA_HINT, chat_models
 from langchain_lookahead_router._loading import check_source
 from langchain_lookahead_router._messages import CONTEXT_CHARS, RECORD_KEY
 from langchain_lookahead_router._planning import Attempts, Fallbacks, Plan, Planner, stamp
+from langchain_lookahead_router._threads import off_loop
 from langchain_lookahead_router.failures import is_transient
 
 try:
@@ -140,7 +140,7 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
         self, request: ModelRequest, handler: Callable[[ModelRequest], Awaitable[ModelResponse]]
     ) -> Any:
         """Like `wrap_model_call`, with the prediction off the event loop."""
-        attempts = await run_in_executor(None, self._attempts, request)
+        attempts = await off_loop(self._attempts, request)
         if attempts is None:
             return await handler(request)
         while True:

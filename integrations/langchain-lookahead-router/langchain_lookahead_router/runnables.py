@@ -3,12 +3,12 @@
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
-from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field
 
 from langchain_lookahead_router._loading import check_source, resolve_router
 from langchain_lookahead_router._messages import CONTEXT_CHARS, routing_text, to_messages
 from langchain_lookahead_router._planning import decision_record
+from langchain_lookahead_router._threads import off_loop
 
 
 class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
@@ -62,7 +62,7 @@ class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
         """Like `invoke`, with the prediction off the event loop."""
 
         async def decide(value: Any) -> dict[str, Any]:
-            return await run_in_executor(None, self._decide, value)
+            return await off_loop(self._decide, value)
 
         return await self._acall_with_config(decide, input, config)
 

@@ -69,9 +69,11 @@ def rule_reply(request: dict[str, Any]) -> Reply:
         name = forced["function"]["name"] if isinstance(forced, dict) else forced
         function = next((tool for tool in tools if tool["name"] == name), tools[0])
         return Reply(tool_calls=((function["name"], _example(function["parameters"], text)),))
-    schema = (request.get("response_format") or {}).get("json_schema", {}).get("schema")
-    if schema:
-        return Reply(json.dumps(_example(schema, text)))
+    format = request.get("response_format") or {}
+    if "json_schema" in format:
+        return Reply(json.dumps(_example(format["json_schema"]["schema"], text)))
+    if format.get("type") == "json_object":  # no schema: the keys are quoted in the prompt
+        return Reply(json.dumps(dict.fromkeys(re.findall(r"'([^']+)'", text), "something")))
     return Reply(f"{request['model']}: {text}")
 
 

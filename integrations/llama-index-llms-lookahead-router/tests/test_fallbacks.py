@@ -7,10 +7,10 @@ from calling import ADD, MESSAGES, PLAIN_CALLS, TOOL_CALLS
 from llama_index.core.llms import ChatMessage
 from llama_index_world import WORDS_QUERY, FailingPredictor, RulePredictor, make_llm, make_router
 from lookahead_router import Router
-from lookahead_router.errors import PromptError
+from lookahead_router.errors import ConfigurationError, HubError, PromptError
 from servers.openai_server import Reply, repeat_last_message
 
-from llama_index.llms.lookahead_router import LookaheadRouterLLM
+from llama_index.llms.lookahead_router import LookaheadRouterLLM, is_transient
 
 POOL = ("digits", "words", "lazy")
 
@@ -69,13 +69,115 @@ async def test_without_fallbacks_the_error_is_the_candidates(server, candidates,
 
 
 @pytest.mark.parametrize("call", PLAIN_CALLS, ids=by_name)
-async def test_when_all_fail_the_first_error_is_raised_and_names_the_others(server, patient, call):
-    server.script = lambda request: Reply("down", status=429 if request["model"] == "words" else 500)
+async def test_when_all_fail_the_last_error_is_raised_and_names_the_others(server, patient, call):
+    server.script = lambda request: Reply("down", status=429 if request["model"] == "lazy" else 503)
     with pytest.raises(openai.RateLimitError) as info:
         await call(patient)
     assert server.models_called() == ["words", "digits", "lazy"]
     (note,) = info.value.__notes__
-    assert "'words'; the next-best failed too: digits (InternalServerError), lazy (InternalServerError)" in note
+    assert "'lazy', after others had failed: words (InternalServerError), digits (InternalServerError)" in note
+
+
+@pytest.mark.parametrize("call", [*PLAIN_CALLS, *TOOL_CALLS], ids=by_name)
+async def test_a_rejected_request_is_raised_at_once(server, patient, call):
+    server.script = failing("words", status=400)
+    with pytest.raises(openai.BadRequestError) as info:
+        await call(patient)
+    assert server.models_called() == ["words"]
+    assert not hasattr(info.value, "__notes__")
+
+
+async def test_a_rejected_request_ends_it_even_after_a_fallback(server, patient):
+    server.script = lambda request: Reply(status=503 if request["model"] == "words" else 400)
+    for call in (lambda: patient.achat(MESSAGES), lambda: patient.acomplete(WORDS_QUERY)):
+        with pytest.raises(openai.BadRequestError) as info:
+            await call()
+        assert "'digits', after others had failed: words (InternalServerError)" in info.value.__notes__[0]
+    assert server.models_called() == ["words", "digits"] * 2
+
+
+@pytest.mark.parametrize("call", PLAIN_CALLS, ids=by_name)
+async def test_a_candidate_that_takes_too_long_is_followed_by_the_next_best(server, candidates, call):
+    server.script = failing("words", status=200, delay_seconds=5)
+    candidates["words"] = make_llm("words", server.url, timeout=0.1)
+    record = record_of(await call(LookaheadRouterLLM(candidates, make_router(POOL), fallbacks="next-best")))
+    assert (record["candidate"], record["failed"]) == ("digits", [{"candidate": "words", "error": "APITimeoutError"}])
+
+
+def test_a_candidate_that_nobody_serves_is_followed_by_the_next_best(candidates):
+    candidates["words"] = make_llm("words", "http://127.0.0.1:9/v1")  # the discard port: nothing listens
+    llm = LookaheadRouterLLM(candidates, make_router(POOL), fallbacks="next-best")
+    assert record_of([llm.chat(MESSAGES)])["failed"] == [{"candidate": "words", "error": "APIConnectionError"}]
+
+
+async def test_the_caller_may_say_which_errors_are_worth_another_candidate(server, candidates):
+    server.script = failing("words", status=400)
+    llm = LookaheadRouterLLM(
+        candidates,
+        make_router(POOL),
+        fallbacks="next-best",
+        fallback_on=lambda error: isinstance(error, openai.BadRequestError),
+    )
+    for record in (record_of([llm.chat(MESSAGES)]), record_of([await llm.achat(MESSAGES)])):
+        assert record["failed"] == [{"candidate": "words", "error": "BadRequestError"}]
+    server.script = failing("words", status=503)
+    with pytest.raises(openai.InternalServerError):
+        llm.chat(MESSAGES)
+
+
+def error_with(kind=Exception, **attributes):
+    error = kind("x")
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
+
+
+def named(name, *bases):
+    return type(name, (*bases, Exception), {})("x")
+
+
+class Response:
+    def __init__(self, status_code):
+        self.status_code = status_code
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TimeoutError(),
+        ConnectionResetError(),
+        *(error_with(status_code=status) for status in (408, 409, 425, 429, 500, 503, 529)),
+        error_with(code=429),  # Google's clients
+        error_with(status=502),
+        error_with(response=Response(503)),
+        error_with(response={"ResponseMetadata": {"HTTPStatusCode": 503}}),
+        httpx.ReadTimeout("x"),
+        httpx.RemoteProtocolError("x"),
+        named("ServerDisconnectedError", type("ClientConnectionError", (), {})),
+        named("ConnectionError"),  # not Python's own: that of requests
+        HubError("x", repo_id="a/b", revision=None, is_retryable=True),
+    ],
+    ids=repr,
+)
+def test_errors_of_the_moment(error):
+    assert is_transient(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("bad schema"),
+        KeyError("name"),
+        *(error_with(status_code=status) for status in (400, 401, 403, 404, 422, 600)),
+        error_with(code="rate_limit"),
+        error_with(status_code=True),
+        error_with(httpx.TransportError, response=Response(400)),  # the status says more than the name
+        HubError("x", repo_id="a/b", revision=None),
+    ],
+    ids=repr,
+)
+def test_errors_of_the_request(error):
+    assert not is_transient(error)
 
 
 @pytest.mark.parametrize("name", ["stream_chat", "stream_complete"])
@@ -117,6 +219,19 @@ async def test_without_a_default_the_error_of_routing_is_raised(server, candidat
         llm.complete(WORDS_QUERY)
     with pytest.raises(RuntimeError, match="out of memory"):
         await llm.acomplete(WORDS_QUERY)
+    assert server.requests == []
+
+
+async def test_a_default_hides_no_wrong_option(server, candidates):
+    class Misconfigured(RulePredictor):
+        def predict_scores(self, prompts):
+            raise ConfigurationError("prices are missing")
+
+    llm = LookaheadRouterLLM(candidates, Router(Misconfigured(POOL)), default="lazy")
+    with pytest.raises(ConfigurationError, match="prices are missing"):
+        llm.chat(MESSAGES)
+    with pytest.raises(ConfigurationError, match="prices are missing"):
+        await llm.achat(MESSAGES)
     assert server.requests == []
 
 

@@ -77,7 +77,7 @@ def test_what_was_serialised_comes_back_with_the_candidates_given_again(candidat
 
 
 def test_it_has_a_json_schema(llm):
-    assert "router" not in llm.model_json_schema()["properties"]
+    assert not {"router", "fallback_on"} & llm.model_json_schema()["properties"].keys()
 
 
 def test_pickling_keeps_router_and_candidates(candidates):
@@ -103,6 +103,9 @@ def test_what_cannot_be_pickled_is_refused_by_name(candidates, caplog):
         pickle.dumps(llm)
     llm = LookaheadRouterLLM(candidates, make_router(), completion_to_prompt=lambda prompt: prompt)
     with pytest.raises(ConfigurationError, match="its completion_to_prompt cannot"):
+        pickle.dumps(llm)
+    llm = LookaheadRouterLLM(candidates, make_router(), fallback_on=lambda error: True)
+    with pytest.raises(ConfigurationError, match="its fallback_on cannot"):
         pickle.dumps(llm)
     assert llm.router.pool.names == ("digits", "words")
     assert not [r for r in caplog.records if r.levelno >= logging.ERROR]

@@ -2,20 +2,31 @@
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def test_it_holds_the_module_and_no_init_of_the_namespace(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    wheel = zipfile.ZipFile(next(tmp_path.glob("*.whl")))
+    names = wheel.namelist()
     code = {name for name in names if ".dist-info/" not in name}
-    files = ("__init__.py", "base.py", "calls.py", "checks.py", "metadata.py", "py.typed")
+    files = ("__init__.py", "base.py", "calls.py", "checks.py", "failures.py", "metadata.py", "py.typed")
     assert code == {f"llama_index/llms/lookahead_router/{name}" for name in files}
+    (license,) = [name for name in names if name.endswith("/LICENSE")]
+    assert wheel.read(license) == (ROOT / "../../LICENSE").read_bytes()
+
+
+def test_llamahub_finds_the_module_and_an_example():
+    hub = PROJECT["tool"]["llamahub"]
+    assert (ROOT / hub["import_path"].replace(".", "/") / "__init__.py").is_file()
+    assert hub["contains_example"] == (ROOT / "examples").is_dir()
 
 
 def test_importing_it_loads_nothing_heavy():

@@ -35,6 +35,15 @@ async def test_the_loop_goes_on_while_a_function_finds_context():
     assert (await selecting).ind == 1
 
 
+async def test_a_hundred_concurrent_selections_of_the_embedded_predictor_are_the_serial_ones():
+    selector = LookaheadSelector(Router.from_pretrained(n_threads=1))
+    tools = [ToolMetadata(name=name, description="") for name in selector.router.pool.names]
+    queries = [f"Tell a tale of {'very ' * i}long rivers, or prove that {i} is even." for i in range(100)]
+    serial = [selector.select(tools, query) for query in queries]
+    assert await asyncio.gather(*(selector.aselect(tools, query) for query in queries)) == serial
+    assert len({str(result.scores) for result in serial}) == 100, "queries mixed up would be seen"
+
+
 async def test_a_hundred_concurrent_queries_are_all_answered_as_one_by_one(server, engines):
     tools = [QueryEngineTool.from_defaults(engine, name=name, description="") for name, engine in engines.items()]
     engine = RouterQueryEngine(selector=LookaheadSelector(make_router()), query_engine_tools=tools)

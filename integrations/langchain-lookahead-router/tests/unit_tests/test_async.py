@@ -1,6 +1,7 @@
 """The event loop is never blocked by a prediction."""
 
 import asyncio
+import threading
 import time
 
 from fakes import RulePredictor, rule_models
@@ -9,7 +10,7 @@ from lookahead_router import Router
 from langchain_lookahead_router import ChatLookaheadRouter
 
 N_CALLS = 200
-PREDICTION_SECONDS = 0.05
+PREDICTION_SECONDS = 0.02
 
 
 async def longest_stall(work):
@@ -63,3 +64,21 @@ async def test_streams_and_events_predict_off_the_loop_too():
         await asyncio.gather(stream(), events(), generate())
 
     assert await longest_stall(everything()) < 0.3
+
+
+async def test_predictions_leave_the_executor_of_the_loop_to_others():
+    release = threading.Event()
+
+    class Waiting(RulePredictor):
+        def predict_scores(self, prompts):
+            release.wait()
+            return super().predict_scores(prompts)
+
+    llm = ChatLookaheadRouter(candidates=rule_models(), router=Router(Waiting()))
+    calls = asyncio.gather(*(llm.ainvoke("7") for _ in range(64)))  # asyncio's executor has 32 threads at most
+    await asyncio.sleep(0.1)
+    try:
+        await asyncio.wait_for(asyncio.to_thread(release.set), timeout=10)
+    finally:
+        release.set()
+        assert {answer.text for answer in await calls} == {"digits: 7"}

@@ -6,6 +6,7 @@ import typing
 import pytest
 from fakes import NAMES, RulePredictor, TextOnlyModel, priced_router, rule_models, rule_router
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
@@ -311,11 +312,13 @@ def test_disable_streaming_holds_for_the_candidates():
 
 
 def test_callbacks_tags_and_metadata_of_the_router_reach_the_candidate():
-    from langchain_core.callbacks import UsageMetadataCallbackHandler
+    class Starts(BaseCallbackHandler):
+        def on_chat_model_start(self, serialized, messages, *, tags, metadata, **kwargs):
+            starts.append((tags, metadata["team"], metadata["ls_provider"]))
 
-    usage = UsageMetadataCallbackHandler()
-    make(callbacks=[usage], tags=["mine"], metadata={"team": "a"}).invoke("7 dwarfs")
-    assert usage.usage_metadata == {"digits": {"input_tokens": 2, "output_tokens": 3, "total_tokens": 5}}
+    starts = []
+    make(callbacks=[Starts()], tags=["mine"], metadata={"team": "a"}).invoke("7 dwarfs")
+    assert starts == [(["mine"], "a", "rulechatmodel")]
 
 
 def test_wrong_options_are_told_when_the_router_is_built():

@@ -2,17 +2,18 @@
 
 import copy
 import pickle
+import threading
 
 import pytest
 
 pytest.importorskip("langchain_core.decisions", reason="needs langchain-core 1.8")
 
-from fakes import RuleChatModel, priced_router, rule_models, rule_router
+from fakes import RuleChatModel, RulePredictor, priced_router, rule_models, rule_router
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelChoice, ModelRouterMiddleware
 from langchain_core.decisions import Choice, Noul
 from langchain_core.messages import AIMessage, HumanMessage
-from lookahead_router import CostAware
+from lookahead_router import CostAware, Router
 from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
 
 from langchain_lookahead_router import LookaheadDecisionModel
@@ -57,6 +58,18 @@ async def test_async_and_batch_answer_alike():
     request = {"state": "7", "questions": {"who": WHO}}
     assert (await model.ainvoke(request)).choices["who"].choice == "good"
     assert [r.choices["who"].choice for r in model.batch([request, {**request, "state": "x"}])] == ["good", "fast"]
+
+
+async def test_async_predicts_off_the_event_loop():
+    threads = []
+
+    class Watched(RulePredictor):
+        def predict_scores(self, prompts):
+            threads.append(threading.current_thread())
+            return super().predict_scores(prompts)
+
+    await LookaheadDecisionModel(router=Router(Watched())).ainvoke({"state": "7", "questions": {"who": WHO}})
+    assert threads[0].name.startswith("lookahead-router")
 
 
 def test_a_policy_counts():

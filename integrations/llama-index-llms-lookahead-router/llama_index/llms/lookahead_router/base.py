@@ -28,6 +28,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from llama_index.llms.lookahead_router.calls import RECORD_KEY, Response, RoutedCall
 from llama_index.llms.lookahead_router.checks import check_candidates, check_pickles
+from llama_index.llms.lookahead_router.failures import is_transient
 from llama_index.llms.lookahead_router.metadata import intersect
 from lookahead_router import Decision, Router
 from lookahead_router.errors import ConfigurationError
@@ -61,7 +62,9 @@ class LookaheadRouterLLM(FunctionCallingLLM):
     default: str | None = None
     """The candidate that answers when routing fails; without one, the error is raised."""
     fallbacks: Literal["next-best"] | None = None
-    """Whether a candidate that raises is followed by the next best one."""
+    """Whether a candidate that fails is followed by the next best one."""
+    fallback_on: SkipJsonSchema[Callable[[Exception], bool]] = Field(default=is_transient, exclude=True, repr=False)
+    """Which errors are worth asking the next best one. Excluded from serialisation: a function has no JSON."""
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class LookaheadRouterLLM(FunctionCallingLLM):
         *,
         default: str | None = None,
         fallbacks: Literal["next-best"] | None = None,
+        fallback_on: Callable[[Exception], bool] = is_transient,
         **kwargs: Any,
     ) -> None:
         """Joins a router and the LLMs of its candidates.
@@ -79,8 +83,10 @@ class LookaheadRouterLLM(FunctionCallingLLM):
                 callback handlers take over the router's callback manager.
             router: a `Router`, the folder of a saved predictor, or a Hub id; the embedded predictor when absent.
             default: name of the candidate that answers when routing fails, say for want of a user message.
-            fallbacks: `"next-best"` asks the next best candidate when one raises an exception, and raises
-                the first one's error when all have. A stream that breaks after its first chunk is not restarted.
+                Wrong options are raised nevertheless.
+            fallbacks: `"next-best"` asks the next best candidate when one fails, and raises the last one's
+                error when all have. A stream that breaks after its first chunk is not restarted.
+            fallback_on: which errors are worth asking the next best one; all others are raised at once.
             **kwargs: fields of `LLM`: `callback_manager`, `system_prompt`, `output_parser`, ...
 
         Raises:
@@ -93,7 +99,14 @@ class LookaheadRouterLLM(FunctionCallingLLM):
             raise ConfigurationError(f"LookaheadRouterLLM has no {', '.join(unknown)}; set it on the candidates")
         router = load_router(router)
         check_candidates(candidates, router, default)
-        super().__init__(router=router, candidates=dict(candidates), default=default, fallbacks=fallbacks, **kwargs)
+        super().__init__(
+            router=router,
+            candidates=dict(candidates),
+            default=default,
+            fallbacks=fallbacks,
+            fallback_on=fallback_on,
+            **kwargs,
+        )
         self._share_callback_manager()
 
     @classmethod
@@ -293,13 +306,14 @@ class LookaheadRouterLLM(FunctionCallingLLM):
 
     def _routed(self, prompt: Prompt, decision: Decision) -> RoutedCall:
         dispatcher.event(LookaheadRoutingEvent.of(decision, prompt if isinstance(prompt, str) else _user_text(prompt)))
-        return RoutedCall(decision.ranking if self.fallbacks else decision.ranking[:1], decision)
+        order = decision.ranking if self.fallbacks else decision.ranking[:1]
+        return RoutedCall(order, decision, fallback_on=self.fallback_on)
 
     def _unrouted(self, error: Exception) -> RoutedCall:
-        if self.default is None:
-            raise error
+        if self.default is None or isinstance(error, ConfigurationError):
+            raise error  # a wrong option is no failure of the moment, which a default might hide for good
         others = [name for name in self.candidates if name != self.default] if self.fallbacks else []
-        return RoutedCall([self.default, *others], None, error)
+        return RoutedCall([self.default, *others], None, fallback_on=self.fallback_on, routing_error=error)
 
     def __setattr__(self, name: str, value: Any) -> None:
         previous = self.callback_manager if name == "callback_manager" else None

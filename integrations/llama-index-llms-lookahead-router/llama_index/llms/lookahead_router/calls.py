@@ -1,6 +1,6 @@
 """One call on its way through the candidates, and the record that its response carries."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
@@ -16,37 +16,45 @@ Response = TypeVar("Response", ChatResponse, CompletionResponse)
 class RoutedCall:
     """Whom to ask now, whom next, and who failed. Belongs to one call, so nothing is shared."""
 
-    def __init__(self, order: Sequence[str], decision: Decision | None, routing_error: Exception | None = None) -> None:
+    def __init__(
+        self,
+        order: Sequence[str],
+        decision: Decision | None,
+        *,
+        fallback_on: Callable[[Exception], bool],
+        routing_error: Exception | None = None,
+    ) -> None:
         """Starts with the first candidate.
 
         Args:
             order: names of those that may be asked, best first.
             decision: what put them into this order; `None` where the default candidate stands in.
+            fallback_on: which errors are worth asking the next one.
             routing_error: why there is no decision.
         """
         self._order = tuple(order)
         self._decision = decision
+        self._fallback_on = fallback_on
         self._routing_error = routing_error
-        self._failures: list[tuple[str, Exception]] = []
+        self._failed: list[dict[str, str]] = []
 
     @property
     def name(self) -> str:
         """The candidate to ask now."""
-        return self._order[len(self._failures)]
+        return self._order[len(self._failed)]
 
     def fall_back(self, error: Exception) -> None:
         """Notes that the candidate failed, and goes on to the next one.
 
         Raises:
-            Exception: what the first candidate raised, once there is no next one.
+            Exception: the error itself, where there is no next one or it is not worth asking.
         """
-        self._failures.append((self.name, error))
-        if len(self._failures) == len(self._order):
-            first = self._failures[0][1]
-            if len(self._failures) > 1:
-                others = ", ".join(f"{name} ({type(error).__name__})" for name, error in self._failures[1:])
-                first.add_note(f"raised by the candidate {self._order[0]!r}; the next-best failed too: {others}")
-            raise first
+        if len(self._failed) + 1 == len(self._order) or not self._fallback_on(error):
+            if self._failed:
+                before = ", ".join(f"{each['candidate']} ({each['error']})" for each in self._failed)
+                error.add_note(f"raised by the candidate {self.name!r}, after others had failed: {before}")
+            raise error
+        self._failed.append({"candidate": self.name, "error": type(error).__name__})
 
     def stamp(self, response: Response) -> Response:
         """A copy with the record, so that what the candidate's own events hold stays as it was."""
@@ -64,6 +72,6 @@ class RoutedCall:
         return {
             "candidate": self.name,
             "decision": self._decision and self._decision.to_dict(),
-            "failed": [{"candidate": name, "error": type(error).__name__} for name, error in self._failures],
+            "failed": [dict(each) for each in self._failed],
             "routing_error": self._routing_error and type(self._routing_error).__name__,
         }
