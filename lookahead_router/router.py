@@ -94,20 +94,27 @@ class Router:
         """
         return self._decide(prompts if isinstance(prompts, str) else list(prompts))
 
-    def probabilities(self, prompt: Prompt) -> dict[str, float]:
+    def probabilities(self, prompt: Prompt | Decision) -> dict[str, float]:
         """Probability in [0, 1] of every candidate's answer to be good, by name.
 
         Absolute, where scores are relative to the pool; see `LookaheadPredictor.predict_probabilities`.
 
+        Args:
+            prompt: as for `route`; or a decision of this router, which spares a second prediction.
+
         Raises:
             PromptError: as `route`.
-            ConfigurationError: the predictor is not calibrated.
+            ConfigurationError: the predictor is not calibrated, or the decision is of other candidates.
         """
-        predict = getattr(self.predictor, "predict_probabilities", None)
-        if predict is None:
+        calibrate = getattr(self.predictor, "calibrate", None)
+        if calibrate is None:
             raise ConfigurationError(f"{self.predictor!r} predicts scores only; use a calibrated predictor")
-        row = predict([prompt_text(prompt)])[0, self._columns]
-        return dict(zip(self.pool.names, row.tolist(), strict=True))
+        decision = prompt if isinstance(prompt, Decision) else self.route(prompt)
+        if tuple(decision.scores) != self.pool.names:
+            raise ConfigurationError("the decision is of other candidates; pass one of this router, or the prompt")
+        scores = np.full((1, len(self.predictor.pool)), 0.5)  # each curve reads its own candidate's score alone
+        scores[0, self._columns] = list(decision.scores.values())
+        return dict(zip(self.pool.names, calibrate(scores)[0, self._columns].tolist(), strict=True))
 
     def restrict_to(self, names: Iterable[str]) -> "Router":
         """A router that decides among the named candidates only.

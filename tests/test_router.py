@@ -114,8 +114,14 @@ def test_a_pool_of_one_has_no_runner_up():
 
 
 class Calibrated(Fixed):
-    def predict_probabilities(self, prompts):
-        return self.predict_scores(prompts) / 2
+    n_predictions = 0
+
+    def predict_scores(self, prompts):
+        self.n_predictions += 1
+        return super().predict_scores(prompts)
+
+    def calibrate(self, scores):
+        return scores / 2
 
 
 def test_probabilities_go_by_the_names_of_this_router():
@@ -123,6 +129,16 @@ def test_probabilities_go_by_the_names_of_this_router():
     assert router.probabilities("hello") == pytest.approx({"a": 0.1, "gpt": 0.4})
     with pytest.raises(PromptError):
         router.probabilities(" ")
+
+
+def test_probabilities_of_a_decision_need_no_second_prediction():
+    predictor = Calibrated(0.2, 0.4, 0.8)
+    router = Router(predictor).restrict_to(["c", "a"])
+    decision = router.route("hello")
+    assert router.probabilities(decision) == pytest.approx({"a": 0.1, "c": 0.4})
+    assert predictor.n_predictions == 1
+    with pytest.raises(ConfigurationError, match="of other candidates"):
+        Router(predictor).probabilities(decision)
 
 
 def test_a_predictor_without_probabilities_is_an_error():

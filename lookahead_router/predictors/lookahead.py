@@ -185,9 +185,17 @@ class LookaheadPredictor:
             PromptError: a prompt that cannot be routed; says which.
             ConfigurationError: the predictor was not calibrated.
         """
+        return self.calibrate(self.predict_scores(prompts))
+
+    def calibrate(self, scores: np.ndarray) -> np.ndarray:
+        """The probabilities `(n_prompts, n_candidates)` that belong to predicted scores of that shape.
+
+        Raises:
+            ConfigurationError: the predictor was not calibrated.
+        """
         if self.calibration is None:
             raise ConfigurationError(f"the predictor {self.name!r} was saved without calibration.json; train it again")
-        return self.calibration.probabilities(self.predict_scores(prompts), self.pool.names)
+        return self.calibration.probabilities(scores, self.pool.names)
 
     def save(self, folder: str | Path, *, backend: str | None = None) -> None:
         """Copies the saved predictor to another folder, whole or not at all.

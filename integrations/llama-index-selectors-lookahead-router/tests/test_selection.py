@@ -121,9 +121,15 @@ def test_the_default_tool_may_be_a_candidate():
     assert (result.ind, result.is_default, result.candidate_names) == (0, True, ["digits"])
 
 
+def test_min_probability_takes_one_prediction():
+    predictor = RulePredictor(POOL)
+    LookaheadSelector(Router(predictor), min_probability=0.1).select(TOOLS, WORDS_QUERY)
+    assert len(predictor.prompts) == 1
+
+
 def test_min_probability_needs_a_calibrated_predictor():
     class Uncalibrated(RulePredictor):
-        def predict_probabilities(self, prompts):
+        def calibrate(self, scores):
             raise ConfigurationError("not calibrated")
 
     selector = LookaheadSelector(Router(Uncalibrated(POOL)), min_probability=0.5)

@@ -58,8 +58,8 @@ class RulePredictor:
         self.prompts.extend(prompts)
         return np.array([self._scores(prompt)[: len(self.pool)] for prompt in prompts])
 
-    def predict_probabilities(self, prompts: Sequence[str]) -> np.ndarray:
-        return self.predict_scores(prompts) ** 2
+    def calibrate(self, scores: np.ndarray) -> np.ndarray:
+        return scores**2
 
     @staticmethod
     def _scores(prompt: str) -> tuple[float, float, float]:

@@ -119,8 +119,8 @@ class LookaheadSelector(BaseSelector):
 
     def _decide(self, indices: Mapping[str, int], prompt: str) -> tuple[Decision, dict[str, float] | None]:
         router = self.router.restrict_to(indices)
-        probabilities = None if self.min_probability is None else router.probabilities(prompt)
-        return router.route(prompt), probabilities
+        decision = router.route(prompt)
+        return decision, None if self.min_probability is None else router.probabilities(decision)
 
     def _result(
         self,
