@@ -88,8 +88,9 @@ def main() -> None:
             lambda rows, v=values: average(v, rows), test.sources, n_resamples=arguments.resamples
         )
         paired = metrics.bootstrap_interval(
-            lambda rows, v=values: average(reference, rows) - average(v, rows),
+            lambda rows: average(reference, rows),
             test.sources,
+            minus=lambda rows, v=values: average(v, rows),
             n_resamples=arguments.resamples,
         )
         per_source = {

@@ -94,26 +94,24 @@ def compare(group: str, arguments: argparse.Namespace, test: RoutingDataset) -> 
         if (folder / "predictor").is_dir():
             found.setdefault(name, {})[seed] = chosen_by(folder, test)
 
-    def average(seeds: dict[int, np.ndarray], rows: np.ndarray) -> float:
-        each = [average_normalized_score(c[rows], test.scores[rows], test.sources[rows]) for c in seeds.values()]
-        return float(np.mean(each))
+    def averages(seeds: dict[int, np.ndarray]) -> list[metrics.Statistic]:
+        return [
+            lambda rows, c=chosen: average_normalized_score(c[rows], test.scores[rows], test.sources[rows])
+            for chosen in seeds.values()
+        ]
 
     everything = np.arange(len(test))
     records = []
     for name, seeds in found.items():
-        by_seed = {seed: average({seed: chosen}, everything) for seed, chosen in seeds.items()}
-        interval = metrics.bootstrap_interval(
-            lambda rows, s=seeds: average(s, rows), test.sources, n_resamples=arguments.resamples
-        )
+        by_seed = {seed: each(everything) for seed, each in zip(seeds, averages(seeds), strict=True)}
+        interval = metrics.bootstrap_interval(averages(seeds), test.sources, n_resamples=arguments.resamples)
         record = {"variant": name, "seeds": by_seed, "average": interval}
         control = name.replace("lookahead", CONTROL) if group == "data" else CONTROL
         common = sorted(set(seeds) & set(found.get(control, {})))
         if common and control != name:
             ours, theirs = ({seed: c[seed] for seed in common} for c in (seeds, found[control]))
             record["minus_control"] = metrics.bootstrap_interval(
-                lambda rows, s=ours, c=theirs: average(s, rows) - average(c, rows),
-                test.sources,
-                n_resamples=arguments.resamples,
+                averages(ours), test.sources, minus=averages(theirs), n_resamples=arguments.resamples
             )
             record["control_wins_ties_losses"] = _wins(ours, theirs, test.sources)
         records.append(record)

@@ -4,10 +4,13 @@ Throughout, `scores` is `(n_prompts, n_candidates)` observed scores in [0, 1], a
 `(n_prompts,)` candidate columns. Higher is better unless said otherwise.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+Statistic = Callable[[np.ndarray], float]
+"""A figure computed from the rows with the given indices."""
 
 
 class Interval(NamedTuple):
@@ -79,10 +82,96 @@ def shares(choices: np.ndarray, n_candidates: int) -> np.ndarray:
     return np.bincount(choices, minlength=n_candidates) / len(choices)
 
 
+def model_recall(chosen: np.ndarray, scores: np.ndarray, *, right: float = 0.5) -> float:
+    """How often the only right candidate is found, in [0, 1]; NaN where no prompt has just one.
+
+    Args:
+        chosen: `(n_prompts,)` score of the routed answer.
+        scores: `(n_prompts, n_candidates)`.
+        right: score from which on an answer is right.
+    """
+    lonely = (scores >= right).sum(axis=1) == 1
+    return float((chosen[lonely] >= right).mean()) if lonely.any() else float("nan")
+
+
+def collapse_index(shares: np.ndarray) -> float:
+    """Share of the candidate that gets most prompts: from 1 / n_candidates to 1, where one gets all."""
+    return float(shares.max())
+
+
+def mean_cost(costs_usd: np.ndarray, choices: np.ndarray) -> float:
+    """US dollars a prompt; NaN where the cost of a chosen answer is unknown.
+
+    Args:
+        costs_usd: `(n_prompts, n_candidates)`.
+        choices: `(n_prompts,)`.
+    """
+    return float(chosen_scores(costs_usd, choices).mean())
+
+
+def cost_quality_frontier(costs: np.ndarray, qualities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The best that settings can be mixed to: corners of the rising, concave hull of their points.
+
+    Between two corners lies what sending each prompt to one of two settings at random gives, as in
+    RouterBench (arXiv 2403.12031).
+
+    Args:
+        costs: `(n,)` mean cost of each setting, e.g. of every weight on cost.
+        qualities: `(n,)` mean score of each.
+
+    Returns:
+        Costs and qualities of the corners, both rising strictly.
+    """
+    corners: list[tuple[float, float]] = []
+    for cost, quality in sorted(zip(costs.tolist(), qualities.tolist(), strict=True), key=lambda p: (p[0], -p[1])):
+        if corners and quality <= corners[-1][1]:
+            continue
+        while len(corners) > 1 and _slope(corners[-2], corners[-1]) <= _slope(corners[-1], (cost, quality)):
+            corners.pop()
+        corners.append((cost, quality))
+    found = np.array(corners).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def _slope(first: tuple[float, float], second: tuple[float, float]) -> float:
+    """Quality for cost between two points; infinite where it is free."""
+    return (second[1] - first[1]) / (second[0] - first[0]) if second[0] > first[0] else float("inf")
+
+
+def cost_at_quality(costs: np.ndarray, qualities: np.ndarray, target: float) -> float:
+    """Least cost at which the settings' frontier reaches a quality; NaN where it does not."""
+    corner_costs, corner_qualities = cost_quality_frontier(costs, qualities)
+    if target > corner_qualities[-1]:
+        return float("nan")
+    return float(np.interp(target, corner_qualities, corner_costs))
+
+
+def quality_at_cost(costs: np.ndarray, qualities: np.ndarray, budget: float) -> float:
+    """Best quality of the settings' frontier within a mean cost; NaN where even the cheapest costs more."""
+    corner_costs, corner_qualities = cost_quality_frontier(costs, qualities)
+    if budget < corner_costs[0]:
+        return float("nan")
+    return float(np.interp(budget, corner_costs, corner_qualities))
+
+
+def area_under_frontier(costs: np.ndarray, qualities: np.ndarray, low: float, high: float) -> float:
+    """Mean quality of the settings' frontier over the costs from `low` to `high`, `low < high`.
+
+    Below its cheapest corner the frontier counts as that corner's quality, so give the same range to
+    all that are compared, e.g. from the cheapest candidate's cost to the dearest's.
+    """
+    corner_costs, corner_qualities = cost_quality_frontier(costs, qualities)
+    inner = corner_costs[(corner_costs > low) & (corner_costs < high)]
+    grid = np.concatenate([[low], inner, [high]])
+    heights = np.interp(grid, corner_costs, corner_qualities)
+    return float(((heights[1:] + heights[:-1]) / 2 * np.diff(grid)).sum() / (high - low))
+
+
 def bootstrap_interval(
-    statistic: Callable[[np.ndarray], float],
+    statistic: Statistic | Sequence[Statistic],
     groups: np.ndarray,
     *,
+    minus: Statistic | Sequence[Statistic] | None = None,
     n_resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -92,12 +181,20 @@ def bootstrap_interval(
     Rows are drawn again within their group, so that every benchmark keeps its size.
 
     Args:
-        statistic: of an array of row indices.
+        statistic: of an array of row indices; of several, one for each seed of a training, the mean.
         groups: `(n,)` the benchmark of each row.
+        minus: what is taken off in every resample, for a paired comparison on the same rows.
         n_resamples: bootstrap samples.
         confidence: coverage of the interval, in (0, 1).
         seed: the same seed, the same interval.
     """
+    if not callable(statistic):
+        statistic = _mean(statistic)
+    if minus is not None:
+        ours, theirs = statistic, minus if callable(minus) else _mean(minus)
+        return bootstrap_interval(
+            lambda rows: ours(rows) - theirs(rows), groups, n_resamples=n_resamples, confidence=confidence, seed=seed
+        )
     generator = np.random.default_rng(seed)
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
     samples = [
@@ -109,6 +206,10 @@ def bootstrap_interval(
         return Interval(statistic(np.arange(len(groups))), float("nan"), float("nan"))
     low, high = np.nanpercentile(samples, [tail, 100 - tail])
     return Interval(statistic(np.arange(len(groups))), float(low), float(high))
+
+
+def _mean(statistics: Sequence[Statistic]) -> Statistic:
+    return lambda rows: float(np.mean([each(rows) for each in statistics]))
 
 
 def expected_calibration_error(probabilities: np.ndarray, outcomes: np.ndarray, *, n_bins: int = 15) -> float:

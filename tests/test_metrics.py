@@ -287,3 +287,99 @@ def test_the_calibration_error_is_the_mean_gap_between_promise_and_outcome():
     outcomes = np.array([0.0] * 8 + [1.0] * 2 + [1.0] * 5 + [0.0] * 5)
     assert metrics.expected_calibration_error(probabilities, outcomes, n_bins=2) == pytest.approx((0.0 + 0.3) / 2)
     assert metrics.expected_calibration_error(outcomes, outcomes) == 0.0
+
+
+# Who is found, and where prompts go
+
+
+def test_model_recall_counts_prompts_with_one_right_candidate():
+    scores = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0], [0, 0, 0.6]])
+    chosen = metrics.chosen_scores(scores, np.array([0, 0, 0, 1, 2]))
+    assert metrics.model_recall(chosen, scores) == pytest.approx(2 / 3)
+    assert metrics.model_recall(chosen, scores, right=0.7) == pytest.approx(1 / 2)
+    assert np.isnan(metrics.model_recall(chosen[2:4], scores[2:4]))
+
+
+@relaxed
+@given(routed())
+def test_the_collapse_index_is_between_an_even_split_and_one(routing):
+    scores, choices = routing
+    index = metrics.collapse_index(metrics.shares(choices, scores.shape[1]))
+    assert 1 / scores.shape[1] - 1e-12 <= index <= 1
+
+
+# Cost and quality
+
+COSTS, QUALITIES = np.array([1.0, 3.0, 2.0, 2.0, 5.0]), np.array([0.2, 0.7, 0.3, 0.1, 0.6])
+"""The cheapest, the best, one below the line between them, and two that another one beats on both."""
+
+points = st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1)), min_size=1, max_size=12).map(lambda p: np.array(p).T)
+
+
+def test_the_frontier_keeps_what_no_mixture_beats():
+    costs, qualities = metrics.cost_quality_frontier(COSTS, QUALITIES)
+    np.testing.assert_array_equal(costs, [1.0, 3.0])
+    np.testing.assert_array_equal(qualities, [0.2, 0.7])
+
+
+def test_cost_at_equal_quality_and_quality_at_equal_cost():
+    assert metrics.cost_at_quality(COSTS, QUALITIES, 0.45) == pytest.approx(2.0)
+    assert metrics.quality_at_cost(COSTS, QUALITIES, 2.0) == pytest.approx(0.45)
+    assert metrics.cost_at_quality(COSTS, QUALITIES, 0.1) == 1.0
+    assert metrics.quality_at_cost(COSTS, QUALITIES, 9.0) == 0.7
+    assert np.isnan(metrics.cost_at_quality(COSTS, QUALITIES, 0.71))
+    assert np.isnan(metrics.quality_at_cost(COSTS, QUALITIES, 0.9))
+
+
+def test_the_area_is_the_mean_quality_over_the_costs():
+    assert metrics.area_under_frontier(COSTS, QUALITIES, 1.0, 3.0) == pytest.approx(0.45)
+    assert metrics.area_under_frontier(COSTS, QUALITIES, 1.0, 5.0) == pytest.approx((0.45 + 0.7) / 2)
+    assert metrics.area_under_frontier(COSTS, QUALITIES, 0.0, 1.0) == pytest.approx(0.2)
+
+
+@relaxed
+@given(points)
+def test_the_frontier_rises_is_concave_and_lies_above_every_point(settings):
+    corners = metrics.cost_quality_frontier(*settings)
+    assert (np.diff(corners, axis=1) > 0).all()
+    slopes = np.diff(corners[1]) / np.diff(corners[0])
+    assert (np.diff(slopes) <= 1e-6 * np.abs(slopes[1:])).all()
+    for cost, quality in settings.T:
+        assert metrics.quality_at_cost(*settings, cost) >= quality - 1e-9
+
+
+@relaxed
+@given(points, st.floats(0, 1), st.floats(0, 1))
+def test_more_quality_never_costs_less(settings, first, second):
+    low, high = sorted((first, second))
+    cheap, dear = (metrics.cost_at_quality(*settings, target) for target in (low, high))
+    assert np.isnan(dear) or cheap <= dear + 1e-9
+
+
+def test_the_mean_cost_is_of_the_chosen_answers_and_unknown_where_one_is():
+    costs = np.array([[1.0, 9.0], [np.nan, 3.0]])
+    assert metrics.mean_cost(costs, np.array([0, 1])) == 2.0
+    assert np.isnan(metrics.mean_cost(costs, np.array([0, 0])))
+
+
+# Pairs and seeds
+
+
+def test_a_paired_interval_is_of_the_difference_on_the_same_rows(rng):
+    base = rng.random(200)
+    better = base + 0.1
+    groups = np.zeros(200)
+    paired = metrics.bootstrap_interval(lambda r: better[r].mean(), groups, minus=lambda r: base[r].mean())
+    assert paired.low == pytest.approx(0.1)
+    assert paired.high == pytest.approx(0.1)
+    alone = metrics.bootstrap_interval(lambda r: better[r].mean(), groups)
+    assert alone.high - alone.low > 0.05
+
+
+def test_several_seeds_count_by_their_mean(rng):
+    seeds = [rng.random(50) for _ in range(3)]
+    statistics = [lambda r, s=s: s[r].mean() for s in seeds]
+    found = metrics.bootstrap_interval(statistics, np.zeros(50), n_resamples=50)
+    assert found.value == pytest.approx(np.mean(seeds))
+    paired = metrics.bootstrap_interval(statistics, np.zeros(50), minus=statistics, n_resamples=50)
+    assert paired == (0.0, 0.0, 0.0)
