@@ -8,7 +8,7 @@ DEV := .venv
 INTEGRATIONS := integrations/langchain-lookahead-router integrations/llama-index-selectors-lookahead-router \
   integrations/llama-index-llms-lookahead-router
 # Of huggingface-hub, beside the newest: the floor, and the last that others still pin.
-HUBS := 1.31.* 1.33.*
+HUBS := 1.31.0 1.33.0
 DATA ?= lookahead7.parquet
 BACKBONE ?= sentence-transformers/all-MiniLM-L6-v2
 
@@ -24,8 +24,10 @@ test: $(DEV)/installed
 # The Hub's tests with older versions of its library.
 test-hubs: $(DEV)/installed
 	for hub in $(HUBS); do \
-	  $(DEV)/bin/pip install --quiet --no-deps --upgrade --target $(DEV)/hub "huggingface-hub==$$hub" && \
-	  PYTHONPATH=$(DEV)/hub $(DEV)/bin/python -m pytest tests/hub || exit 1; \
+	  $(DEV)/bin/pip install --quiet --no-deps --upgrade --target "$(DEV)/hub-$$hub" "huggingface-hub==$$hub" && \
+	  export PYTHONPATH="$(DEV)/hub-$$hub" && \
+	  $(DEV)/bin/python -c "import huggingface_hub as hub; print('huggingface-hub', hub.__version__)" && \
+	  $(DEV)/bin/python -m pytest tests/hub || exit 1; \
 	done
 
 check: $(DEV)/installed
@@ -47,7 +49,7 @@ smoke: $(DEV)/installed
 # The embedded default, from its recipe: make train DATA=… BACKBONE=folder-of-all-MiniLM-L6-v2
 train: $(DEV)/installed
 	$(DEV)/bin/lookahead-router train recipes/lookahead-mlm-minilm.yaml --data $(DATA) --backbone $(BACKBONE)
-	$(DEV)/bin/lookahead-router export runs/lookahead-mlm-minilm/predictor --data $(DATA)
+	$(DEV)/bin/lookahead-router export runs/lookahead-mlm-minilm/predictor --data $(DATA) --weight-bits 4
 
 # To the Hub, with the token of `hf auth login`: make publish ORG=… [FOLDERS="runs/NAME/predictor …"]; see docs/development/releasing.md
 # The checkpoint of every recipe that was trained here; the embedded predictor stands in for its own.
@@ -58,8 +60,8 @@ publish: $(DEV)/installed
 	@test -n "$(ORG)" || { echo "name the organisation: make publish ORG=…"; exit 2; }
 	@for folder in $(FOLDERS); do \
 	  name=$$($(DEV)/bin/lookahead-router info --json $$folder | $(DEV)/bin/python -c "import json, sys; print(json.load(sys.stdin)['name'])") && \
-	  $(DEV)/bin/lookahead-router push $$folder $(ORG)/$$name --tag v$$($(DEV)/bin/lookahead-router --version) $(PUSH) || exit 1; \
-	done
+	  $(DEV)/bin/lookahead-router push $$folder $(ORG)/$$name --tag v$$($(DEV)/bin/lookahead-router --version) $(PUSH) || failed="$$failed $$folder"; \
+	done; test -z "$$failed" || { echo "not pushed:$$failed"; exit 1; }
 
 $(DEMO)/installed: pyproject.toml
 	$(PYTHON) -m venv $(DEMO)

@@ -87,7 +87,7 @@ def model_recall(chosen: np.ndarray, scores: np.ndarray, *, right: float = 0.5) 
 
     Args:
         chosen: `(n_prompts,)` score of the routed answer.
-        scores: `(n_prompts, n_candidates)`.
+        scores: `(n_prompts, n_candidates)`; NaN counts as not right.
         right: score from which on an answer is right.
     """
     lonely = (scores >= right).sum(axis=1) == 1
@@ -116,14 +116,17 @@ def cost_quality_frontier(costs: np.ndarray, qualities: np.ndarray) -> tuple[np.
     RouterBench (arXiv 2403.12031).
 
     Args:
-        costs: `(n,)` mean cost of each setting, e.g. of every weight on cost.
+        costs: `(n,)` mean cost of each setting, e.g. of every weight on cost; those of unknown cost or quality are
+            left out.
         qualities: `(n,)` mean score of each.
 
     Returns:
-        Costs and qualities of the corners, both rising strictly.
+        Costs and qualities of the corners, both rising strictly; empty where nothing is known.
     """
     corners: list[tuple[float, float]] = []
-    for cost, quality in sorted(zip(costs.tolist(), qualities.tolist(), strict=True), key=lambda p: (p[0], -p[1])):
+    known = np.isfinite(costs) & np.isfinite(qualities)
+    points = zip(costs[known].tolist(), qualities[known].tolist(), strict=True)
+    for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
         if corners and quality <= corners[-1][1]:
             continue
         while len(corners) > 1 and _slope(corners[-2], corners[-1]) <= _slope(corners[-1], (cost, quality)):
@@ -141,7 +144,7 @@ def _slope(first: tuple[float, float], second: tuple[float, float]) -> float:
 def cost_at_quality(costs: np.ndarray, qualities: np.ndarray, target: float) -> float:
     """Least cost at which the settings' frontier reaches a quality; NaN where it does not."""
     corner_costs, corner_qualities = cost_quality_frontier(costs, qualities)
-    if target > corner_qualities[-1]:
+    if not len(corner_costs) or target > corner_qualities[-1]:
         return float("nan")
     return float(np.interp(target, corner_qualities, corner_costs))
 
@@ -149,7 +152,7 @@ def cost_at_quality(costs: np.ndarray, qualities: np.ndarray, target: float) -> 
 def quality_at_cost(costs: np.ndarray, qualities: np.ndarray, budget: float) -> float:
     """Best quality of the settings' frontier within a mean cost; NaN where even the cheapest costs more."""
     corner_costs, corner_qualities = cost_quality_frontier(costs, qualities)
-    if budget < corner_costs[0]:
+    if not len(corner_costs) or budget < corner_costs[0]:
         return float("nan")
     return float(np.interp(budget, corner_costs, corner_qualities))
 
@@ -161,6 +164,8 @@ def area_under_frontier(costs: np.ndarray, qualities: np.ndarray, low: float, hi
     all that are compared, e.g. from the cheapest candidate's cost to the dearest's.
     """
     corner_costs, corner_qualities = cost_quality_frontier(costs, qualities)
+    if not len(corner_costs):
+        return float("nan")
     inner = corner_costs[(corner_costs > low) & (corner_costs < high)]
     grid = np.concatenate([[low], inner, [high]])
     heights = np.interp(grid, corner_costs, corner_qualities)

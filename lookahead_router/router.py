@@ -104,16 +104,18 @@ class Router:
 
         Raises:
             PromptError: as `route`.
-            ConfigurationError: the predictor is not calibrated, or the decision is of other candidates.
+            ConfigurationError: the predictor is not calibrated, or the decision is of another router.
         """
         calibrate = getattr(self.predictor, "calibrate", None)
         if calibrate is None:
             raise ConfigurationError(f"{self.predictor!r} predicts scores only; use a calibrated predictor")
-        decision = prompt if isinstance(prompt, Decision) else self.route(prompt)
-        if tuple(decision.scores) != self.pool.names:
-            raise ConfigurationError("the decision is of other candidates; pass one of this router, or the prompt")
-        scores = np.full((1, len(self.predictor.pool)), 0.5)  # each curve reads its own candidate's score alone
-        scores[0, self._columns] = list(decision.scores.values())
+        if isinstance(prompt, Decision):
+            if prompt.scores.keys() != set(self.pool.names) or prompt.revision != self.predictor.revision:
+                raise ConfigurationError("the decision is of another router; pass one of this router, or the prompt")
+            scores = np.full((1, len(self.predictor.pool)), 0.5)  # each curve reads its own candidate's score alone
+            scores[0, self._columns] = [prompt.scores[name] for name in self.pool.names]
+        else:
+            scores = self.predictor.predict_scores([prompt_text(prompt)])
         return dict(zip(self.pool.names, calibrate(scores)[0, self._columns].tolist(), strict=True))
 
     def restrict_to(self, names: Iterable[str]) -> "Router":

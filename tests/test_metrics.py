@@ -313,7 +313,11 @@ def test_the_collapse_index_is_between_an_even_split_and_one(routing):
 COSTS, QUALITIES = np.array([1.0, 3.0, 2.0, 2.0, 5.0]), np.array([0.2, 0.7, 0.3, 0.1, 0.6])
 """The cheapest, the best, one below the line between them, and two that another one beats on both."""
 
-points = st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1)), min_size=1, max_size=12).map(lambda p: np.array(p).T)
+points = st.lists(
+    st.tuples(st.integers(0, 40).map(lambda n: n / 4), st.floats(0, 1).map(lambda q: round(q, 6))),
+    min_size=1,
+    max_size=12,
+).map(lambda p: np.array(p).T)
 
 
 def test_the_frontier_keeps_what_no_mixture_beats():
@@ -329,6 +333,15 @@ def test_cost_at_equal_quality_and_quality_at_equal_cost():
     assert metrics.quality_at_cost(COSTS, QUALITIES, 9.0) == 0.7
     assert np.isnan(metrics.cost_at_quality(COSTS, QUALITIES, 0.71))
     assert np.isnan(metrics.quality_at_cost(COSTS, QUALITIES, 0.9))
+
+
+def test_settings_of_unknown_cost_are_left_out():
+    costs, qualities = np.array([np.nan, 1.0, 2.0, 0.5]), np.array([0.9, 0.2, 0.3, np.nan])
+    assert metrics.quality_at_cost(costs, qualities, 1.5) == pytest.approx(0.25)
+    nothing = np.array([np.nan]), np.array([0.5])
+    assert np.isnan(metrics.quality_at_cost(*nothing, 1.0))
+    assert np.isnan(metrics.cost_at_quality(*nothing, 0.1))
+    assert np.isnan(metrics.area_under_frontier(*nothing, 0.0, 1.0))
 
 
 def test_the_area_is_the_mean_quality_over_the_costs():

@@ -137,7 +137,7 @@ def test_probabilities_of_a_decision_need_no_second_prediction():
     decision = router.route("hello")
     assert router.probabilities(decision) == pytest.approx({"a": 0.1, "c": 0.4})
     assert predictor.n_predictions == 1
-    with pytest.raises(ConfigurationError, match="of other candidates"):
+    with pytest.raises(ConfigurationError, match="of another router"):
         Router(predictor).probabilities(decision)
 
 

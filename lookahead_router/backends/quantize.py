@@ -9,6 +9,7 @@ import numpy as np
 
 from lookahead_router._files import replacing_file
 from lookahead_router._optional import require
+from lookahead_router.errors import ConfigurationError
 
 BLOCK_SIZE = 32
 """Inputs that share a scale, in weights and activations alike."""
@@ -28,15 +29,20 @@ def quantize_onnx(source: Path, target: Path, weight_bits: int = 8) -> None:
         weight_bits: 8, or 4 for a file of little more than half the size whose scores differ more.
 
     Raises:
+        ConfigurationError: other bits.
         MissingDependencyError: onnx is not installed.
     """
+    if weight_bits not in (4, 8):
+        raise ConfigurationError(f"weight_bits must be 4 or 8, got {weight_bits!r}")
     onnx = require("onnx", "train")
     nbits = require("onnxruntime.quantization.matmul_nbits_quantizer", "train")
     model = onnx.load(source)
     # The quantiser reshapes weights and would trip over their recorded shapes.
     del model.graph.value_info[:]
+    for index, node in enumerate(model.graph.node):  # it tells nodes apart by their names
+        node.name = node.name or f"node_{index}"
     tables = _large_tables(model.graph)
-    small_lookups = [n.name for n in model.graph.node if n.op_type == "Gather" and n.input[0] not in tables]
+    other_lookups = [n.name for n in model.graph.node if n.op_type == "Gather" and n.input[0] not in tables]
     operators = ("MatMul", "Gather")
     if weight_bits == 8:  # the quantiser has look-ups in 4 bits only
         _quantize_embeddings(model.graph, tables)
@@ -50,19 +56,26 @@ def quantize_onnx(source: Path, target: Path, weight_bits: int = 8) -> None:
     )
     with _quiet(), replacing_file(target) as temporary:
         quantizer = nbits.MatMulNBitsQuantizer(
-            model, algo_config=settings, op_types_to_quantize=operators, nodes_to_exclude=small_lookups
+            model, algo_config=settings, op_types_to_quantize=operators, nodes_to_exclude=other_lookups
         )
         quantizer.process()
         onnx.save(quantizer.model.model, temporary)
 
 
 def _large_tables(graph) -> dict:
-    """Matrices by name that are looked up in and are worth quantising."""
-    looked_up = {node.input[0] for node in graph.node if node.op_type == "Gather"}
+    """Matrices of floats by name whose rows are looked up, and nothing else, and that are worth quantising."""
+    looked_up, used_otherwise = set(), set()
+    for node in graph.node:
+        by_row = node.op_type == "Gather" and not any(a.name == "axis" and a.i != 0 for a in node.attribute)
+        looked_up.update(node.input[:1] if by_row else ())
+        used_otherwise.update(node.input[1:] if by_row else node.input)
     return {
         tensor.name: tensor
         for tensor in graph.initializer
-        if tensor.name in looked_up and len(tensor.dims) == 2 and np.prod(tensor.dims) >= LARGE_TABLE
+        if tensor.name in looked_up - used_otherwise
+        and tensor.data_type == tensor.FLOAT
+        and len(tensor.dims) == 2
+        and np.prod(tensor.dims) >= LARGE_TABLE
     }
 
 
@@ -70,22 +83,22 @@ def _quantize_embeddings(graph, tables: dict) -> None:
     """Replaces look-ups in the tables by look-ups in int8 rows, each with a scale of its own."""
     from onnx import TensorProto, helper, numpy_helper
 
+    for name, table in tables.items():
+        weights = numpy_helper.to_array(table)
+        scales = np.abs(weights).max(axis=1, keepdims=True).clip(min=1e-12) / 127
+        graph.initializer.remove(table)
+        graph.initializer.extend(
+            [
+                numpy_helper.from_array(np.rint(weights / scales).astype(np.int8), f"{name}.int8"),
+                numpy_helper.from_array(scales.astype(np.float32), f"{name}.scale"),
+            ]
+        )
     nodes = []
     for node in graph.node:
         if node.op_type != "Gather" or node.input[0] not in tables:
             nodes.append(node)
             continue
-        table = tables[node.input[0]]
-        weights = numpy_helper.to_array(table)
-        scales = np.abs(weights).max(axis=1, keepdims=True).clip(min=1e-12) / 127
-        int8, scale = f"{table.name}.int8", f"{table.name}.scale"
-        graph.initializer.remove(table)
-        graph.initializer.extend(
-            [
-                numpy_helper.from_array(np.rint(weights / scales).astype(np.int8), int8),
-                numpy_helper.from_array(scales.astype(np.float32), scale),
-            ]
-        )
+        int8, scale = f"{node.input[0]}.int8", f"{node.input[0]}.scale"
         rows, row_scales, floats = (f"{node.output[0]}.{part}" for part in ("rows", "scales", "floats"))
         nodes += [
             helper.make_node("Gather", [int8, node.input[1]], [rows], axis=0),

@@ -73,10 +73,10 @@ def push_folder(
     )
     with hub_errors(repo_id, revision, instead=None):
         api.create_repo(repo_id, private=private, exist_ok=True)
-        if revision is not None:
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
         if tag is not None and tag in {ref.name for ref in api.list_repo_refs(repo_id).tags}:
             raise HubError(f"the tag {tag!r} exists already; choose another", repo_id=repo_id, revision=revision)
+        if revision is not None:
+            api.create_branch(repo_id, branch=revision, exist_ok=True)
         there = api.list_repo_files(repo_id, revision=revision)
         info = api.create_commit(
             repo_id,

@@ -132,7 +132,7 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
     if not trained.is_file():
         with _explaining_full_disks(output):
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            if trainer.state.global_step % trainer.args.eval_steps:
+            if trainer.evaluated_step != trainer.state.global_step:
                 trainer.evaluate()  # the last step competes too
         if trainer.is_world_process_zero():
             write_json(trained, {"step": trainer.state.global_step})

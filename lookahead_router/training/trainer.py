@@ -149,6 +149,7 @@ class LookaheadTrainer(Trainer):
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """Selection score on validation, with the averaged weights where there are any."""
+        self.evaluated_step = self.state.global_step
         network = self.accelerator.unwrap_model(self.model) if self.average is None else self.average.module
         with self.accelerator.autocast():
             logits = predict_logits(network, self.validation, batch_size=2 * self.args.train_batch_size)
@@ -182,6 +183,9 @@ class _Averaging(TrainerCallback):
         average = self.trainer.average
         if average is not None:
             average.update_parameters(self.trainer.accelerator.unwrap_model(self.trainer.model))
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        control.should_save = True  # so that nothing is evaluated twice after a resume
 
     def on_save(self, args, state, control, **kwargs):
         if not state.is_world_process_zero:

@@ -87,6 +87,44 @@ def test_large_embedding_tables_are_quantised(tmp_path, weight_bits, steps, size
     assert (tmp_path / "int8.onnx").stat().st_size < size * table.nbytes
 
 
+@pytest.mark.parametrize("weight_bits", [8, 4])
+def test_tables_that_are_no_rows_of_floats_stay_as_they_are(tmp_path, weight_bits):
+    import onnx
+    import onnxruntime
+    from onnx import numpy_helper
+
+    from lookahead_router.backends.quantize import quantize_onnx
+
+    rng = np.random.default_rng(0)
+    positions, columns = rng.integers(0, 9, (512, 512)), rng.normal(size=(512, 512)).astype(np.float32)
+    shared, weight = (rng.normal(size=(512, 512)).astype(np.float32) for _ in range(2))
+    nodes = [  # without names, as some exporters leave them
+        onnx.helper.make_node("Gather", ["positions", "ids"], ["a"], axis=0),
+        onnx.helper.make_node("Gather", ["columns", "ids"], ["b"], axis=1),
+        onnx.helper.make_node("Gather", ["shared", "ids"], ["c"], axis=0),
+        onnx.helper.make_node("MatMul", ["c", "shared"], ["d"]),
+        onnx.helper.make_node("MatMul", ["c", "weight"], ["e"]),
+    ]
+    types = {"a": ("INT64", [3, 512]), "b": ("FLOAT", [512, 3]), "c": ("FLOAT", [3, 512]), "e": ("FLOAT", [3, 512])}
+    tables = {"positions": positions, "columns": columns, "shared": shared, "weight": weight}
+    graph = onnx.helper.make_graph(
+        nodes,
+        "lookups",
+        [onnx.helper.make_tensor_value_info("ids", onnx.TensorProto.INT64, [3])],
+        [onnx.helper.make_tensor_value_info(n, getattr(onnx.TensorProto, t), shape) for n, (t, shape) in types.items()],
+        [numpy_helper.from_array(array, name) for name, array in tables.items()],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "fp32.onnx")
+    quantize_onnx(tmp_path / "fp32.onnx", tmp_path / "int8.onnx", weight_bits)
+    ids = np.array([1, 7, 500])
+    a, b, c, _ = onnxruntime.InferenceSession(str(tmp_path / "int8.onnx")).run(None, {"ids": ids})
+    np.testing.assert_array_equal(a, positions[ids])
+    np.testing.assert_array_equal(b, columns[:, ids])
+    np.testing.assert_array_equal(c, shared[ids])
+    assert "MatMulNBits" in {node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node}
+
+
 def test_exported_graphs_carry_no_path_of_the_machine(predictor_folder):
     for path in (predictor_folder / "onnx").iterdir():
         content = path.read_bytes()

@@ -102,10 +102,10 @@ def test_tag_branch_and_pull_request(hub, push):
 def test_a_tag_that_exists_is_refused_before_anything_is_sent(hub, push):
     push(tag="v1.0")
     repository = hub.repositories[REPO]
-    commits = dict(repository.commits)
+    before = dict(repository.commits), dict(repository.refs)
     with pytest.raises(HubError, match=r"the tag 'v1\.0' exists already; choose another"):
-        push(tag="v1.0", message="again")
-    assert repository.commits == commits
+        push(tag="v1.0", revision="trial", message="again")
+    assert (repository.commits, repository.refs) == before
 
 
 def test_the_card_on_the_hub_names_its_repository(hub, folder, push):

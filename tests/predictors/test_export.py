@@ -1,8 +1,9 @@
 import shutil
 
+import onnx
 import pytest
 
-from lookahead_router.errors import CheckpointError
+from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.predictors import export
 from lookahead_router.predictors.export import Parity, export_predictor
 
@@ -23,6 +24,14 @@ def test_weights_of_four_bits_make_a_smaller_graph_that_is_gated_alike(predictor
     assert "4-bit weights" in str(parity)
     assert "4-bit weights" in (folder / "README.md").read_text()
     assert (folder / "onnx" / "model_int8.onnx").stat().st_size < before
+    nodes = onnx.load(folder / "onnx" / "model_int8.onnx").graph.node
+    bits = {a.i for node in nodes if node.op_type == "MatMulNBits" for a in node.attribute if a.name == "bits"}
+    assert bits == {4}
+
+
+def test_other_weight_bits_are_refused(predictor_folder, dataset):
+    with pytest.raises(ConfigurationError, match="weight_bits must be 4 or 8, got 2"):
+        export_predictor(predictor_folder, dataset.prompts, weight_bits=2)
 
 
 @pytest.mark.parametrize(("difference", "same", "holds"), [(1e-4, 0.98, True), (2e-4, 1.0, False), (0.0, 0.979, False)])

@@ -68,7 +68,7 @@ def test_another_recipe_may_not_use_the_folder_of_a_run(trained_run, dataset, ba
         fit(dataset, toy_recipe(n_epochs=1), trained_run, backbone=backbone_folder, show_progress=False)
 
 
-@pytest.mark.parametrize(("checkpoint_steps", "resumed_from"), [(50, 14), (4, 24)])
+@pytest.mark.parametrize(("checkpoint_steps", "resumed_from"), [(50, 14), (10, 20)])
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     tmp_path, trained_run, backbone_folder, monkeypatch, checkpoint_steps, resumed_from
 ):
@@ -96,6 +96,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     assert killed.returncode == -9, killed.stderr
     assert not (tmp_path / "run" / "predictor").exists()
     assert _last_whole_checkpoint(tmp_path / "run").name == f"checkpoint-{resumed_from}"
+    assert (tmp_path / "run" / "checkpoints" / "checkpoint-14").is_dir()  # after the first evaluation
 
     fit(toy_dataset(), toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
     resumed = load_file(tmp_path / "run" / "predictor" / "model.safetensors")
@@ -185,7 +186,7 @@ def test_two_processes_train_as_one_that_accumulates(tmp_path, backbone_folder):
             sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
             import torch
             from conftest import toy_dataset, toy_recipe
-            from lookahead_router.training import fit, run
+            from lookahead_router.training import fit
             run, accumulation = sys.argv[1], int(sys.argv[2])
             recipe = toy_recipe(batch_size=4, gradient_accumulation_steps=accumulation, n_epochs=2)
             recipe = recipe.model_copy(update={{"network": recipe.network.model_copy(

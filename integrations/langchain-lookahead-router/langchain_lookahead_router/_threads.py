@@ -10,7 +10,8 @@ from langchain_core.runnables.config import run_in_executor
 
 # Predicting is compute, so more threads than cores would only keep the event loop from its turn. The loop's own
 # executor is left to what waits, such as candidates without async methods.
-_threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="lookahead-router")
+_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+_threads = ThreadPoolExecutor(_cores, thread_name_prefix="lookahead-router")
 
 
 async def off_loop(function: Callable[..., Any], *args: Any) -> Any:

@@ -29,7 +29,8 @@ def _status(error: Exception) -> int | None:
     response: Any = getattr(error, "response", None)
     values = [getattr(error, name, None) for name in ("status_code", "http_status", "code", "status")]
     if isinstance(response, dict):  # boto
-        values.append(response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
+        values.append((response.get("ResponseMetadata") or {}).get("HTTPStatusCode"))
     else:
         values.append(getattr(response, "status_code", None))
-    return next((int(value) for value in values if isinstance(value, int) and not isinstance(value, bool)), None)
+    # A code may also be a client's own number.
+    return next((int(value) for value in values if isinstance(value, int) and 100 <= value < 600), None)

@@ -154,6 +154,7 @@ class Response:
         httpx.ReadTimeout("x"),
         httpx.RemoteProtocolError("x"),
         named("ServerDisconnectedError", type("ClientConnectionError", (), {})),
+        error_with(type("ClientConnectionError", (Exception,), {}), code=1006),  # a websocket's number, no status
         named("ConnectionError"),  # not Python's own: that of requests
         HubError("x", repo_id="a/b", revision=None, is_retryable=True),
     ],

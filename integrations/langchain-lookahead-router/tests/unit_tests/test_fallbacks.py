@@ -150,6 +150,7 @@ def error_with(**attributes):
         error_with(response=Response(500)),
         error_with(response={"ResponseMetadata": {"HTTPStatusCode": 429}}),
         error_with(is_retryable=True),
+        type("ClientConnectionError", (Exception,), {"code": 1006})(),  # a websocket's number, no status
         type("APITimeoutError", (type("APIConnectionError", (Exception,), {}),), {})(),
     ],
 )

@@ -13,7 +13,7 @@ def is_transient(error: Exception) -> bool:
     """Whether the error tells of the moment and not of the request, so that another candidate may well answer.
 
     True of rate limits, timeouts, lost connections and server errors (5xx), whichever client raises them; false of a
-    rejected request or key, which the next candidate would reject too. The LangChain adapter decides alike.
+    rejected request or key, which falling back would hide. The LangChain adapter decides alike.
     """
     if isinstance(error, TimeoutError | ConnectionError) or getattr(error, "is_retryable", None) is True:
         return True
@@ -26,9 +26,10 @@ def is_transient(error: Exception) -> bool:
 def _status(error: Exception) -> int | None:
     """The HTTP status, wherever the client keeps it."""
     response = getattr(error, "response", None)
+    places = [getattr(error, name, None) for name in ("status_code", "http_status", "code", "status")]
     if isinstance(response, Mapping):  # boto
-        places = [response.get("ResponseMetadata", {}).get("HTTPStatusCode")]
+        places.append((response.get("ResponseMetadata") or {}).get("HTTPStatusCode"))
     else:
-        places = [getattr(response, "status_code", None)]
-    places += [getattr(error, name, None) for name in ("status_code", "http_status", "code", "status")]
-    return next((int(each) for each in places if isinstance(each, int) and not isinstance(each, bool)), None)
+        places.append(getattr(response, "status_code", None))
+    # A code may also be a client's own number.
+    return next((int(each) for each in places if isinstance(each, int) and 100 <= each < 600), None)
