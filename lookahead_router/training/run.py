@@ -27,12 +27,12 @@ from lookahead_router.errors import ConfigurationError, DataError, TrainingError
 from lookahead_router.hub.card import CardSettings, write_card, write_card_settings
 from lookahead_router.hub.layout import FORMAT_VERSION, PredictorConfig, PredictorFolder, write_json
 from lookahead_router.networks.base import LookaheadNetwork
-from lookahead_router.predictors.calibration import Calibration
+from lookahead_router.predictors.calibration import MIN_CALIBRATION_PROMPTS, Calibration, fit_calibration
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.training.backbones import add_lora, build_network
 from lookahead_router.training.batches import TokenizedDataset, dataset_targets, ranks_candidates
-from lookahead_router.training.calibration import MIN_CALIBRATION_PROMPTS, fit_calibration, score_scale
+from lookahead_router.training.calibration import score_scale
 from lookahead_router.training.recipe import RELATIVE_OBJECTIVES, Recipe
 from lookahead_router.training.refit import fit_head, readout_states
 from lookahead_router.training.trainer import (

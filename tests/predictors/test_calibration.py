@@ -1,13 +1,14 @@
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
 from conftest import POOL
 
-from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, MissingDependencyError
 from lookahead_router.hub.layout import PredictorFolder, write_json
-from lookahead_router.predictors.calibration import Calibration, Isotonic, Platt
+from lookahead_router.predictors.calibration import Calibration, Isotonic, Platt, fit_calibration
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 
 CURVES = {
@@ -84,3 +85,44 @@ def test_a_damaged_calibration_is_found_by_its_hash(calibrated):
     calibrated.calibration.write_text(calibrated.calibration.read_text().replace("2.0", "3.0"))
     with pytest.raises(CheckpointError, match=r"calibration\.json differs"):
         LookaheadPredictor.load(calibrated.path)
+
+
+def test_a_calibrated_probability_comes_true(rng):
+    predicted = rng.uniform(0.2, 0.8, size=(4000, 2))
+    truth = np.stack([predicted[:, 0] ** 2, np.where(predicted[:, 1] > 0.5, 0.9, 0.3)], axis=1)
+    observed = (rng.uniform(size=truth.shape) < truth).astype(float)
+    calibration = fit_calibration(predicted, observed, ["smooth", "step"])
+    assert calibration.curves["step"].method == "isotonic"
+    assert np.abs(calibration.probabilities(predicted, ("smooth", "step")) - truth).mean() < 0.03
+    assert calibration.expected_calibration_error < 0.03
+    assert calibration.n_prompts == 4000
+
+
+def test_shares_of_a_good_answer_calibrate_as_good_answers_do(rng):
+    predicted = rng.uniform(0.1, 0.9, size=(500, 1))
+    calibration = fit_calibration(predicted, 0.5 * predicted, ["a"])
+    np.testing.assert_allclose(calibration.probabilities(predicted, ("a",)), 0.5 * predicted, atol=0.03)
+
+
+def test_missing_scores_calibrate_nothing_and_too_few_are_an_error(rng):
+    predicted, observed = rng.uniform(size=(100, 2)), rng.uniform(size=(100, 2))
+    observed[20:, 1] = np.nan
+    curves = fit_calibration(predicted, observed, ["a", "b"]).curves
+    assert curves["b"] == fit_calibration(predicted[:20, 1:], observed[:20, 1:], ["b"]).curves["b"]
+    observed[5:, 1] = np.nan
+    with pytest.raises(DataError, match="'b' has 5 judged prompts"):
+        fit_calibration(predicted, observed, ["a", "b"])
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_candidate_that_always_gets_the_same_score_has_that_probability(rng, value):
+    predicted = rng.uniform(size=(100, 1))
+    calibration = fit_calibration(predicted, np.full((100, 1), value), ["a"])
+    np.testing.assert_allclose(calibration.probabilities(predicted, ("a",)), value, atol=0.02)
+
+
+@pytest.mark.parametrize("module", ["sklearn.linear_model", "sklearn.isotonic"])
+def test_without_scikit_learn_the_error_names_the_extra(monkeypatch, rng, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'lookahead-router\[eval\]'"):
+        fit_calibration(rng.uniform(size=(100, 1)), rng.uniform(size=(100, 1)), ["a"])
