@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lookahead_router.errors import ConfigurationError
-from lookahead_router.types import CandidatePool
+from lookahead_router.types import Candidate, CandidatePool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,23 +93,27 @@ def _check_amounts(policy: Policy, *names: str) -> None:
 
 
 def call_costs(pool: CandidatePool, input_tokens: float, output_tokens: float) -> "np.ndarray":
-    """Dollars of one call per candidate, `(n_candidates,)`.
+    """Expected dollars of one call per candidate, `(n_candidates,)`: as measured, else by the token prices.
 
     Raises:
-        ConfigurationError: a candidate has no price.
+        ConfigurationError: a candidate has neither.
     """
     import numpy as np
 
-    unpriced = [
-        c.name for c in pool if c.input_usd_per_million_tokens is None or c.output_usd_per_million_tokens is None
-    ]
+    costs = [_call_cost(candidate, input_tokens, output_tokens) for candidate in pool]
+    unpriced = [candidate.name for candidate, cost in zip(pool, costs, strict=True) if cost is None]
     if unpriced:
         raise ConfigurationError(
-            f"a policy that weighs cost needs prices of every candidate; missing: {', '.join(unpriced)}"
+            "a policy that weighs cost needs usd_per_call or both token prices of every candidate; "
+            f"missing: {', '.join(unpriced)}"
         )
-    return np.array(
-        [
-            (c.input_usd_per_million_tokens * input_tokens + c.output_usd_per_million_tokens * output_tokens) / 1e6
-            for c in pool
-        ]
-    )
+    return np.array(costs)
+
+
+def _call_cost(candidate: Candidate, input_tokens: float, output_tokens: float) -> float | None:
+    if candidate.usd_per_call is not None:
+        return candidate.usd_per_call
+    input_price, output_price = candidate.input_usd_per_million_tokens, candidate.output_usd_per_million_tokens
+    if input_price is None or output_price is None:
+        return None
+    return (input_price * input_tokens + output_price * output_tokens) / 1e6

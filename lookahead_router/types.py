@@ -1,6 +1,7 @@
 """The values that every other module speaks of: prompts, candidates, the pool, a decision."""
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,6 +106,8 @@ class Candidate(Value):
     name: str = Field(min_length=1)
     input_usd_per_million_tokens: float | None = Field(default=None, ge=0)
     output_usd_per_million_tokens: float | None = Field(default=None, ge=0)
+    usd_per_call: float | None = Field(default=None, ge=0)
+    """Mean dollars of one call where that was measured; policies take it before the token prices."""
     context_window_tokens: int | None = Field(default=None, gt=0)
     capabilities: frozenset[str] = frozenset()
     """What it can do beyond text, in the user's own words: `"tools"`, `"images"`, ..."""
@@ -218,6 +221,23 @@ class CandidatePool(Sequence[Candidate]):
         for name in aliases:
             self.index(name)
         return CandidatePool(_renamed(candidate, aliases.get(candidate.name)) for candidate in self)
+
+    def with_call_costs(self, costs_usd: Iterable[float]) -> "CandidatePool":
+        """The same candidates with measured costs.
+
+        Args:
+            costs_usd: `(n_candidates,)` mean dollars of one call, >= 0; NaN leaves a candidate as it is.
+
+        Raises:
+            ConfigurationError: another number of costs than of candidates, or one out of range.
+        """
+        costs = [float(cost) for cost in costs_usd]
+        if len(costs) != len(self):
+            raise ConfigurationError(f"expected a cost for each of the {len(self)} candidates, got {len(costs)}")
+        return CandidatePool(
+            candidate if math.isnan(cost) else Candidate(**{**candidate.model_dump(), "usd_per_call": cost})
+            for candidate, cost in zip(self, costs, strict=True)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types: what `pool.json` holds."""

@@ -188,9 +188,15 @@ def test_threshold_refuses_token_counts_outside_their_domain(field, value):
 # Prices
 
 
+def test_a_measured_cost_counts_before_the_token_prices():
+    pool = priced(2, 2, 2).with_call_costs([0.25, float("nan"), 0.0])
+    np.testing.assert_allclose(call_costs(pool, 1000, 500), [0.25, 0.003, 0.0])
+    assert call_costs(CandidatePool([{"name": "a", "usd_per_call": 0.5}]), 1, 1).tolist() == [0.5]
+
+
 @pytest.mark.parametrize("policy", [CostAware(0.0), CostAware(10.0), Threshold(0.5)], ids=repr)
 @pytest.mark.parametrize("known", [{}, {"input_usd_per_million_tokens": 1}, {"output_usd_per_million_tokens": 1}])
 def test_a_policy_that_weighs_cost_names_the_candidates_without_prices(policy, known):
     pool = CandidatePool([*priced(1, 2), {"name": "unpriced", **known}])
-    with pytest.raises(ConfigurationError, match=r"missing: unpriced$"):
+    with pytest.raises(ConfigurationError, match=r"usd_per_call or both token prices.*missing: unpriced$"):
         policy.utilities(np.zeros((1, 3)), pool)

@@ -234,6 +234,7 @@ candidates = st.builds(
     name=names,
     input_usd_per_million_tokens=prices,
     output_usd_per_million_tokens=prices,
+    usd_per_call=prices,
     context_window_tokens=st.none() | st.integers(1, 10**9),
     capabilities=st.frozensets(st.text(max_size=5), max_size=4),
     metadata=st.dictionaries(st.text(max_size=5), json_values, max_size=3),
@@ -256,6 +257,8 @@ candidates = st.builds(
         ({"name": "a", "input_usd_per_million_tokens": float("nan")}, "input_usd_per_million_tokens"),
         ({"name": "a", "output_usd_per_million_tokens": float("inf")}, "output_usd_per_million_tokens"),
         ({"name": "a", "input_usd_per_million_tokens": "cheap"}, "input_usd_per_million_tokens"),
+        ({"name": "a", "usd_per_call": -1e-9}, "usd_per_call"),
+        ({"name": "a", "usd_per_call": float("nan")}, "usd_per_call"),
         ({"name": "a", "context_window_tokens": 0}, "context_window_tokens"),
         ({"name": "a", "context_window_tokens": 1.5}, "context_window_tokens"),
         ({"name": "a", "capabilities": "tools"}, "capabilities"),
@@ -490,6 +493,20 @@ def test_renaming_a_stranger_or_onto_another_is_refused():
 def test_a_new_name_obeys_the_rules_of_names(name):
     with pytest.raises(ConfigurationError):
         CandidatePool(["a", "b"]).rename({"a": name})
+
+
+def test_measured_costs_join_the_candidates_and_nan_leaves_one_as_it_is():
+    pool = CandidatePool([{"name": "a", "input_usd_per_million_tokens": 2.0}, {"name": "b", "usd_per_call": 0.5}, "c"])
+    priced = pool.with_call_costs([0.1, float("nan"), 0])
+    assert [candidate.usd_per_call for candidate in priced] == [0.1, 0.5, 0.0]
+    assert priced["a"].input_usd_per_million_tokens == 2.0
+    assert pool["a"].usd_per_call is None
+
+
+@pytest.mark.parametrize("costs", [[], [0.1], [0.1, 0.2, 0.3], [0.1, -0.2], [0.1, float("inf")]])
+def test_measured_costs_are_one_a_candidate_and_in_range(costs):
+    with pytest.raises(ConfigurationError, match=r"each of the 2 candidates|usd_per_call"):
+        CandidatePool(["a", "b"]).with_call_costs(costs)
 
 
 # Decision

@@ -238,6 +238,12 @@ class RoutingDataset:
         columns = [self.pool.index(name) for name in pool.names]
         return replace(self, pool=pool, **{name: getattr(self, name)[:, columns] for name in _CANDIDATE_COLUMNS})
 
+    def call_costs(self) -> np.ndarray:
+        """`(K,)` mean observed dollars of one call of each candidate; NaN where no cost is known."""
+        known = ~np.isnan(self.costs_usd)
+        totals, counts = np.where(known, self.costs_usd, 0.0).sum(axis=0), known.sum(axis=0)
+        return np.divide(totals, counts, out=np.full(len(self.pool), np.nan), where=counts > 0)
+
     def fingerprint(self) -> str:
         """Hash of the candidate names and all rows: the same data in the same order, the same 16 hex digits."""
         digest = hashlib.sha256(repr(self.pool.names).encode())

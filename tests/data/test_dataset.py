@@ -252,6 +252,13 @@ def test_filter_of_a_pair_that_never_meets_says_so(built):
         built.filter(split="test", source="code")
 
 
+def test_the_cost_of_a_call_is_the_mean_of_what_was_observed(built):
+    costs = built.select([0, 1]).call_costs()
+    np.testing.assert_allclose(costs, [0.01, 0.01])
+    assert np.isnan(built.select([2, 3]).call_costs()).all()
+    assert np.isnan(built.select([]).call_costs()).all()
+
+
 def test_align_reorders_all_columns_of_candidates(built):
     pool = CandidatePool([{"name": "b", "context_window_tokens": 8}, "a"])
     aligned = built.align(pool)
