@@ -213,6 +213,36 @@ def bootstrap_interval(
     return Interval(statistic(np.arange(len(groups))), float(low), float(high))
 
 
+def resample_counts(groups: np.ndarray, *, n_resamples: int = 1000, seed: int = 0) -> np.ndarray:
+    """How often each row is drawn in each bootstrap sample, rows drawn again within their group.
+
+    The same counts for all that is compared make every comparison a paired one, and a mean over
+    resampled rows a product of matrices.
+
+    Args:
+        groups: `(n,)` the benchmark of each row.
+        n_resamples: bootstrap samples.
+        seed: the same seed, the same counts.
+
+    Returns:
+        `(n_resamples + 1, n)` float32; the first row is the data itself, ones.
+    """
+    generator = np.random.default_rng(seed)
+    counts = np.ones((n_resamples + 1, len(groups)), dtype=np.float32)
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        counts[1:, rows] = generator.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=n_resamples)
+    return counts
+
+
+def sample_interval(samples: np.ndarray, *, confidence: float = 0.95) -> Interval:
+    """The interval of a figure computed on each row of `resample_counts`, the data itself first; NaN is left out."""
+    tail = 100 * (1 - confidence) / 2
+    known = samples[1:][~np.isnan(samples[1:])]
+    low, high = np.percentile(known, [tail, 100 - tail]) if len(known) else (float("nan"), float("nan"))
+    return Interval(float(samples[0]), float(low), float(high))
+
+
 def _mean(statistics: Sequence[Statistic]) -> Statistic:
     return lambda rows: float(np.mean([each(rows) for each in statistics]))
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from lookahead_router._files import replacing_file
 from lookahead_router._optional import require
+from lookahead_router.errors import CheckpointError
 from lookahead_router.networks.base import LookaheadNetwork
 
 
@@ -22,22 +23,47 @@ def export_onnx(network: LookaheadNetwork, path: Path) -> None:
     Raises:
         MissingDependencyError: onnx or onnxscript is not installed.
     """
-    onnx = require("onnx", "train")
-    require("onnxscript", "train")
-    routing = _RoutingGraph(network).float().eval()
     # Plain attention exports to fewer nodes than the fused kernel's decomposition, and runs faster.
     network.backbone.set_attn_implementation("eager")
     ids = torch.full((2, 12), network.configuration.pad_token_id)
     mask = torch.ones_like(ids)
     mask[0, :5] = 0
+    _export(_RoutingGraph(network), {"prompt_ids": ids, "prompt_mask": mask}, "score_logits", path)
+
+
+def export_encoder(folder: Path, path: Path) -> None:
+    """Writes the graph `input_ids, attention_mask -> last_hidden_state` of a sentence encoder, padded on the right.
+
+    Args:
+        folder: a BERT-like encoder of transformers.
+        path: the graph, written whole or not at all.
+
+    Raises:
+        CheckpointError: the encoder cannot be loaded.
+        MissingDependencyError: onnx or onnxscript is not installed.
+    """
+    from transformers import AutoModel
+
+    try:
+        encoder = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot load the encoder: {error}", location=str(folder)) from error
+    mask = torch.ones((2, 12), dtype=torch.long)
+    mask[0, 5:] = 0
+    _export(_EncoderGraph(encoder), {"input_ids": mask.clone(), "attention_mask": mask}, "last_hidden_state", path)
+
+
+def _export(module: nn.Module, inputs: dict[str, torch.Tensor], output: str, path: Path) -> None:
+    onnx = require("onnx", "train")
+    require("onnxscript", "train")
     axes = {0: torch.export.Dim("n_prompts"), 1: torch.export.Dim("n_tokens")}
     with _quiet():
         program = torch.onnx.export(
-            routing,
-            (ids, mask),
-            input_names=["prompt_ids", "prompt_mask"],
-            output_names=["score_logits"],
-            dynamic_shapes={"prompt_ids": axes, "prompt_mask": axes},
+            module.float().eval(),
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_shapes=[axes] * len(inputs),
             dynamo=True,
             optimize=True,
             verbose=False,
@@ -68,6 +94,17 @@ class _RoutingGraph(nn.Module):
 
     def forward(self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> torch.Tensor:
         return self.network(prompt_ids, prompt_mask).score_logits
+
+
+class _EncoderGraph(nn.Module):
+    """The states of an encoder alone."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
 
 
 @contextmanager

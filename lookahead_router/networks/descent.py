@@ -1,0 +1,50 @@
+"""How the baselines that learn by gradient are fitted: small heads over frozen prompt embeddings."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+Tensors = dict[str, torch.Tensor]
+
+
+def descend(
+    parameters: dict[str, np.ndarray],
+    loss: Callable[[Tensors, Tensors], torch.Tensor],
+    rows: dict[str, np.ndarray],
+    *,
+    n_epochs: int,
+    batch_size: int = 64,
+    learning_rate: float = 1e-2,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """The parameters after AdamW on a loss, with the rate falling to zero along a cosine.
+
+    Args:
+        parameters: where to start, by name.
+        loss: of parameters and a batch of rows, both as tensors by name; a mean over the batch.
+        rows: `(n, ...)` arrays by name, drawn in batches without replacement.
+        n_epochs: passes over the rows.
+        batch_size: rows of a step.
+        learning_rate: at the first step.
+        weight_decay: of AdamW, on every parameter.
+        seed: of the order of rows.
+
+    Returns:
+        Arrays of the same names and shapes, float32.
+    """
+    weights = {name: torch.tensor(value, dtype=torch.float32, requires_grad=True) for name, value in parameters.items()}
+    data = {name: torch.as_tensor(value) for name, value in rows.items()}
+    n_rows = len(next(iter(data.values())))
+    n_batches = -(-n_rows // batch_size)
+    optimizer = torch.optim.AdamW(weights.values(), lr=learning_rate, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_epochs * n_batches)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(n_epochs):
+        for batch in torch.randperm(n_rows, generator=generator).split(batch_size):
+            optimizer.zero_grad()
+            loss(weights, {name: column[batch] for name, column in data.items()}).backward()
+            optimizer.step()
+            schedule.step()
+    return {name: value.detach().numpy() for name, value in weights.items()}

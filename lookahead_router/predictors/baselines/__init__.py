@@ -1,0 +1,1 @@
+"""What Lookahead must beat: predictors that know the prompt, or not even that. See `base.py` and `registry.py`."""

@@ -1,0 +1,62 @@
+"""The baselines by the names that the command line knows, and any saved predictor from its folder."""
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.predictors.base import Predictor
+from lookahead_router.predictors.baselines.base import Baseline
+from lookahead_router.predictors.lookahead import LookaheadPredictor
+
+_HOMES = {
+    "random": "random_choice.RandomChoice",
+    "best-single": "best_single.BestSingle",
+    "rule": "rule.Rule",
+    "knn": "knn.NearestNeighbors",
+    "clusters": "clusters.Clusters",
+    "classifier": "classifier.Classifier",
+    "routerdc": "routerdc.RouterDC",
+    "kl": "kl.Distillation",
+    "matrix-factorization": "matrix_factorization.MatrixFactorization",
+    "irt": "irt.ItemResponse",
+    "uniroute": "uniroute.UniRoute",
+}
+BASELINES = tuple(_HOMES)
+"""Every kind of baseline."""
+
+
+def baseline_class(kind: str) -> type[Baseline]:
+    """The class of a baseline.
+
+    Raises:
+        ConfigurationError: no such kind.
+    """
+    if kind not in _HOMES:
+        raise ConfigurationError(f"unknown baseline {kind!r}; choose one of {', '.join(BASELINES)}")
+    module, name = _HOMES[kind].split(".")
+    return getattr(import_module(f"{__package__}.{module}"), name)
+
+
+def load_predictor(location: str | Path | None = None, **options) -> Predictor:
+    """The predictor of any kind in a folder; of a repository of the Hub, or none, a `LookaheadPredictor`.
+
+    Args:
+        location: folder, or `org/name` on the Hub; the embedded default when absent.
+        options: those of `LookaheadPredictor.load`.
+
+    Raises:
+        CheckpointError: the folder is missing, damaged or of another kind.
+        HubError: the repository cannot be read.
+    """
+    kind = None if location is None else _kind(Path(location))
+    return baseline_class(kind).load(location) if kind in BASELINES else LookaheadPredictor.load(location, **options)
+
+
+def _kind(folder: Path) -> str | None:
+    """What a folder says it is; `None` where it says nothing, which the loader of Lookahead explains."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return config.get("predictor") if isinstance(config, dict) else None
