@@ -1,4 +1,4 @@
-"""`lookahead-router evaluate`: a router against the references on a dataset."""
+"""`lookahead-router evaluate`: a router against the references, or many predictors against each other."""
 
 import json
 import warnings
@@ -7,15 +7,34 @@ from typing import Annotated
 
 import typer
 
-from lookahead_router.cli._options import REVISION_HELP, ROUTER_HELP
+from lookahead_router.cli._options import POLICY_HELP, REVISION_HELP, ROUTER_HELP, parse_policy
 from lookahead_router.errors import ConfigurationError, TruncatedPromptWarning
 
 
 def evaluate(
-    data: Annotated[str, typer.Argument(help="Routing dataset: Parquet, JSONL, or org/name on the Hub.")],
+    data: Annotated[list[str], typer.Argument(help="Routing datasets: Parquet, JSONL, or org/name on the Hub.")],
+    predictors: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare these, the first being the reference: lookahead, names of baselines, folders, org/name or "
+            "LABEL=LOCATION, with commas between. Locations of one label are its seeds, or its datasets' predictors."
+        ),
+    ] = None,
     router: Annotated[str | None, typer.Option(help=ROUTER_HELP)] = None,
     revision: Annotated[str | None, typer.Option(help=REVISION_HELP)] = None,
+    policy: Annotated[str, typer.Option(help=POLICY_HELP)] = "best-quality",
     split: Annotated[str, typer.Option(help="Split to evaluate on; 'all' for every row.")] = "test",
+    source: Annotated[list[str] | None, typer.Option(help="Only this benchmark; repeatable.")] = None,
+    fit_data: Annotated[str | None, typer.Option(help="Baselines learn from this file's train split instead.")] = None,
+    embedder: Annotated[
+        str, typer.Option(help="Sentence encoder of the baselines: folder, or org/name on the Hub.")
+    ] = "sentence-transformers/all-MiniLM-L6-v2",
+    seeds: Annotated[int, typer.Option(min=1, help="Fits of each baseline, averaged.")] = 1,
+    report: Annotated[Path | None, typer.Option(help="Folder for report.md, report.json and report.html.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for embeddings, fits and predictions; REPORT/cache if absent.")
+    ] = None,
+    leakage_check: Annotated[bool, typer.Option(help="Look for prompts of the train split.")] = True,
     backend: Annotated[str, typer.Option(help="auto, onnx-int8, onnx or torch.")] = "auto",
     resamples: Annotated[int, typer.Option(min=10, help="Bootstrap samples behind the intervals.")] = 1000,
     save: Annotated[bool, typer.Option("--save", help="Keep the result in the folder and in its model card.")] = False,
@@ -23,21 +42,78 @@ def evaluate(
 ) -> None:
     """Show per benchmark how the routed answers score, beside random, best single and oracle.
 
-    The best single candidate is looked up on the dataset's train split.
+    With --predictors, compare any number of them on any number of datasets. The best single candidate is
+    looked up on the train split, and baselines are fitted there; validation rows calibrate them.
     """
+    if predictors is None and report is None and len(data) == 1:
+        _evaluate_one(data[0], router, revision, policy, split, source, backend, resamples, save, as_json)
+        return
+    if revision is not None or backend != "auto" or (predictors is not None and router is not None):
+        raise ConfigurationError("--router, --revision and --backend are of one router; name it in --predictors")
+    if save:
+        raise ConfigurationError("--save keeps the result of one router on one dataset; leave out --predictors")
+    from lookahead_router.cli._comparison import run_comparison
+
+    found = run_comparison(
+        data,
+        predictors or (f"lookahead={router}" if router else "lookahead"),
+        split=split,
+        sources=source,
+        fit_data=fit_data,
+        embedder=embedder,
+        cache=report / "cache" if cache is None and report is not None else cache,
+        policy=parse_policy(policy),
+        n_seeds=seeds,
+        n_resamples=resamples,
+        check_leakage=leakage_check,
+    )
+    if report is not None:
+        from lookahead_router.evaluation.report import write_report
+
+        write_report(found, report)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        return
+    from lookahead_router.cli._tables import print_comparison
+
+    print_comparison(found)
+    if report is not None:
+        typer.echo(f"wrote {report / 'report.md'}, report.html and report.json")
+
+
+def _evaluate_one(
+    data: str,
+    router: str | None,
+    revision: str | None,
+    policy: str,
+    split: str,
+    sources: list[str] | None,
+    backend: str,
+    resamples: int,
+    save: bool,
+    as_json: bool,
+) -> None:
+    from lookahead_router.cli._comparison import choose_rows
     from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.evaluation.evaluate import evaluate as run
     from lookahead_router.router import Router
 
     if save and (router is None or not Path(router).is_dir()):
         raise ConfigurationError("--save needs --router with the folder of a saved predictor")
+    if save and (sources or parse_policy(policy) != parse_policy("best-quality")):
+        raise ConfigurationError("--save keeps the figures of all benchmarks under best-quality; leave out the others")
     dataset = RoutingDataset.from_file(data)
     train = dataset.filter(split="train") if "train" in dataset.splits and split != "train" else None
-    rows = dataset if split == "all" else dataset.filter(split=split)
+    chosen = Router.from_pretrained(router, backend=backend, revision=revision)
+    prices = (dataset if train is None else train).align(chosen.pool).call_costs()
+    priced = dict(zip(chosen.pool.names, chosen.pool.with_call_costs(prices), strict=True))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedPromptWarning)
         report = run(
-            Router.from_pretrained(router, backend=backend, revision=revision), rows, train=train, n_resamples=resamples
+            chosen.with_aliases(priced).with_policy(parse_policy(policy)),
+            choose_rows(dataset, split, sources),
+            train=train,
+            n_resamples=resamples,
         )
     if save:
         from lookahead_router.hub.card import record_result, write_card

@@ -128,7 +128,7 @@ class DatasetResult:
     n_unscored: int
     """Prompts left out because a candidate has no score there."""
     reference: str
-    """The predictor that the others are compared to."""
+    """The predictor that the others are compared to, the first that works; empty where none does."""
     predictors: tuple[PredictorResult, ...]
     references: tuple[ReferenceResult, ...]
     candidates: tuple[CandidateResult, ...]

@@ -1,0 +1,252 @@
+"""The figures of one predictor, and of no predictor, on the rows of one dataset."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from lookahead_router import metrics
+from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.errors import ConfigurationError, DataError
+from lookahead_router.evaluation.bootstrap import Resamples, costs_at_quality
+from lookahead_router.evaluation.results import (
+    CalibrationResult,
+    CandidateResult,
+    CostResult,
+    PredictorResult,
+    ReferenceResult,
+)
+from lookahead_router.metrics import Interval
+from lookahead_router.policies import Policy
+
+QUALITY_SHARES = (1.0, 0.95)
+"""Of the best single candidate's quality, at which dollars are compared."""
+N_WEIGHTS = 60
+"""Settings on a cost-quality curve."""
+RIGHT = 0.5
+"""Score from which on an answer counts as right, in the tables by number of right candidates."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a predictor said of all prompts."""
+
+    revision: str
+    scores: np.ndarray
+    """`(n, K)`."""
+    probabilities: np.ndarray | None
+    """`(n, K)`; `None` where it is not calibrated."""
+    fit_seconds: float | None
+    predict_seconds: float | None
+
+
+class Yardstick:
+    """The rows of an evaluation, with what all predictors on them are measured against."""
+
+    def __init__(
+        self, evaluation: RoutingDataset, train: RoutingDataset | None, policy: Policy, *, n_resamples: int, seed: int
+    ) -> None:
+        """Draws the resamples that every figure shares.
+
+        Args:
+            evaluation: prompts with observed scores; those that lack one of a candidate's are left out.
+            train: where the best single candidate and the expected costs are looked up; the costs are those of the
+                evaluation without it.
+            policy: scores to utilities.
+            n_resamples: bootstrap samples.
+            seed: of the bootstrap.
+
+        Raises:
+            DataError: no prompt has a score of every candidate.
+        """
+        is_scored = ~np.isnan(evaluation.scores).any(axis=1)
+        if not is_scored.any():
+            raise DataError("no prompt has a score of every candidate, so nothing can be compared")
+        self.rows = evaluation.select(is_scored)
+        self.n_unscored = int((~is_scored).sum())
+        self.policy = policy
+        self.call_costs = (evaluation if train is None else train).call_costs()
+        """`(K,)` expected dollars of a call, NaN where unknown."""
+        self.pool = evaluation.pool.with_call_costs(self.call_costs)
+        self.resamples = Resamples(self.rows.scores, self.rows.sources, n_resamples=n_resamples, seed=seed)
+        means = np.full(len(self.pool), np.nan) if train is None else _means(train.scores)
+        self.best_single = None if np.isnan(means).all() else int(np.nanargmax(means))
+        """Its column; `None` without training data."""
+
+    @cached_property
+    def has_costs(self) -> bool:
+        """Whether all dollars are known, so that routes can be priced."""
+        return not (np.isnan(self.rows.costs_usd).any() or np.isnan(self.call_costs).any())
+
+    def candidates(self) -> Iterator[CandidateResult]:
+        """Every candidate, always."""
+        for k, name in enumerate(self.pool.names):
+            scores = self.rows.scores[:, k]
+            yield CandidateResult(
+                candidate=name,
+                score=float(scores.mean()),
+                mean_usd=float(self.rows.costs_usd[:, k].mean()) if self.has_costs else None,
+                average=float(self.resamples.normalized(scores)[0, -1]),
+            )
+
+    def references(self) -> Iterator[ReferenceResult]:
+        """What no predictor can do, or needs none for."""
+        scores, costs = self.rows.scores, self.rows.costs_usd
+        every = np.arange(len(scores))
+        choices: dict[str, np.ndarray] = {"random": np.zeros(0)}
+        if self.best_single is not None:
+            choices["best single"] = np.full(len(scores), self.best_single)
+        choices["best per benchmark, in hindsight"] = np.zeros(len(scores), dtype=int)
+        for source in self.resamples.sources:
+            rows = self.rows.sources == source
+            choices["best per benchmark, in hindsight"][rows] = scores[rows].mean(axis=0).argmax()
+        # Of those that are best, the cheapest: it is the oracle of cost, too.
+        is_best = scores >= scores.max(axis=1, keepdims=True) - 1e-9
+        choices["oracle"] = np.where(is_best, costs if self.has_costs else 0.0, np.inf).argmin(axis=1)
+        for name, choice in choices.items():
+            chosen, spent = (
+                values.mean(axis=1) if name == "random" else values[every, choice] for values in (scores, costs)
+            )
+            average, by_source = self.intervals(self.resamples.normalized(chosen))
+            mean_usd = float(spent.mean()) if self.has_costs else None
+            yield ReferenceResult(name, average, by_source, float(chosen.mean()), mean_usd)
+
+    def intervals(self, samples: np.ndarray) -> tuple[Interval, dict[str, Interval]]:
+        """Of normalised scores on all resamples: the average's interval, and each benchmark's."""
+        found = [metrics.sample_interval(column) for column in samples.T]
+        return found[-1], dict(zip(self.resamples.sources, found, strict=False))
+
+
+class Measured:
+    """A predictor's choices on one dataset, and all that follows from them."""
+
+    def __init__(self, yardstick: Yardstick, label: str, seeds: list[Predicted]) -> None:
+        self.yardstick, self.label, self.seeds = yardstick, label, seeds
+        rows = yardstick.rows
+        self.choices = [self._choose(seed) for seed in seeds]
+        self.chosen = [metrics.chosen_scores(rows.scores, choice) for choice in self.choices]
+        # Linear in the chosen scores, so that the mean over seeds is that of their mean.
+        self.samples = yardstick.resamples.normalized(np.mean(self.chosen, axis=0))
+
+    def _choose(self, seed: Predicted) -> np.ndarray:
+        policy, pool = self.yardstick.policy, self.yardstick.pool
+        if getattr(policy, "reads_probabilities", False):
+            if seed.probabilities is None:
+                raise ConfigurationError(f"{policy!r} reads probabilities and {self.label} is not calibrated")
+            return policy.utilities(seed.scores, pool, seed.probabilities).argmax(axis=1)
+        return policy.utilities(seed.scores, pool).argmax(axis=1)
+
+    @cached_property
+    def savings(self) -> tuple[CostResult, dict[str, np.ndarray]] | None:
+        """The cost-quality curve, and on every resample the shares of dollars saved; `None` if dollars are unknown."""
+        one = self.yardstick
+        if not one.has_costs or one.best_single is None:
+            return None
+        scores, costs, prices = one.rows.scores, one.rows.costs_usd, one.call_costs
+        spread = max(float(np.ptp(prices)), 1e-12)
+        weights = np.concatenate([[0.0], np.geomspace(1e-3, 1e2, N_WEIGHTS - 1) / spread])
+        every = np.arange(len(scores))[:, None]
+        spent, gained = np.zeros((len(scores), N_WEIGHTS)), np.zeros((len(scores), N_WEIGHTS))
+        for seed in self.seeds:
+            utilities = seed.scores[:, None, :] - weights[None, :, None] * prices
+            choice = utilities.argmax(axis=2)
+            spent += costs[every, choice] / len(self.seeds)
+            gained += scores[every, choice] / len(self.seeds)
+        spent, gained = one.resamples.means(spent), one.resamples.means(gained)
+        single_usd = one.resamples.means(costs[:, one.best_single])
+        single_score = one.resamples.means(scores[:, one.best_single])
+        saved, is_reached = {}, {}
+        for share in QUALITY_SHARES:
+            least = costs_at_quality(spent, gained, share * single_score)
+            is_reached[f"{share:.2f}"] = bool(~np.isnan(least[0]))
+            saved[f"{share:.2f}"] = np.where(np.isnan(least), 0.0, 1 - least / single_usd)
+        means = costs.mean(axis=0)
+        result = CostResult(
+            mean_usd=float(np.mean([metrics.mean_cost(costs, choice) for choice in self.choices])),
+            weights=tuple(weights.tolist()),
+            frontier_usd=tuple(spent[0].tolist()),
+            frontier_score=tuple(gained[0].tolist()),
+            area=metrics.area_under_frontier(spent[0], gained[0], means.min(), means.max()),
+            saved={share: metrics.sample_interval(samples) for share, samples in saved.items()},
+            is_reached=is_reached,
+            saved_minus_reference=None,
+        )
+        return result, saved
+
+    def result(self, reference: "Measured") -> PredictorResult:
+        """All figures, with paired differences to the reference."""
+        one, scores = self.yardstick, self.yardstick.rows.scores
+        average, by_source = one.intervals(self.samples)
+        is_other = reference is not self
+        cost = None
+        if self.savings is not None:
+            cost, saved = self.savings
+            if is_other:
+                gaps = {share: metrics.sample_interval(saved[share] - reference.savings[1][share]) for share in saved}
+                cost = replace(cost, saved_minus_reference=gaps)
+        shares = {source: self._shares(one.rows.sources == source) for source in one.resamples.sources}
+        everywhere = self._shares(np.ones(len(scores), dtype=bool))
+        return PredictorResult(
+            predictor=self.label,
+            revisions=tuple(seed.revision for seed in self.seeds),
+            average=average,
+            seeds=tuple(float(one.resamples.normalized(chosen)[0, -1]) for chosen in self.chosen),
+            minus_reference=metrics.sample_interval((self.samples - reference.samples)[:, -1]) if is_other else None,
+            by_source=by_source,
+            score=self._mean(lambda chosen: float(chosen.mean())),
+            regret=self._mean(lambda chosen: metrics.regret(chosen, scores)),
+            gap_recovered=None
+            if one.best_single is None
+            else self._mean(lambda chosen: metrics.gap_recovered(chosen, scores, one.best_single)),
+            hit_rate=self._mean(lambda chosen: metrics.hit_rate(chosen, scores)),
+            model_recall=self._mean(lambda chosen: metrics.model_recall(chosen, scores, right=RIGHT)),
+            collapse_index=max(everywhere.values()),
+            shares={"": everywhere, **shares},
+            against_best_single=self._against_best_single(),
+            cost=cost,
+            calibration=self._calibration(),
+            fit_seconds=self.seeds[0].fit_seconds,
+            predict_seconds=self.seeds[0].predict_seconds,
+        )
+
+    def _mean(self, figure: Callable[[np.ndarray], float]) -> float:
+        return float(np.mean([figure(chosen) for chosen in self.chosen]))
+
+    def _shares(self, mask: np.ndarray) -> dict[str, float]:
+        names = self.yardstick.pool.names
+        found = np.mean([metrics.shares(choice[mask], len(names)) for choice in self.choices], axis=0)
+        return dict(zip(names, found.tolist(), strict=True))
+
+    def _against_best_single(self) -> tuple[tuple[int, int, float, float, float], ...]:
+        single, scores = self.yardstick.best_single, self.yardstick.rows.scores
+        if single is None:
+            return ()
+        gaps = np.stack([chosen - scores[:, single] for chosen in self.chosen])
+        n_right = (scores >= RIGHT).sum(axis=1)
+        found = []
+        for number in np.unique(n_right):
+            part = gaps[:, n_right == number]
+            shares = ((part > 1e-9).mean(), (abs(part) <= 1e-9).mean(), (part < -1e-9).mean())
+            found.append((int(number), part.shape[1], *map(float, shares)))
+        return tuple(found)
+
+    def _calibration(self) -> CalibrationResult | None:
+        probabilities, scores = self.seeds[0].probabilities, self.yardstick.rows.scores
+        if probabilities is None:
+            return None
+        errors = [metrics.expected_calibration_error(p, y) for p, y in zip(probabilities.T, scores.T, strict=True)]
+        order = np.argsort(probabilities, axis=None, kind="stable")
+        bins = [part for part in np.array_split(order, 10) if len(part)]
+        return CalibrationResult(
+            error=float(np.mean(errors)),
+            predicted=tuple(float(probabilities.ravel()[part].mean()) for part in bins),
+            observed=tuple(float(scores.ravel()[part].mean()) for part in bins),
+        )
+
+
+def _means(scores: np.ndarray) -> np.ndarray:
+    """`(K,)` mean of what is judged; NaN where nothing is."""
+    judged = ~np.isnan(scores)
+    sums, counts = np.where(judged, scores, 0.0).sum(axis=0), judged.sum(axis=0)
+    return np.divide(sums, counts, out=np.full(scores.shape[1], np.nan), where=counts > 0)

@@ -1,0 +1,132 @@
+"""What every predictor says of a dataset's prompts: fitted where need be, asked once, kept for the next time."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lookahead_router import __version__
+from lookahead_router._files import replacing_file
+from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.evaluation.measure import Predicted
+from lookahead_router.predictors.base import Predictor
+from lookahead_router.predictors.baselines.base import Baseline
+from lookahead_router.predictors.baselines.registry import baseline_class, load_predictor
+from lookahead_router.predictors.calibration import MIN_CALIBRATION_PROMPTS
+from lookahead_router.predictors.embedder import Embedder
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A predictor to compare, under a label of its own."""
+
+    label: str
+    baseline: str | None = None
+    """Kind of baseline to fit on the training split."""
+    locations: tuple[str | None, ...] = ()
+    """Saved predictors otherwise; those with the dataset's candidates are its seeds. `None` is the embedded one."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Asks predictors about the prompts of one dataset."""
+
+    rows: RoutingDataset
+    """Prompts to route."""
+    train: RoutingDataset | None
+    """What baselines are fitted on, the same candidates in the same order."""
+    validation: RoutingDataset | None
+    """What they are calibrated on; they stay uncalibrated without it."""
+    embedder: Callable[[], Embedder]
+    """Gives the encoder that they share, called when one needs it."""
+    cache: Path | None
+    """Folder for fits and scores; nothing is kept without it."""
+    n_seeds: int
+    """Fits of each baseline that is random."""
+
+    def of(self, entry: Entry) -> Iterator[Predicted]:
+        """What every seed of a predictor says.
+
+        Raises:
+            LookaheadRouterError: it cannot be fitted, loaded, or used for these candidates.
+        """
+        if entry.baseline is None:
+            for location in self._fitting(entry.locations):
+                yield self._ask(load_predictor(location), None)
+            return
+        kind = baseline_class(entry.baseline)
+        if self.train is None:
+            raise ConfigurationError("no training split to fit it on; give one in the file, or with --fit-data")
+        encoder = self.embedder() if kind.reads_embeddings else None
+        for seed in range(self.n_seeds if kind.is_random else 1):
+            predictor, seconds = self._fit(kind(embedder=encoder, seed=seed))
+            yield self._ask(predictor, seconds)
+
+    def _fitting(self, locations: Sequence[str | None]) -> list[str | None]:
+        """The saved predictors whose candidates are the dataset's.
+
+        Raises:
+            PoolMismatchError: of the only one, if they are others.
+            ConfigurationError: none of several.
+        """
+        names = set(self.rows.pool.names)
+        fitting = [place for place in locations if set(load_predictor(place).pool.names) == names]
+        if not fitting and len(locations) == 1:
+            self.rows.align(load_predictor(locations[0]).pool)
+        if not fitting:
+            raise ConfigurationError("none of its saved predictors has the candidates of this dataset")
+        return fitting
+
+    def _fit(self, baseline: Baseline) -> tuple[Predictor, float]:
+        """The fitted baseline, out of the cache if it is there, and how long it took without embeddings."""
+        parts = [repr(type(baseline)), json.dumps(baseline.settings(), sort_keys=True), self.train.fingerprint()]
+        parts.append("" if self.validation is None else self.validation.fingerprint())
+        parts.append("" if baseline.embedder is None else baseline.embedder.fingerprint)
+        key = hashlib.sha256(" ".join([__version__, *parts]).encode()).hexdigest()[:24]
+        folder = None if self.cache is None else self.cache / "baselines" / f"{baseline.kind}-{key}"
+        if folder is not None and (folder / "fit.json").is_file():
+            loaded = type(baseline).load(folder, embedder=baseline.embedder)
+            return loaded, json.loads((folder / "fit.json").read_bytes())["seconds"]
+        for dataset in (self.train, self.validation):
+            if dataset is not None and baseline.embedder is not None:
+                baseline.embedder.embed(dataset.prompts)  # kept there, so that it does not count below
+        start = time.perf_counter()
+        baseline.fit(self.train)
+        seconds = time.perf_counter() - start
+        if (
+            self.validation is not None
+            and (~np.isnan(self.validation.scores)).sum(axis=0).min() >= MIN_CALIBRATION_PROMPTS
+        ):
+            baseline.fit_calibration(self.validation)
+        if folder is not None:
+            baseline.save(folder)
+            (folder / "fit.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
+        return baseline, seconds
+
+    def _ask(self, predictor: Predictor, fit_seconds: float | None) -> Predicted:
+        """Scores of all prompts, in the dataset's columns, out of the cache if they are there."""
+        backend = getattr(getattr(predictor, "backend", None), "name", "")
+        key = f"{predictor.revision}-{backend}-{self.rows.fingerprint()}"
+        path = None if self.cache is None else self.cache / "scores" / f"{predictor.name}-{key}.npz"
+        if path is not None and path.is_file():
+            with np.load(path, allow_pickle=False) as kept:
+                scores, seconds = kept["scores"], float(kept["seconds"])
+        else:
+            if getattr(predictor, "embedder", None) is not None:
+                predictor.embedder.embed(self.rows.prompts)
+            start = time.perf_counter()
+            scores = predictor.predict_scores(self.rows.prompts)
+            seconds = time.perf_counter() - start
+            if path is not None:
+                with replacing_file(path) as temporary, temporary.open("wb") as file:
+                    np.savez(file, scores=scores, seconds=seconds)
+        is_calibrated = getattr(predictor, "calibration", None) is not None
+        probabilities = predictor.calibrate(scores) if is_calibrated else None
+        columns = [predictor.pool.index(name) for name in self.rows.pool.names]
+        probabilities = None if probabilities is None else probabilities[:, columns]
+        return Predicted(str(predictor.revision), scores[:, columns], probabilities, fit_seconds, seconds)
