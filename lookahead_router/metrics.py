@@ -158,13 +158,13 @@ def quality_at_cost(costs: np.ndarray, qualities: np.ndarray, budget: float) -> 
 
 
 def area_under_frontier(costs: np.ndarray, qualities: np.ndarray, low: float, high: float) -> float:
-    """Mean quality of the settings' frontier over the costs from `low` to `high`, `low < high`.
+    """Mean quality of the settings' frontier over the costs from `low` to `high`; NaN where that range is empty.
 
     Below its cheapest corner the frontier counts as that corner's quality, so give the same range to
     all that are compared, e.g. from the cheapest candidate's cost to the dearest's.
     """
     corner_costs, corner_qualities = cost_quality_frontier(costs, qualities)
-    if not len(corner_costs):
+    if not len(corner_costs) or low >= high:
         return float("nan")
     inner = corner_costs[(corner_costs > low) & (corner_costs < high)]
     grid = np.concatenate([[low], inner, [high]])

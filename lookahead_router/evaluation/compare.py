@@ -71,7 +71,7 @@ def compare(
 
     Raises:
         ConfigurationError: no predictor, no dataset, or a label twice.
-        DataError: a dataset without any prompt with a score of every candidate.
+        DataError: a dataset without any prompt with a score of every candidate, or whose splits differ in candidates.
     """
     labels = [entry.label for entry in entries]
     if not entries or not materials:
@@ -83,15 +83,12 @@ def compare(
     results = []
     n_steps = len(entries) + 1
     for at, material in enumerate(materials):
+        train, validation = material.aligned_train, material.aligned_validation
         try:
-            yardstick = Yardstick(
-                material.evaluation, material.aligned_train, policy, n_resamples=n_resamples, seed=seed
-            )
+            yardstick = Yardstick(material.evaluation, train, policy, n_resamples=n_resamples, seed=seed)
         except DataError as error:
             raise DataError(f"{material.name}: {error}") from error
-        predictions = Predictions(
-            yardstick.rows, material.aligned_train, material.aligned_validation, embedder, cache, n_seeds
-        )
+        predictions = Predictions(yardstick.rows, train, validation, embedder, cache, n_seeds)
         measured = []
         for entry in entries:
             on_progress(f"{material.name}: {entry.label}", (at + len(measured) / n_steps) / len(materials))

@@ -4,13 +4,15 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from lookahead_router import __version__
-from lookahead_router._files import replacing_file
+from lookahead_router._files import replacing_file, write_text
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.evaluation.measure import Predicted
@@ -89,9 +91,10 @@ class Predictions:
         parts.append("" if baseline.embedder is None else baseline.embedder.fingerprint)
         key = hashlib.sha256(" ".join([__version__, *parts]).encode()).hexdigest()[:24]
         folder = None if self.cache is None else self.cache / "baselines" / f"{baseline.kind}-{key}"
-        if folder is not None and (folder / "fit.json").is_file():
-            loaded = type(baseline).load(folder, embedder=baseline.embedder)
-            return loaded, json.loads((folder / "fit.json").read_bytes())["seconds"]
+        if folder is not None:
+            with suppress(OSError, ValueError):  # nothing there, or damaged: it is fitted again
+                loaded = type(baseline).load(folder, embedder=baseline.embedder)
+                return loaded, json.loads((folder / "fit.json").read_bytes())["seconds"]
         for dataset in (self.train, self.validation):
             if dataset is not None and baseline.embedder is not None:
                 baseline.embedder.embed(dataset.prompts)  # kept there, so that it does not count below
@@ -105,7 +108,7 @@ class Predictions:
             baseline.fit_calibration(self.validation)
         if folder is not None:
             baseline.save(folder)
-            (folder / "fit.json").write_text(json.dumps({"seconds": seconds}), encoding="utf-8")
+            write_text(folder / "fit.json", json.dumps({"seconds": seconds}))
         return baseline, seconds
 
     def _ask(self, predictor: Predictor, fit_seconds: float | None) -> Predicted:
@@ -113,10 +116,11 @@ class Predictions:
         backend = getattr(getattr(predictor, "backend", None), "name", "")
         key = f"{predictor.revision}-{backend}-{self.rows.fingerprint()}"
         path = None if self.cache is None else self.cache / "scores" / f"{predictor.name}-{key}.npz"
-        if path is not None and path.is_file():
-            with np.load(path, allow_pickle=False) as kept:
+        scores = seconds = None
+        if path is not None:
+            with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(path, allow_pickle=False) as kept:
                 scores, seconds = kept["scores"], float(kept["seconds"])
-        else:
+        if scores is None:
             if getattr(predictor, "embedder", None) is not None:
                 predictor.embedder.embed(self.rows.prompts)
             start = time.perf_counter()
