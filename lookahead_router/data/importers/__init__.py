@@ -8,6 +8,7 @@ from lookahead_router.errors import ConfigurationError, SchemaError
 
 FORMATS = {
     "routerbench": "routerbench",
+    "llmrouterbench": "llmrouterbench",
 }
 """Name of a format to the module here whose `read(path, models)` gives its examples."""
 
