@@ -9,6 +9,7 @@ from lookahead_router.errors import ConfigurationError, SchemaError
 FORMATS = {
     "routerbench": "routerbench",
     "llmrouterbench": "llmrouterbench",
+    "alpaca-eval": "alpaca_eval",
 }
 """Name of a format to the module here whose `read(path, models)` gives its examples."""
 
