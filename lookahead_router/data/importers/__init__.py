@@ -10,6 +10,7 @@ FORMATS = {
     "routerbench": "routerbench",
     "llmrouterbench": "llmrouterbench",
     "alpaca-eval": "alpaca_eval",
+    "lookahead": "lookahead",
 }
 """Name of a format to the module here whose `read(path, models)` gives its examples."""
 

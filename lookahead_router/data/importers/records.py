@@ -42,6 +42,14 @@ class Record:
             value = value[key]
         return value
 
+    def at(self, *keys: str | int) -> "Record":
+        """The value under the keys as a record of the same row.
+
+        Raises:
+            SchemaError: it is missing.
+        """
+        return Record(self.get(*keys), self.path, self.row)
+
     def text(self, *keys: str | int) -> str:
         """The text under the keys.
 
