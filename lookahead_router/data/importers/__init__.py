@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lookahead_router.errors import ConfigurationError, SchemaError
+
+if TYPE_CHECKING:
+    from lookahead_router.data.dataset import RoutingDataset
 
 FORMATS = {
     "routerbench": "routerbench",
@@ -22,7 +26,7 @@ def import_dataset(
     models: Sequence[str] | None = None,
     fractions: Sequence[float] | None = None,
     seed: int = 0,
-):
+) -> "RoutingDataset":
     """Reads the results of a published benchmark into a `RoutingDataset`.
 
     Args:
