@@ -9,6 +9,7 @@ import lookahead_router
 from lookahead_router.cli.card import card
 from lookahead_router.cli.evaluate import evaluate
 from lookahead_router.cli.export import export
+from lookahead_router.cli.import_ import import_
 from lookahead_router.cli.info import info
 from lookahead_router.cli.push import push
 from lookahead_router.cli.route import route
@@ -43,8 +44,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (route, evaluate, train, export, info, card, push):
-    app.command()(command)
+for command in (route, evaluate, train, import_, export, info, card, push):
+    app.command(command.__name__.rstrip("_"))(command)
 
 
 def _print_version(is_asked: bool) -> None:

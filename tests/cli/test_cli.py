@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import toy_dataset
 
-from lookahead_router import LookaheadPredictor, errors
+from lookahead_router import LookaheadPredictor, RoutingDataset, errors
 from lookahead_router.cli.main import EXIT_CODES, main
 
 
@@ -89,6 +89,12 @@ def test_a_long_prompt_warns_in_one_line(cli, predictor_folder):
         (["evaluate", "none.csv"], 4, "expected a .parquet or .jsonl"),
         (["train", "none.yaml", "--data", "none.parquet"], 2, "No such file"),
         (["export", "nowhere", "--data", "none.jsonl"], 4, "no such file"),
+        (["import", "hearsay", ".", "o.jsonl"], 2, "unknown format 'hearsay'; there are routerbench, llmrouterbench"),
+        (["import", "routerbench", "none.csv", "o.jsonl"], 4, "no such file or folder"),
+        (["import", "routerbench", ".", "o.csv"], 2, "OUT to end in .parquet or .jsonl"),
+        (["import", "routerbench", ".", "o.jsonl", "--split-fractions", "1,0"], 2, "three fractions"),
+        (["import", "routerbench", ".", "o.jsonl", "--split-fractions", "a"], 2, "expected numbers"),
+        (["import", "routerbench", ".", "o.jsonl", "--models", "a,a"], 2, "must be unique"),
     ],
 )
 def test_an_error_is_one_readable_line_with_the_code_of_the_table(
@@ -224,3 +230,52 @@ def test_a_repository_that_cannot_be_had_has_its_own_exit_code(cli, monkeypatch,
     code, _, error = cli("route", "Hello", "--router", "org/name", "--revision", "v1")
     assert code == 8
     assert error.startswith("error: org/name@v1: HF_HUB_OFFLINE is set")
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Ten rows in RouterBench's format, the last without a score of the second candidate."""
+    rows = [
+        {
+            "sample_id": n,
+            "prompt": f"['sum {n}']",
+            "eval_name": "[gsm]",
+            "a": 1,
+            "b": 0.5,
+            "a|total_cost": 1,
+            "b|total_cost": 2,
+        }
+        for n in range(10)
+    ]
+    rows[-1]["b"] = None
+    (tmp_path / "bench.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path / "bench.jsonl"
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_import_writes_a_dataset_and_sums_it_up(cli, table, suffix):
+    out = table.with_name(f"out.{suffix}")
+    code, text, err = cli("import", "routerbench", table, out, "--split-fractions", "0.5,0.25,0.25", "--seed", 3)
+    assert (code, err) == (0, "")
+    dataset = RoutingDataset.from_file(out)
+    assert dataset.pool.names == ("a", "b")
+    counts = [str((dataset.splits == split).sum()) for split in ("train", "validation", "test")]
+    rows = [re.findall(r"[^\s│]+", line) for line in text.splitlines() if "│" in line]
+    assert ["[gsm]", "10", *counts, "1"] in rows
+    assert ["all", "10", *counts, "1"] in rows
+    assert ["a", "1.000", "0"] in rows
+    assert ["b", "0.500", "1"] in rows
+
+
+def test_import_keeps_the_chosen_candidates(cli, table):
+    out = table.with_name("out.jsonl")
+    assert cli("import", "routerbench", table, out, "--models", "b, a")[0] == 0
+    assert RoutingDataset.from_file(out).pool.names == ("b", "a")
+    code, _, err = cli("import", "routerbench", table, out, "--models", "c")
+    assert code == 2
+    assert "unknown candidate 'c'" in err
+
+
+def test_import_names_its_formats(cli):
+    text = cli("import", "--help")[1]
+    assert all(name in text for name in ("routerbench", "llmrouterbench", "alpaca-eval", "lookahead"))
