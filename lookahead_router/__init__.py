@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.errors import LookaheadRouterError
     from lookahead_router.evaluation.evaluate import evaluate
-    from lookahead_router.policies import BestQuality, CostAware, Threshold
+    from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
     from lookahead_router.predictors.lookahead import LookaheadPredictor
     from lookahead_router.router import Router
     from lookahead_router.types import Candidate, CandidatePool, Decision
@@ -25,6 +25,7 @@ _HOMES = {
     "BestQuality": "policies",
     "CostAware": "policies",
     "Threshold": "policies",
+    "Restricted": "policies",
     "LookaheadPredictor": "predictors.lookahead",
     "RoutingDataset": "data.dataset",
     "evaluate": "evaluation.evaluate",
@@ -39,6 +40,7 @@ __all__ = [
     "Decision",
     "LookaheadPredictor",
     "LookaheadRouterError",
+    "Restricted",
     "Router",
     "RoutingDataset",
     "Threshold",

@@ -14,7 +14,8 @@
     └── MissingDependencyError (ImportError)   an extra is not installed
 
     LookaheadRouterWarning (UserWarning)
-    └── TruncatedPromptWarning                 a prompt lost its head to the window
+    ├── TruncatedPromptWarning                 a prompt lost its head to the window
+    └── UncalibratedScoresWarning              predicted scores stand in for probabilities
 
 Messages say what was expected, what came and what to do; the facts are attributes too. No message
 holds a prompt's or a response's text. Every error survives pickling.
@@ -148,3 +149,7 @@ class LookaheadRouterWarning(UserWarning):
 
 class TruncatedPromptWarning(LookaheadRouterWarning):
     """A prompt was longer than the predictor's window; its tail was routed."""
+
+
+class UncalibratedScoresWarning(LookaheadRouterWarning):
+    """A policy that reads probabilities got the predicted scores: the predictor is not calibrated."""

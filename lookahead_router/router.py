@@ -2,15 +2,16 @@
 
 import copy
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Unpack
 
 import numpy as np
 
-from lookahead_router.errors import ConfigurationError
+from lookahead_router.errors import ConfigurationError, UncalibratedScoresWarning
 from lookahead_router.hub.download import HubOptions
-from lookahead_router.policies import BestQuality, Policy
+from lookahead_router.policies import BestQuality, Policy, Restricted, reads_probabilities, rename
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prompt, prompt_text
@@ -46,6 +47,7 @@ class Router:
         self.pool: CandidatePool = predictor.pool.rename(aliases or {})
         """The candidates that decisions are among, under their aliases."""
         self._columns = list(range(len(self.pool)))
+        self._has_warned = False
 
     @classmethod
     def from_pretrained(
@@ -106,9 +108,6 @@ class Router:
             PromptError: as `route`.
             ConfigurationError: the predictor is not calibrated, or the decision is of another router.
         """
-        calibrate = getattr(self.predictor, "calibrate", None)
-        if calibrate is None:
-            raise ConfigurationError(f"{self.predictor!r} predicts scores only; use a calibrated predictor")
         if isinstance(prompt, Decision):
             if prompt.scores.keys() != set(self.pool.names) or prompt.revision != self.predictor.revision:
                 raise ConfigurationError("the decision is of another router; pass one of this router, or the prompt")
@@ -116,7 +115,16 @@ class Router:
             scores[0, self._columns] = [prompt.scores[name] for name in self.pool.names]
         else:
             scores = self.predictor.predict_scores([prompt_text(prompt)])
-        return dict(zip(self.pool.names, calibrate(scores)[0, self._columns].tolist(), strict=True))
+        return dict(zip(self.pool.names, self._calibrate(scores)[0].tolist(), strict=True))
+
+    @property
+    def excluded(self) -> dict[str, str]:
+        """Why candidates are never chosen, by name, where the policy is `Restricted`; empty where it is not.
+
+        Raises:
+            ConfigurationError: as the policy's `excluded`.
+        """
+        return self.policy.excluded(self.pool) if isinstance(self.policy, Restricted) else {}
 
     def restrict_to(self, names: Iterable[str]) -> "Router":
         """A router that decides among the named candidates only.
@@ -128,17 +136,19 @@ class Router:
             ConfigurationError: no name is given.
         """
         pool = self.pool.subset(names)
-        return self._with_pool(pool, [self._columns[self.pool.index(name)] for name in pool.names])
+        columns = [self._columns[self.pool.index(name)] for name in pool.names]
+        return self._with_pool(pool, columns, {name: name for name in pool.names})
 
     def with_aliases(self, aliases: Mapping[str, str | Candidate]) -> "Router":
         """A router whose candidates go by other names: `{name in this router's pool: new name}`,
-        or a whole `Candidate` with its prices.
+        or a whole `Candidate` with its prices. Names that a `Restricted` policy lists follow.
 
         Raises:
             UnknownCandidateError: a name is not in this router's pool.
             ConfigurationError: two candidates would share a name.
         """
-        return self._with_pool(self.pool.rename(aliases), self._columns)
+        pool = self.pool.rename(aliases)
+        return self._with_pool(pool, self._columns, dict(zip(self.pool.names, pool.names, strict=True)))
 
     def with_policy(self, policy: Policy) -> "Router":
         """The same router under another policy; shares the weights."""
@@ -146,15 +156,19 @@ class Router:
         router.policy = policy
         return router
 
-    def _with_pool(self, pool: CandidatePool, columns: list[int]) -> "Router":
-        router = Router(self.predictor, policy=self.policy)
+    def _with_pool(self, pool: CandidatePool, columns: list[int], names: Mapping[str, str]) -> "Router":
+        router = self.with_policy(rename(self.policy, self.pool, names))
         router.pool, router._columns = pool, columns
         return router
 
     def _decide(self, prompts: list[Prompt]) -> list[Decision]:
         start = time.perf_counter()
-        scores = self.predictor.predict_scores(prompts)[:, self._columns]
-        utilities = self.policy.utilities(scores, self.pool)
+        predicted = self.predictor.predict_scores(prompts)
+        scores = predicted[:, self._columns]
+        more = (self._probabilities(predicted),) if reads_probabilities(self.policy) else ()
+        utilities = self.policy.utilities(scores, self.pool, *more)
+        if (utilities == -np.inf).all(axis=1).any():
+            raise ConfigurationError(f"{self.policy!r} excludes every candidate of {', '.join(self.pool.names)}")
         choices = np.argmax(utilities, axis=1)  # the first of equals: the earlier candidate
         latency = (time.perf_counter() - start) / max(len(choices), 1)
         names = self.pool.names
@@ -162,7 +176,11 @@ class Router:
             Decision(
                 candidate=self.pool[int(choice)],
                 scores=dict(zip(names, scores[row].tolist(), strict=True)),
-                utilities=dict(zip(names, utilities[row].tolist(), strict=True)),
+                utilities={
+                    name: utility
+                    for name, utility in zip(names, utilities[row].tolist(), strict=True)
+                    if utility != -np.inf
+                },
                 policy=repr(self.policy),
                 predictor=self.predictor.name,
                 revision=self.predictor.revision,
@@ -170,6 +188,27 @@ class Router:
             )
             for row, choice in enumerate(choices)
         ]
+
+    def _calibrate(self, scores: np.ndarray) -> np.ndarray:
+        """Probabilities of this router's candidates from the scores of the predictor's whole pool."""
+        calibrate = getattr(self.predictor, "calibrate", None)
+        if calibrate is None:
+            raise ConfigurationError(f"{self.predictor!r} predicts scores only; use a calibrated predictor")
+        return calibrate(scores)[:, self._columns]
+
+    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """As `_calibrate`; the scores themselves, with a warning, where the predictor is not calibrated."""
+        try:
+            return self._calibrate(scores)
+        except ConfigurationError as error:
+            if not self._has_warned:
+                self._has_warned = True
+                warnings.warn(
+                    f"the policy reads probabilities and takes predicted scores for them: {error} (said once)",
+                    UncalibratedScoresWarning,
+                    stacklevel=4,
+                )
+            return scores[:, self._columns]
 
     def __repr__(self) -> str:
         return f"Router({self.predictor!r}, policy={self.policy!r}, pool={list(self.pool.names)})"

@@ -269,7 +269,7 @@ class Decision:
     scores: dict[str, float]
     """Predicted score by candidate name, in [0, 1]; as the predictor's calibration says."""
     utilities: dict[str, float]
-    """What the policy maximised, by candidate name."""
+    """What the policy maximised, by candidate name; without candidates that it excluded."""
     policy: str
     """The policy in words, e.g. `BestQuality()`."""
     predictor: str
@@ -286,18 +286,18 @@ class Decision:
 
     @property
     def ranking(self) -> tuple[str, ...]:
-        """All names, the choice first, then by falling utility."""
+        """The names that the policy admits, the choice first, then by falling utility."""
         others = (name for name in self.utilities if name != self.name)
         return self.name, *sorted(others, key=self.utilities.__getitem__, reverse=True)
 
     @property
     def runner_up(self) -> str | None:
-        """Name of the second choice; `None` in a pool of one."""
+        """Name of the second choice; `None` where there was one candidate to choose from."""
         return self.ranking[1] if len(self.utilities) > 1 else None
 
     @property
     def margin(self) -> float | None:
-        """Utility of the choice above the runner-up's, at least 0; `None` in a pool of one."""
+        """Utility of the choice above the runner-up's, at least 0; `None` without a runner-up."""
         return None if self.runner_up is None else self.utilities[self.name] - self.utilities[self.runner_up]
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,13 +6,27 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lookahead_router.errors import ConfigurationError
-from lookahead_router.policies import BestQuality, CostAware, Policy, Threshold, call_costs
+from lookahead_router.errors import ConfigurationError, UnknownCandidateError
+from lookahead_router.policies import (
+    BestQuality,
+    CostAware,
+    Policy,
+    Restricted,
+    Threshold,
+    call_costs,
+    reads_probabilities,
+    rename,
+)
 from lookahead_router.types import CandidatePool
 
 relaxed = settings(deadline=None, max_examples=150)
 
-POLICIES = [BestQuality(), CostAware(10.0), Threshold(0.5)]
+POLICIES = [
+    BestQuality(),
+    CostAware(10.0),
+    Threshold(0.5),
+    Restricted(Threshold(0.5), allow=["m0", "m1"], max_usd_per_call=1),
+]
 
 
 def priced(*prices: float) -> CandidatePool:
@@ -62,7 +76,8 @@ def test_policies_keep_the_shape_and_leave_the_scores_alone(policy):
 def test_policies_say_in_words_what_they_do():
     assert repr(BestQuality()) == "BestQuality()"
     assert "score_per_usd=10.0" in repr(CostAware(10.0))
-    assert "minimum_score=0.5" in repr(Threshold(0.5))
+    assert "minimum_probability=0.5" in repr(Threshold(0.5))
+    assert "policy=BestQuality(), allow=None, deny=('a',)" in repr(Restricted(deny=["a"]))
 
 
 # BestQuality
@@ -155,16 +170,37 @@ def test_threshold_works_where_all_candidates_are_free():
     assert utilities.argmax(axis=1).tolist() == [1, 2]
 
 
+def test_threshold_reads_probabilities_where_there_are_any_and_falls_back_to_scores():
+    scores, probabilities = np.array([[0.9, 0.1], [0.1, 0.9]]), np.array([[0.2, 0.6], [0.3, 0.2]])
+    chosen = Threshold(0.5).utilities(scores, priced(1, 5), probabilities).argmax(axis=1)
+    assert chosen.tolist() == [1, 1]
+    assert reads_probabilities(Threshold(0.5))
+    assert not reads_probabilities(BestQuality())
+
+
+def test_the_dearest_that_passes_beats_a_perfect_score_that_does_not():
+    probabilities = np.array([[0.2, 0.9]])
+    assert Threshold(0.5).utilities(np.array([[1.0, 0.0]]), priced(0, 50), probabilities).argmax() == 1
+
+
+@st.composite
+def judged_markets(draw):
+    """A market and probabilities of the shape of its scores."""
+    scores, pool = draw(markets(scores=st.floats(0, 1)))
+    values = st.lists(st.floats(0, 1), min_size=scores.size, max_size=scores.size)
+    return scores, pool, np.array(draw(values)).reshape(scores.shape)
+
+
 @relaxed
-@given(markets(scores=st.floats(0, 1)), st.floats(0, 1))
-@example((np.array([[1e-20, 2e-20]]), priced(1, 1)), 0.5)
-@example((np.array([[1.0, 1.0]]), priced(0, 50)), 1.0)
+@given(judged_markets(), st.floats(0, 1))
+@example((np.array([[1e-20, 2e-20]]), priced(1, 1), np.zeros((1, 2))), 0.5)
+@example((np.array([[1.0, 1.0]]), priced(0, 50), np.ones((1, 2))), 1.0)
 def test_threshold_is_cheapest_above_and_best_below(market, minimum):
-    scores, pool = market
+    scores, pool, probabilities = market
     costs = call_costs(pool, 500, 500)
-    utilities = Threshold(minimum).utilities(scores, pool)
+    utilities = Threshold(minimum).utilities(scores, pool, probabilities)
     for row, chosen in enumerate(utilities.argmax(axis=1)):
-        passing = scores[row] >= minimum
+        passing = probabilities[row] >= minimum
         if passing.any():
             assert passing[chosen]
             assert costs[chosen] == costs[passing].min()
@@ -172,9 +208,22 @@ def test_threshold_is_cheapest_above_and_best_below(market, minimum):
             assert scores[row, chosen] == scores[row].max()
 
 
+@relaxed
+@given(judged_markets(), st.floats(0, 1), st.floats(0, 1))
+def test_raising_the_probability_never_lowers_the_cost_where_a_candidate_reaches_it(market, first, second):
+    scores, pool, probabilities = market
+    low, high = sorted([first, second])
+    reached = (probabilities >= high).any(axis=1)
+    costs = call_costs(pool, 500, 500)
+    before, after = (
+        costs[Threshold(minimum).utilities(scores, pool, probabilities).argmax(axis=1)] for minimum in (low, high)
+    )
+    assert (before <= after)[reached].all()
+
+
 @pytest.mark.parametrize("value", [-0.001, 1.001, float("nan"), float("inf")])
-def test_threshold_refuses_scores_outside_zero_to_one(value):
-    with pytest.raises(ConfigurationError, match="Threshold: minimum_score must lie in"):
+def test_threshold_refuses_probabilities_outside_zero_to_one(value):
+    with pytest.raises(ConfigurationError, match="Threshold: minimum_probability must lie in"):
         Threshold(value)
 
 
@@ -183,6 +232,152 @@ def test_threshold_refuses_scores_outside_zero_to_one(value):
 def test_threshold_refuses_token_counts_outside_their_domain(field, value):
     with pytest.raises(ConfigurationError, match=f"Threshold: {field} must be"):
         Threshold(0.5, **{field: value})
+
+
+# Restricted
+
+
+def zoo() -> CandidatePool:
+    return CandidatePool(
+        [
+            {"name": "small", "usd_per_call": 0.001, "context_window_tokens": 4096},
+            {
+                "name": "large",
+                "usd_per_call": 0.1,
+                "context_window_tokens": 128_000,
+                "capabilities": ["tools", "images"],
+            },
+            {"name": "vague", "usd_per_call": 0.01, "capabilities": ["tools"]},
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("rules", "excluded"),
+    [
+        ({}, {}),
+        ({"allow": ["large", "vague"]}, {"small": "is not on the allow list"}),
+        ({"deny": ["large"]}, {"large": "is on the deny list"}),
+        ({"allow": ["large", "small"], "deny": ["large"]}, {"large": "deny", "vague": "allow"}),
+        ({"max_usd_per_call": 0.01}, {"large": "costs 0.1 dollars a call, above 0.01"}),
+        ({"capabilities": ["tools"]}, {"small": "lacks tools"}),
+        ({"capabilities": ["images", "tools"]}, {"small": "lacks images, tools", "vague": "lacks images"}),
+        ({"context_tokens": 8000}, {"small": "has a window of 4096 tokens, below 8000"}),
+        ({"context_tokens": 4096}, {}),
+        ({"policy": Restricted(deny=["small"]), "deny": ["vague"]}, {"small": "deny", "vague": "deny"}),
+    ],
+    ids=repr,
+)
+def test_every_rule_says_whom_it_excludes(rules, excluded):
+    policy = Restricted(**rules)
+    found = policy.excluded(zoo())
+    assert found.keys() == excluded.keys()
+    assert all(reason in found[name] for name, reason in excluded.items())
+    utilities = policy.utilities(np.array([[0.1, 0.3, 0.2]]), zoo())[0]
+    assert {name for name, utility in zip(zoo().names, utilities, strict=True) if utility == -np.inf} == set(excluded)
+
+
+def test_token_prices_count_by_the_expected_tokens():
+    pool = priced(1, 10)
+    assert Restricted(max_usd_per_call=0.001).excluded(pool).keys() == {"m1"}
+    assert Restricted(max_usd_per_call=0.001, input_tokens=50, output_tokens=50).excluded(pool) == {}
+
+
+def test_the_other_policy_sees_the_admitted_candidates_alone():
+    pool = CandidatePool([*priced(4, 2), "unpriced"])
+    scores = np.array([[0.3, 0.2, 0.9]])
+    utilities = Restricted(CostAware(10.0), deny=["unpriced"]).utilities(scores, pool)
+    np.testing.assert_array_equal(utilities[:, :2], CostAware(10.0).utilities(scores[:, :2], priced(4, 2)))
+    nested = Restricted(Restricted(deny=["m0"]), deny=["unpriced"])
+    assert nested.utilities(scores, pool)[0].tolist() == [-np.inf, 0.2, -np.inf]
+
+
+def test_probabilities_reach_the_other_policy_if_it_reads_them():
+    scores, probabilities = np.array([[0.9, 0.1, 0.5]]), np.array([[0.1, 0.9, 0.9]])
+    policy = Restricted(Threshold(0.5), deny=["m2"])
+    assert policy.reads_probabilities
+    assert policy.utilities(scores, priced(3, 2, 1), probabilities).argmax() == 1
+    assert policy.utilities(scores, priced(3, 2, 1)).argmax() == 0
+    assert not Restricted().reads_probabilities
+
+
+restrictions = st.fixed_dictionaries(
+    {},
+    optional={
+        "allow": st.lists(st.integers(0, 4)),
+        "deny": st.lists(st.integers(0, 4)),
+        "max_usd_per_call": st.floats(0, 0.06),
+    },
+)
+
+
+@relaxed
+@given(judged_markets(), restrictions, st.sampled_from([BestQuality(), CostAware(20.0), Threshold(0.5)]))
+def test_no_excluded_candidate_is_chosen_and_the_rest_decide_as_if_alone(market, rules, policy):
+    scores, pool, probabilities = market
+    for field in ("allow", "deny"):
+        if field in rules:
+            rules = {**rules, field: [pool.names[n % len(pool)] for n in rules[field]]}
+    restricted = Restricted(policy, **rules)
+    costs = call_costs(pool, 500, 500)
+    budget = rules.get("max_usd_per_call", np.inf)
+    kept = [
+        k
+        for k, name in enumerate(pool.names)
+        if name in rules.get("allow", pool.names) and name not in rules.get("deny", ()) and costs[k] <= budget
+    ]
+    if not kept:
+        with pytest.raises(ConfigurationError, match="excludes every candidate"):
+            restricted.utilities(scores, pool, probabilities)
+        return
+    more = (probabilities[:, kept],) if reads_probabilities(policy) else ()
+    alone = policy.utilities(scores[:, kept], pool.subset(pool.names[k] for k in kept), *more)
+    found = restricted.utilities(scores, pool, probabilities)
+    np.testing.assert_array_equal(found[:, kept], alone)
+    assert (np.delete(found, kept, axis=1) == -np.inf).all()
+    assert (costs[found.argmax(axis=1)] <= budget).all()
+
+
+def test_nothing_left_is_an_error_that_says_which_rule_took_whom():
+    policy = Restricted(deny=["large"], capabilities=["tools"], max_usd_per_call=0.005)
+    with pytest.raises(ConfigurationError) as caught:
+        policy.utilities(np.zeros((1, 3)), zoo())
+    for reason in ("small lacks tools", "large is on the deny list", "vague costs 0.01 dollars a call, above 0.005"):
+        assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("field", ["allow", "deny"])
+def test_an_unknown_name_is_an_error_also_within_another_restriction(field):
+    policy = Restricted(**{field: ["smal"]})
+    for wrong in (policy, Restricted(policy, deny=["vague"])):
+        with pytest.raises(UnknownCandidateError, match="Did you mean 'small'"):
+            wrong.utilities(np.zeros((1, 3)), zoo())
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"allow": "small"}, "allow is a list; wrap the single name 'small'"),
+        ({"deny": "small"}, "deny is a list"),
+        ({"capabilities": "tools"}, "capabilities is a list"),
+        ({"max_usd_per_call": -1}, "max_usd_per_call must be"),
+        ({"max_usd_per_call": float("nan")}, "max_usd_per_call must be"),
+        ({"context_tokens": -1}, "context_tokens must be"),
+        ({"input_tokens": float("inf")}, "input_tokens must be"),
+    ],
+)
+def test_restricted_refuses_values_outside_their_domain(rules, message):
+    with pytest.raises(ConfigurationError, match=f"Restricted: {message}"):
+        Restricted(**rules)
+
+
+def test_names_of_a_policy_follow_the_pool():
+    policy = Restricted(Restricted(allow=["small", "large"]), deny=["small", "vague"])
+    names = {"small": "s", "large": "large"}
+    assert rename(policy, zoo(), names) == Restricted(Restricted(allow=["s", "large"]), deny=["s"])
+    assert rename(BestQuality(), zoo(), names) == BestQuality()
+    with pytest.raises(UnknownCandidateError):
+        rename(Restricted(deny=["x"]), zoo(), names)
 
 
 # Prices
@@ -194,7 +389,7 @@ def test_a_measured_cost_counts_before_the_token_prices():
     assert call_costs(CandidatePool([{"name": "a", "usd_per_call": 0.5}]), 1, 1).tolist() == [0.5]
 
 
-@pytest.mark.parametrize("policy", [CostAware(0.0), CostAware(10.0), Threshold(0.5)], ids=repr)
+@pytest.mark.parametrize("policy", [CostAware(0.0), Threshold(0.5), Restricted(max_usd_per_call=1)], ids=repr)
 @pytest.mark.parametrize("known", [{}, {"input_usd_per_million_tokens": 1}, {"output_usd_per_million_tokens": 1}])
 def test_a_policy_that_weighs_cost_names_the_candidates_without_prices(policy, known):
     pool = CandidatePool([*priced(1, 2), {"name": "unpriced", **known}])

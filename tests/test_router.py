@@ -9,11 +9,12 @@ from lookahead_router.errors import (
     CheckpointError,
     ConfigurationError,
     PromptError,
+    UncalibratedScoresWarning,
     UnknownCandidateError,
 )
-from lookahead_router.policies import BestQuality
+from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
 from lookahead_router.router import Router
-from lookahead_router.types import CandidatePool
+from lookahead_router.types import Candidate, CandidatePool
 
 
 class Fixed:
@@ -144,6 +145,84 @@ def test_probabilities_of_a_decision_need_no_second_prediction():
 def test_a_predictor_without_probabilities_is_an_error():
     with pytest.raises(ConfigurationError, match="use a calibrated predictor"):
         Router(Fixed(0.2, 0.4, 0.8)).probabilities("hello")
+
+
+PRICES = [{"name": name, "usd_per_call": cost} for name, cost in (("a", 0.1), ("b", 0.2), ("c", 0.3))]
+
+
+def test_a_threshold_reads_the_calibrated_probabilities_of_this_routers_candidates():
+    router = Router(Calibrated(0.2, 0.4, 0.8, names=PRICES), policy=Threshold(0.15))
+    assert router.route("x").name == "b"
+    assert router.restrict_to(["a", "c"]).route("x").name == "c"
+    assert router.with_policy(Threshold(0.5)).route("x").name == "c"  # nobody reaches it: the highest score
+
+
+def test_without_calibration_scores_stand_in_and_a_warning_says_so_once():
+    router = Router(Fixed(0.2, 0.4, 0.8, names=PRICES), policy=Threshold(0.3))
+    with pytest.warns(UncalibratedScoresWarning, match="use a calibrated predictor") as caught:
+        assert router.route("x").name == "b"
+    assert [warning.filename for warning in caught] == [__file__]
+    assert router.route("x").name == "b"  # a second warning would be an error
+    assert router.restrict_to(["a", "c"]).route("x").name == "c"
+
+
+def test_a_lookahead_predictor_without_calibration_warns_too(predictor_folder):
+    costs = dict.fromkeys(("digits", "words", "lazy"), 1.0)
+    aliases = {name: Candidate(name=name, usd_per_call=cost) for name, cost in costs.items()}
+    router = Router.from_pretrained(predictor_folder, policy=Threshold(0.1), aliases=aliases)
+    with pytest.warns(UncalibratedScoresWarning, match=r"without calibration\.json"):
+        router.route("sum 1 2 ?")
+    assert Router.from_pretrained(predictor_folder).route("sum 1 2 ?")
+
+
+def test_a_candidate_that_the_policy_excludes_keeps_its_score_and_nothing_else():
+    router = Router(Fixed(0.1, 0.9, 0.5), policy=Restricted(deny=["b"]))
+    decision = router.route("x")
+    assert decision.name == "c"
+    assert decision.scores == {"a": 0.1, "b": 0.9, "c": 0.5}
+    assert decision.utilities == {"a": 0.1, "c": 0.5}
+    assert decision.ranking == ("c", "a")
+    assert decision.margin == pytest.approx(0.4)
+    json.dumps(decision.to_dict(), allow_nan=False)
+    assert router.excluded == {"b": "is on the deny list"}
+    assert Router(Fixed(0.1, 0.9, 0.5)).excluded == {}
+
+
+def test_an_only_candidate_has_no_runner_up():
+    decision = Router(Fixed(0.1, 0.9, 0.5), policy=Restricted(allow=["a"])).route("x")
+    assert (decision.name, decision.ranking) == ("a", ("a",))
+    assert (decision.runner_up, decision.margin) == (None, None)
+    json.dumps(decision.to_dict(), allow_nan=False)
+
+
+def test_names_that_a_policy_lists_follow_the_router():
+    router = Router(Fixed(0.1, 0.9, 0.5), policy=Restricted(deny=["b"]))
+    assert router.restrict_to(["a", "c"]).route("x").name == "c"
+    assert router.with_aliases({"b": "other"}).route("x").name == "c"
+    assert router.with_aliases({"b": "other"}).restrict_to(["a", "other"]).route("x").name == "a"
+    assert Router(Fixed(0.1, 0.9, 0.5), policy=Restricted(deny=["gpt"]), aliases={"b": "gpt"}).route("x").name == "c"
+    with pytest.raises(UnknownCandidateError):
+        router.with_policy(Restricted(deny=["d"])).route("x")
+    with pytest.raises(UnknownCandidateError):
+        router.with_policy(Restricted(deny=["d"])).restrict_to(["a", "b"])
+    with pytest.raises(ConfigurationError, match="b is on the deny list"):
+        router.restrict_to(["b"]).route("x")
+
+
+def test_a_policy_that_excludes_everybody_is_an_error():
+    class Nobody:
+        def utilities(self, scores, pool):
+            return np.full(scores.shape, -np.inf)
+
+    with pytest.raises(ConfigurationError, match="excludes every candidate of a, b, c"):
+        Router(Fixed(0.1, 0.9, 0.5), policy=Nobody()).route("x")
+    assert Router(Fixed(0.1, 0.9, 0.5), policy=Nobody()).route_batch([]) == []
+
+
+def test_measured_costs_come_with_an_alias_or_the_pool():
+    pool = CandidatePool(["a", "b", "c"]).with_call_costs([0.0, 1.0, 0.0])
+    router = Router(Fixed(0.1, 0.9, 0.5), policy=CostAware(1.0), aliases={c.name: c for c in pool})
+    assert router.route("x").name == "c"
 
 
 def test_restriction_to_nobody_or_to_a_stranger_is_an_error():

@@ -1,9 +1,12 @@
 """What every policy keeps. Subclass it and give a `policy` fixture."""
 
+import json
+
 import numpy as np
 import pytest
 
-from lookahead_router.policies import Policy
+from lookahead_router.policies import Policy, reads_probabilities
+from lookahead_router.router import Router
 from lookahead_router.types import Candidate, CandidatePool
 
 
@@ -42,6 +45,29 @@ class PolicyContract:
         raised = scores.copy()
         raised[:, 1] = np.minimum(raised[:, 1] + 0.2, 1.0)
         assert (policy.utilities(raised, pool)[:, 1] >= policy.utilities(scores, pool)[:, 1]).all()
+
+    def test_it_takes_probabilities_if_it_says_so(self, policy, pool, scores):
+        if reads_probabilities(policy):
+            np.testing.assert_array_equal(policy.utilities(scores, pool, scores), policy.utilities(scores, pool))
+
+    def test_a_router_decides_by_it(self, policy, pool, scores):
+        class Predictor:
+            name, revision = "fixed", None
+
+            def predict_scores(self, prompts):
+                return scores[: len(prompts)]
+
+            def calibrate(self, scores):
+                return scores**2
+
+        Predictor.pool = pool
+        decisions = Router(Predictor(), policy=policy).route_batch(["a"] * 5)
+        more = (scores[:5] ** 2,) if reads_probabilities(policy) else ()
+        utilities = policy.utilities(scores[:5], pool, *more)
+        assert [decision.name for decision in decisions] == [pool.names[k] for k in utilities.argmax(axis=1)]
+        for decision in decisions:
+            assert set(decision.scores) == set(pool.names)
+            json.dumps(decision.to_dict(), allow_nan=False)
 
     def test_its_repr_says_what_it_is(self, policy):
         assert repr(policy).startswith(type(policy).__name__ + "(")

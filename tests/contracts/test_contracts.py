@@ -4,7 +4,7 @@ import pytest
 from contracts.policy_contract import PolicyContract
 from contracts.predictor_contract import PredictorContract
 
-from lookahead_router.policies import BestQuality, CostAware, Threshold
+from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 
 
@@ -42,3 +42,15 @@ class TestThreshold(PolicyContract):
     @pytest.fixture
     def policy(self):
         return Threshold(0.6)
+
+
+class TestRestricted(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return Restricted(deny=["dear"])
+
+
+class TestRestrictedThreshold(PolicyContract):
+    @pytest.fixture
+    def policy(self):
+        return Restricted(Threshold(0.6), max_usd_per_call=0.005)

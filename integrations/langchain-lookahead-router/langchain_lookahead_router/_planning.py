@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections import UserDict
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -171,10 +171,13 @@ class Planner:
         """
         if forced is not None:
             return Plan((self.check_name(forced),), {"candidate": forced, "reason": "forced"})
-        router, failure = self._try_router()
+        router, failure = self._try_router(policy)
         pool = {} if router is None else {candidate.name: candidate for candidate in router.pool}
-        excluded = unable_to(self.candidates, pool, messages, need=need)
-        able = [name for name in self.candidates if name not in excluded]
+        ruled_out = {} if router is None else router.excluded
+        admitted = {name: model for name, model in self.candidates.items() if name not in ruled_out}
+        unable = unable_to(admitted, pool, messages, need=need)
+        excluded = {**ruled_out, **unable}
+        able = [name for name in admitted if name not in unable]
         if not able:
             reasons = "; ".join(f"{name} {reason}" for name, reason in excluded.items())
             raise ConfigurationError(f"no candidate can take this request: {reasons}")
@@ -184,7 +187,7 @@ class Planner:
             return Plan(self._order(kept, able), {"candidate": kept, "reason": "sticky", **why})
         if failure is None:
             try:
-                decision = self._decide(router, messages, able, policy)
+                decision = self._decide(router, messages, unable)
             except ConfigurationError:
                 raise  # a wrong option is not a failure of the moment, and no default may hide it
             except Exception as error:
@@ -195,6 +198,8 @@ class Planner:
         if self.default is None:
             raise failure
         name = self.default if self.default in able else able[0]
+        if router is None and (self.policy if policy is None else policy) is not None:
+            able = [name]  # whom else the policy admits, a router would have to tell
         error = type(failure).__name__  # not its message, which may quote the prompt
         logger.warning("the predictor failed with %s; %s answers instead", error, name)
         return Plan(self._order(name, able), {"candidate": name, "reason": "default", "error": error, **why})
@@ -221,19 +226,17 @@ class Planner:
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "fitted"}  # it loads again
 
-    def _try_router(self) -> "tuple[Router | None, Exception | None]":
+    def _try_router(self, policy: Any) -> "tuple[Router | None, Exception | None]":
         try:
-            return self.fitted, None
+            return self.fitted if policy is None else self.fitted.with_policy(policy), None
         except ConfigurationError:
             raise
         except Exception as error:
             return None, error
 
-    def _decide(self, router: "Router", messages: Sequence[BaseMessage], able: list[str], policy: Any) -> "Decision":
-        if policy is not None:
-            router = router.with_policy(policy)
-        if len(able) < len(self.candidates):
-            router = router.restrict_to(able)
+    def _decide(self, router: "Router", messages: Sequence[BaseMessage], unable: Iterable[str]) -> "Decision":
+        if unable:
+            router = router.restrict_to(name for name in self.candidates if name not in unable)
         return router.route(routing_text(messages, self.context_chars))
 
     def _order(self, first: str, others: Sequence[str]) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class LookaheadDecisionModel(BaseDecisionModel):
     A label is the name of a candidate, or its criteria name one: `{"candidate": "gpt-5-mini"}`.
 
     The `choice` is the router's decision. `probabilities` are the labels' predicted scores, made to sum to
-    1, and `confidence` is the predicted score of the choice itself, in [0, 1].
+    1, with 0 for whom the policy excludes, and `confidence` is the predicted score of the choice itself, in [0, 1].
 
     Example:
         ```python
@@ -87,14 +87,14 @@ class LookaheadDecisionModel(BaseDecisionModel):
         if len(labels) < len(question.criteria):
             raise ConfigurationError(f"question {name!r}: two labels stand for the same candidate")
         decision = router.restrict_to(labels).route(text)
-        scores = {label: decision.scores[candidate] for candidate, label in labels.items()}
+        admitted = [candidate for candidate in labels if candidate in decision.utilities]
+        scores = {labels[candidate]: decision.scores[candidate] for candidate in admitted}
         total = sum(scores.values())
         return {
             "type": "choice",
             "choice": labels[decision.name],
-            "probabilities": {
-                label: score / total if total > 0 else 1 / len(scores) for label, score in scores.items()
-            },
+            "probabilities": dict.fromkeys(labels.values(), 0.0)
+            | {label: score / total if total > 0 else 1 / len(scores) for label, score in scores.items()},
             "confidence": min(1.0, max(0.0, decision.scores[decision.name])),
         }
 

@@ -6,7 +6,7 @@ import pytest
 from calling import ADD, MESSAGES, PLAIN_CALLS, TOOL_CALLS
 from llama_index.core.llms import ChatMessage
 from llama_index_world import WORDS_QUERY, FailingPredictor, RulePredictor, make_llm, make_router
-from lookahead_router import Router
+from lookahead_router import Restricted, Router
 from lookahead_router.errors import ConfigurationError, HubError, PromptError
 from servers.openai_server import Reply, repeat_last_message
 
@@ -58,6 +58,16 @@ async def test_every_candidate_gets_the_same_messages(server, patient, call):
     await call(patient)
     first, *others = [request["messages"] for request in server.requests]
     assert others == [first, first]
+
+
+@pytest.mark.parametrize("predictor", [RulePredictor, FailingPredictor], ids=by_name)
+@pytest.mark.parametrize("call", PLAIN_CALLS, ids=by_name)
+async def test_a_candidate_that_the_policy_rules_out_is_no_fallback(server, candidates, call, predictor):
+    server.script = failing("words")
+    router = Router(predictor(POOL), policy=Restricted(deny=["digits"]))
+    llm = LookaheadRouterLLM(candidates, router, fallbacks="next-best", default="words")
+    assert record_of(await call(llm))["candidate"] == "lazy"
+    assert server.models_called() == ["words", "lazy"]
 
 
 @pytest.mark.parametrize("call", PLAIN_CALLS, ids=by_name)

@@ -13,7 +13,7 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import ModelChoice, ModelRouterMiddleware
 from langchain_core.decisions import Choice, Noul
 from langchain_core.messages import AIMessage, HumanMessage
-from lookahead_router import CostAware, Router
+from lookahead_router import CostAware, Restricted, Router
 from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
 
 from langchain_lookahead_router import LookaheadDecisionModel
@@ -31,6 +31,11 @@ def test_the_choice_is_the_routers_and_scores_become_probabilities():
     assert answer.choice == "good"
     assert answer.probabilities == {"fast": pytest.approx(0.5 / 1.4), "good": pytest.approx(0.9 / 1.4)}
     assert answer.confidence == pytest.approx(0.9)
+
+
+def test_a_candidate_that_the_policy_excludes_has_no_share():
+    answer = ask("What is 7?", policy=Restricted(deny=["digits"]))
+    assert (answer.choice, answer.probabilities) == ("fast", {"fast": 1.0, "good": 0.0})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pytest
 from fakes import rule_models, rule_router
 from langchain_core.callbacks import BaseCallbackHandler
+from lookahead_router import Restricted
 
 from langchain_lookahead_router import ChatLookaheadRouter, is_transient
 
@@ -87,6 +88,38 @@ def test_default_and_sticky_candidates_have_one():
     llm = make({"lazy": {"fails": HTTPError(429)}}, default="lazy")
     llm.router.predictor.error = RuntimeError("boom")
     assert attempts(llm.invoke("7")) == [("lazy", "HTTPError"), ("digits", None)]
+
+
+@pytest.mark.parametrize("ask", ASK.values(), ids=ASK)
+def test_a_candidate_that_the_policy_rules_out_is_no_fallback(ask):
+    llm = make({"digits": {"fails": HTTPError(429)}}, policy=Restricted(deny=["lazy"]))
+    message = ask(llm)
+    assert attempts(message) == [("digits", "HTTPError"), ("words", None)]
+    record = message.response_metadata["lookahead_router"]
+    assert record["excluded"] == {"lazy": "is on the deny list"}
+    assert set(record["scores"]) == {"digits", "words", "lazy"}
+    assert record["ranking"] == ["digits", "words"]
+
+
+def test_nor_is_it_one_where_the_predictor_fails_or_a_thread_would_stay_with_it():
+    failing = {name: {"fails": HTTPError(429)} for name in ("digits", "words")}
+    llm = make(failing, policy=Restricted(deny=["lazy"]), default="digits")
+    llm.router.predictor.error = RuntimeError("boom")
+    with pytest.raises(HTTPError):
+        llm.invoke("7")
+    assert [len(llm.candidates[name].calls) for name in ("digits", "words", "lazy")] == [1, 1, 0]
+    threads = {"t": "lazy"}
+    llm = make({}, policy=Restricted(deny=["lazy"]), sticky="thread", threads=threads)
+    assert llm.invoke("7", {"configurable": {"thread_id": "t"}}).text == "digits: 7"
+
+
+def test_without_a_router_to_ask_a_policy_leaves_the_default_alone(tmp_path):
+    models = rule_models()
+    models["digits"] = models["digits"].model_copy(update={"fails": HTTPError(429)})
+    options = {"candidates": models, "router": tmp_path / "nowhere", "default": "digits", "fallbacks": "next-best"}
+    assert ChatLookaheadRouter(**options).invoke("7").text == "words: 7"
+    with pytest.raises(HTTPError):
+        ChatLookaheadRouter(**options, policy=Restricted(deny=["words"])).invoke("7")
 
 
 def test_a_stream_that_breaks_is_raised_and_not_begun_again():

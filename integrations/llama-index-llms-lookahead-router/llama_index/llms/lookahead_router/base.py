@@ -312,7 +312,8 @@ class LookaheadRouterLLM(FunctionCallingLLM):
     def _unrouted(self, error: Exception) -> RoutedCall:
         if self.default is None or isinstance(error, ConfigurationError):
             raise error  # a wrong option is no failure of the moment, which a default might hide for good
-        others = [name for name in self.candidates if name != self.default] if self.fallbacks else []
+        barred = {self.default, *self.router.excluded}
+        others = [name for name in self.candidates if name not in barred] if self.fallbacks else []
         return RoutedCall([self.default, *others], None, fallback_on=self.fallback_on, routing_error=error)
 
     def __setattr__(self, name: str, value: Any) -> None:
