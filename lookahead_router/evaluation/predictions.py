@@ -1,6 +1,7 @@
 """What every predictor says of a dataset's prompts: fitted where need be, asked once, kept for the next time."""
 
 import hashlib
+import io
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -118,7 +119,8 @@ class Predictions:
         path = None if self.cache is None else self.cache / "scores" / f"{predictor.name}-{key}.npz"
         scores = seconds = None
         if path is not None:
-            with suppress(OSError, ValueError, EOFError, BadZipFile), np.load(path, allow_pickle=False) as kept:
+            with suppress(OSError, ValueError, EOFError, BadZipFile):  # nothing there, or damaged
+                kept = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
                 scores, seconds = kept["scores"], float(kept["seconds"])
         if scores is None:
             if getattr(predictor, "embedder", None) is not None:

@@ -86,7 +86,7 @@ def fit(
 def _without(dataset: RoutingDataset, sources: tuple[str, ...]) -> RoutingDataset:
     unknown = set(sources) - set(dataset.sources)
     if unknown:
-        raise DataError(f"exclude_sources names {sorted(unknown)}; there are {sorted(set(dataset.sources))}")
+        raise DataError(f"exclude_sources names {sorted(unknown)}; there are {sorted(set(dataset.sources.tolist()))}")
     return dataset.select(~np.isin(dataset.sources, sources)) if sources else dataset
 
 
