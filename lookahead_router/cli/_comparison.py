@@ -75,7 +75,7 @@ def parse_entries(names: str) -> list[Entry]:
             locations[name] = []
         elif name == "lookahead":
             locations.setdefault(name, []).append(None)
-        elif not equals and (Path(name).is_dir() or is_repo_id(name)):
+        elif name and not equals and (Path(name).is_dir() or is_repo_id(name)):
             locations.setdefault(Path(name).name, []).append(name)
         else:
             raise ConfigurationError(

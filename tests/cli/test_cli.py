@@ -7,28 +7,7 @@ import pytest
 from conftest import toy_dataset
 
 from lookahead_router import LookaheadPredictor, RoutingDataset, errors
-from lookahead_router.cli.main import EXIT_CODES, main
-
-
-@pytest.fixture
-def cli(monkeypatch, capsys):
-    """Runs the command in this process: exit code, standard output, standard error."""
-
-    def run(*arguments, stdin=""):
-        import io
-
-        monkeypatch.setattr(sys, "argv", ["lookahead-router", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        monkeypatch.setenv("COLUMNS", "200")
-        code = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+from lookahead_router.cli.main import EXIT_CODES
 
 
 def test_route_shows_every_candidate_and_the_chosen_one(cli, predictor_folder):

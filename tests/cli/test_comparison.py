@@ -1,0 +1,176 @@
+import json
+
+import pytest
+from conftest import toy_dataset
+
+from lookahead_router.cli._comparison import choose_rows, parse_entries
+from lookahead_router.cli._options import parse_policy
+from lookahead_router.errors import ConfigurationError, DataError
+from lookahead_router.evaluation.predictions import Entry
+from lookahead_router.policies import BestQuality, CostAware, Threshold
+from lookahead_router.predictors.baselines.rule import Rule
+
+
+@pytest.fixture
+def data(tmp_path):
+    """The toy world in a file."""
+    toy_dataset(200).to_parquet(tmp_path / "toy.parquet")
+    return tmp_path / "toy.parquet"
+
+
+def test_names_become_entries_in_order(tmp_path):
+    (tmp_path / "run").mkdir()
+    place = str(tmp_path / "run")
+    assert parse_entries("lookahead, knn,random") == [
+        Entry("lookahead", locations=(None,)),
+        Entry("knn", baseline="knn"),
+        Entry("random", baseline="random"),
+    ]
+    assert parse_entries(f"{place},org/name,mine={place},mine=org/other") == [
+        Entry("run", locations=(place,)),
+        Entry("name", locations=("org/name",)),
+        Entry("mine", locations=(place, "org/other")),
+    ]
+    assert parse_entries("lookahead,lookahead=org/a") == [Entry("lookahead", locations=(None, "org/a"))]
+
+
+@pytest.mark.parametrize("names", ["", "knn,", "nearest", "knn=org/name", "=org/name", "mine=", "no/such/folder"])
+def test_a_name_that_is_nothing_says_what_there_is(names):
+    with pytest.raises(ConfigurationError, match=r"--predictors: .* best-single, rule, knn"):
+        parse_entries(names)
+
+
+def test_policies_by_name():
+    assert parse_policy("best-quality") == BestQuality()
+    assert parse_policy("cost-aware:20") == CostAware(20.0)
+    assert parse_policy("threshold:0.7") == Threshold(0.7)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "best", "threshold", "threshold:x", "cost-aware:", "best-quality:1", "threshold:2"]
+)
+def test_a_policy_that_is_none_says_how(text):
+    with pytest.raises(ConfigurationError):
+        parse_policy(text)
+
+
+def test_rows_of_a_split_and_of_sources():
+    dataset = toy_dataset(40)
+    assert len(choose_rows(dataset, "all", None)) == 40
+    assert set(choose_rows(dataset, "test", ["poems"]).sources) == {"poems"}
+    both = choose_rows(dataset, "test", ["poems", "numbers"])
+    assert len(both) == len(dataset.filter(split="test"))
+    with pytest.raises(DataError, match="no row has source 'x'"):
+        choose_rows(dataset, "test", ["x"])
+
+
+def test_predictors_are_compared_and_reported(cli, data, tmp_path):
+    report = tmp_path / "out"
+    arguments = ("evaluate", data, "--predictors", "rule,best-single,random", "--resamples", 20, "--report", report)
+    code, out, err = cli(*arguments)
+    assert code == 0, err
+    for word in ("rule", "best-single", "random", "oracle", "toy"):
+        assert word in out
+    assert {path.name for path in report.iterdir()} >= {"report.md", "report.json", "report.html", "cache"}
+    record = json.loads((report / "report.json").read_text())
+    again = json.loads(cli(*arguments[:-2], "--cache", report / "cache", "--json")[1])
+    assert again["datasets"] == record["datasets"]
+
+
+def test_a_comparison_without_a_report_leaves_nothing_behind(cli, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    assert cli("evaluate", data, "--predictors", "best-single", "--resamples", 10)[0] == 0
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_several_datasets_are_one_report(cli, data, tmp_path):
+    toy_dataset(100, seed=5).to_jsonl(tmp_path / "other.jsonl")
+    code, out, _ = cli(
+        "evaluate", data, tmp_path / "other.jsonl", "--predictors", "best-single", "--json", "--resamples", 10
+    )
+    assert code == 0
+    assert [one["dataset"] for one in json.loads(out)["datasets"]] == ["toy", "other"]
+
+
+def test_files_of_one_name_keep_their_paths(cli, data, tmp_path):
+    (tmp_path / "b").mkdir()
+    toy_dataset(100, seed=5).to_parquet(tmp_path / "b" / "toy.parquet")
+    _, out, _ = cli("evaluate", data, tmp_path / "b/toy.parquet", "--predictors", "random", "--json", "--resamples", 10)
+    names = [one["dataset"] for one in json.loads(out)["datasets"]]
+    assert names == [str(data), str(tmp_path / "b" / "toy.parquet")]
+
+
+def test_baselines_learn_from_another_file(cli, data, tmp_path):
+    dataset = toy_dataset(200)
+    dataset.filter(split="test").to_parquet(tmp_path / "test.parquet")
+    dataset.filter(split="train").to_parquet(tmp_path / "train.parquet")
+    options = ("--predictors", "rule", "--json", "--resamples", 10)
+    alone = json.loads(cli("evaluate", tmp_path / "test.parquet", *options)[1])["datasets"][0]
+    assert "no training split" in alone["predictors"][0]["error"]
+    fitted = json.loads(
+        cli("evaluate", tmp_path / "test.parquet", "--fit-data", tmp_path / "train.parquet", *options)[1]
+    )
+    whole = json.loads(cli("evaluate", data, *options)[1])
+    assert fitted["datasets"][0]["predictors"][0]["average"] == whole["datasets"][0]["predictors"][0]["average"]
+
+
+def test_sources_can_be_chosen(cli, data):
+    _, out, _ = cli("evaluate", data, "--predictors", "random", "--source", "poems", "--json", "--resamples", 10)
+    assert list(json.loads(out)["datasets"][0]["n_prompts"]) == ["poems"]
+
+
+def test_a_leak_is_told(cli, tmp_path):
+    dataset = toy_dataset(100)
+    leaked = dataset.concatenate([dataset.filter(split="train"), dataset.filter(split="test")])
+    from dataclasses import replace
+
+    leaked = replace(leaked, splits=leaked.splits.copy())
+    twice = leaked.concatenate([leaked, replace(leaked.filter(split="test"), splits=_named("train", leaked))])
+    twice.to_parquet(tmp_path / "leaked.parquet")
+    _, out, _ = cli("evaluate", tmp_path / "leaked.parquet", "--predictors", "random", "--resamples", 10)
+    assert "train" in out
+    record = json.loads(
+        cli("evaluate", tmp_path / "leaked.parquet", "--predictors", "random", "--json", "--resamples", 10)[1]
+    )
+    assert record["datasets"][0]["leakage"]["n_exact"] == len(dataset.filter(split="test"))
+    options = ("--no-leakage-check", "--json", "--resamples", 10)
+    off = json.loads(cli("evaluate", tmp_path / "leaked.parquet", "--predictors", "random", *options)[1])
+    assert off["datasets"][0]["leakage"] is None
+
+
+def _named(split, dataset):
+    import numpy as np
+
+    return np.full(len(dataset.filter(split="test")), split)
+
+
+def test_a_saved_baseline_is_evaluated_and_routed_like_any_predictor(cli, data, tmp_path):
+    Rule().fit(toy_dataset(200).filter(split="train")).save(tmp_path / "mine")
+    code, out, _ = cli("evaluate", data, "--predictors", f"{tmp_path / 'mine'},rule", "--json", "--resamples", 10)
+    assert code == 0
+    ours, fitted = json.loads(out)["datasets"][0]["predictors"]
+    assert ours["predictor"] == "mine"
+    assert ours["average"] == fitted["average"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--predictors", "nearest"], "--predictors"),
+        (["--predictors", "random", "--save"], "--save"),
+        (["--predictors", "random", "--router", "x"], "--router"),
+        (["--predictors", "random", "--backend", "torch"], "--backend"),
+        (["--predictors", "random", "--policy", "threshold"], "--policy"),
+    ],
+)
+def test_options_that_contradict_are_named(cli, data, arguments, message):
+    code, _, err = cli("evaluate", data, *arguments)
+    assert code == 2
+    assert message in err
+
+
+def test_an_empty_split_is_an_error_of_the_data(cli, data):
+    code, _, err = cli("evaluate", data, "--predictors", "random", "--split", "dev")
+    assert code == 4
+    assert "'test'" in err
