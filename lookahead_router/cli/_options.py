@@ -24,3 +24,10 @@ def parse_policy(text: str) -> Policy:
     if number is None or name not in ("cost-aware", "threshold"):
         raise ConfigurationError(f"--policy: expected {POLICY_HELP.rstrip('.')}, got {text!r}")
     return CostAware(number) if name == "cost-aware" else Threshold(number)
+
+
+def policy_words(policy: BestQuality | CostAware | Threshold) -> str:
+    """What `parse_policy` reads as that policy."""
+    if isinstance(policy, CostAware):
+        return f"cost-aware:{policy.score_per_usd:.6g}"
+    return f"threshold:{policy.minimum_probability:.6g}" if isinstance(policy, Threshold) else "best-quality"

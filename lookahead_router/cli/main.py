@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import lookahead_router
+from lookahead_router.cli.calibrate import calibrate
 from lookahead_router.cli.card import card
 from lookahead_router.cli.evaluate import evaluate
 from lookahead_router.cli.export import export
@@ -44,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (route, evaluate, train, import_, export, info, card, push):
+for command in (route, evaluate, calibrate, train, import_, export, info, card, push):
     app.command(command.__name__.rstrip("_"))(command)
 
 

@@ -1,8 +1,10 @@
+import dataclasses
 import json
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import toy_dataset
 
@@ -130,6 +132,61 @@ def test_evaluate_shows_every_source_and_the_average(cli, predictor_folder, tmp_
     )
     assert report["average"]["normalized"]["value"] > 90
     assert report["best_single"] in ("digits", "words")
+
+
+@pytest.fixture
+def priced_file(tmp_path):
+    """The toy dataset with the cost of every call: `words` is dear, `lazy` next to free."""
+    dataset = toy_dataset()
+    costs = np.tile([0.001, 0.01, 0.0001], (len(dataset), 1))
+    dataclasses.replace(dataset, costs_usd=costs).to_jsonl(tmp_path / "priced.jsonl")
+    return tmp_path / "priced.jsonl"
+
+
+@pytest.mark.parametrize("kind", ["threshold", "cost-aware"])
+def test_calibrate_finds_a_policy_and_shows_what_it_buys(cli, predictor_folder, priced_file, kind):
+    arguments = ["calibrate", priced_file, "--router", predictor_folder, "--policy", kind, "--target-quality", 0.95]
+    code, out, _ = cli(*arguments)
+    assert code == 0
+    for word in ("validation", "test", "best single", "saved", "digits", "policy: "):
+        assert word in out
+    report = json.loads(cli(*arguments, "--json")[1])
+    assert report["policy"] in out
+    assert report["policy"].startswith({"threshold": "Threshold(", "cost-aware": "CostAware("}[kind])
+    assert report["usd_per_call"] == pytest.approx({"digits": 0.001, "words": 0.01, "lazy": 0.0001})
+    assert [result["split"] for result in report["results"]] == ["validation", "test"]
+    assert report["results"][0]["score"] >= 0.95 * report["results"][0]["best_single_score"]
+
+
+def test_calibrate_says_once_that_scores_stand_in_for_probabilities(cli, predictor_folder, priced_file):
+    arguments = ["calibrate", priced_file, "--router", predictor_folder, "--target-usd", 1]
+    code, _, error = cli(*arguments)
+    assert (code, error.count("\n")) == (0, 1)
+    assert error.startswith("warning: the policy reads probabilities")
+    assert cli(*arguments, "--policy", "cost-aware")[2] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "give one target"),
+        (["--target-usd", 1, "--target-quality", 1], 2, "give one target"),
+        (["--target-usd", 1, "--split", "valid"], 4, "no row has split 'valid'"),
+        (["--target-usd", 1e-9, "--policy", "cost-aware"], 2, "no setting stays within"),
+    ],
+)
+def test_calibrate_refuses_what_it_cannot_do(cli, predictor_folder, priced_file, arguments, code, message):
+    found, _, error = cli("calibrate", priced_file, "--router", predictor_folder, *arguments)
+    assert found == code
+    assert message in error
+
+
+def test_calibrate_needs_prices_and_the_predictors_candidates(cli, predictor_folder, tmp_path):
+    toy_dataset().to_jsonl(tmp_path / "toy.jsonl")
+    code, _, error = cli("calibrate", tmp_path / "toy.jsonl", "--router", predictor_folder, "--target-usd", 1)
+    assert code == 2
+    assert "Give cost_usd in the outcomes" in error
+    assert cli("calibrate", tmp_path / "toy.jsonl", "--target-usd", 1)[0] == 4
 
 
 def test_train_and_export_make_a_router(cli, backbone_folder, tmp_path):

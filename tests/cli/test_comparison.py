@@ -4,7 +4,7 @@ import pytest
 from conftest import toy_dataset
 
 from lookahead_router.cli._comparison import choose_rows, parse_entries
-from lookahead_router.cli._options import parse_policy
+from lookahead_router.cli._options import parse_policy, policy_words
 from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.evaluation.predictions import Entry
 from lookahead_router.policies import BestQuality, CostAware, Threshold
@@ -44,6 +44,8 @@ def test_policies_by_name():
     assert parse_policy("best-quality") == BestQuality()
     assert parse_policy("cost-aware:20") == CostAware(20.0)
     assert parse_policy("threshold:0.7") == Threshold(0.7)
+    for policy in (BestQuality(), CostAware(1234.5), Threshold(0.8125)):
+        assert parse_policy(policy_words(policy)) == policy
 
 
 @pytest.mark.parametrize(
