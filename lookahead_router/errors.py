@@ -1,4 +1,4 @@
-"""Every error and warning that the library raises on purpose.
+"""Every error and warning that the library raises on purpose, and which of others' are worth another try.
 
     LookaheadRouterError
     ├── ConfigurationError (ValueError)        options contradict each other or leave their domain
@@ -22,7 +22,7 @@ holds a prompt's or a response's text. Every error survives pickling.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class LookaheadRouterError(Exception):
@@ -153,3 +153,37 @@ class TruncatedPromptWarning(LookaheadRouterWarning):
 
 class UncalibratedScoresWarning(LookaheadRouterWarning):
     """A policy that reads probabilities got the predicted scores: the predictor is not calibrated."""
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether an LLM client's error tells of the moment and not of the request, so that another one may answer.
+
+    True of rate limits, timeouts, lost connections and server errors (5xx), whichever client raised them;
+    false of a rejected request or key, which falling back would hide.
+    """
+    if getattr(error, "is_retryable", None) is True or isinstance(error, TimeoutError | ConnectionError):
+        return True
+    status = _http_status(error)
+    if status is not None:
+        return status in _TRANSIENT_STATUSES or 500 <= status < 600
+    return any(base.__name__ in _TRANSIENT_NAMES for base in type(error).__mro__)
+
+
+_TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
+
+# Of OpenAI and Anthropic, httpx, aiohttp, and requests: they derive from neither TimeoutError nor ConnectionError.
+_TRANSIENT_NAMES = frozenset(
+    {"APIConnectionError", "TransportError", "ClientConnectionError", "ConnectionError", "Timeout"}
+)
+
+
+def _http_status(error: Exception) -> int | None:
+    """The HTTP status, wherever the client keeps it."""
+    response = getattr(error, "response", None)
+    places = [getattr(error, name, None) for name in ("status_code", "http_status", "code", "status")]
+    if isinstance(response, Mapping):  # boto
+        places.append((response.get("ResponseMetadata") or {}).get("HTTPStatusCode"))
+    else:
+        places.append(getattr(response, "status_code", None))
+    # A code may also be a client's own number.
+    return next((int(each) for each in places if isinstance(each, int) and 100 <= each < 600), None)

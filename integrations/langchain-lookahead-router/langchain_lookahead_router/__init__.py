@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from lookahead_router.errors import is_transient
+
     from langchain_lookahead_router.chat_models import ChatLookaheadRouter
     from langchain_lookahead_router.decisions import LookaheadDecisionModel
-    from langchain_lookahead_router.failures import is_transient
     from langchain_lookahead_router.middleware import LookaheadRouterMiddleware
     from langchain_lookahead_router.runnables import LookaheadRouter
 
 _HOMES = {
-    "ChatLookaheadRouter": "chat_models",
-    "LookaheadDecisionModel": "decisions",
-    "LookaheadRouter": "runnables",
-    "LookaheadRouterMiddleware": "middleware",
-    "is_transient": "failures",
+    "ChatLookaheadRouter": f"{__name__}.chat_models",
+    "LookaheadDecisionModel": f"{__name__}.decisions",
+    "LookaheadRouter": f"{__name__}.runnables",
+    "LookaheadRouterMiddleware": f"{__name__}.middleware",
+    "is_transient": "lookahead_router.errors",
 }
 
 __all__ = [
@@ -37,7 +38,7 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{home}"), name)
+    value = getattr(import_module(home), name)
     globals()[name] = value
     return value
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import LLMResult
-from lookahead_router.errors import ConfigurationError, UnknownCandidateError
+from lookahead_router.errors import ConfigurationError, UnknownCandidateError, is_transient
 
 from langchain_lookahead_router._capabilities import unable_to
 from langchain_lookahead_router._loading import resolve_router
@@ -23,7 +23,6 @@ from langchain_lookahead_router._messages import (
     recorded_candidate,
     routing_text,
 )
-from langchain_lookahead_router.failures import is_transient
 
 if TYPE_CHECKING:
     from lookahead_router import Candidate, Decision, Router

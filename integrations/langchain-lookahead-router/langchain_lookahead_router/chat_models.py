@@ -19,7 +19,7 @@ from langchain_core.outputs import ChatResult, LLMResult
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
-from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning
+from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning, is_transient
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from langchain_lookahead_router._calls import Call, Step, acomplete, astream, complete, stream
@@ -28,7 +28,6 @@ from langchain_lookahead_router._capabilities import shared_profile
 from langchain_lookahead_router._loading import check_source
 from langchain_lookahead_router._messages import CONTEXT_CHARS
 from langchain_lookahead_router._planning import Fallbacks, Planner, RecentThreads, Sticky
-from langchain_lookahead_router.failures import is_transient
 
 CANDIDATE_KEY = "lookahead_candidate"
 POLICY_KEY = "lookahead_policy"

@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
-from lookahead_router.errors import ConfigurationError
+from lookahead_router.errors import ConfigurationError, is_transient
 
 from langchain_lookahead_router._candidates import EXTRA_HINT, chat_models
 from langchain_lookahead_router._loading import check_source
 from langchain_lookahead_router._messages import CONTEXT_CHARS, RECORD_KEY
 from langchain_lookahead_router._planning import Attempts, Fallbacks, Plan, Planner, stamp
 from langchain_lookahead_router._threads import off_loop
-from langchain_lookahead_router.failures import is_transient
 
 try:
     from langchain.agents.middleware.types import (

@@ -28,10 +28,9 @@ from pydantic.json_schema import SkipJsonSchema
 
 from llama_index.llms.lookahead_router.calls import RECORD_KEY, Response, RoutedCall
 from llama_index.llms.lookahead_router.checks import check_candidates, check_pickles
-from llama_index.llms.lookahead_router.failures import is_transient
 from llama_index.llms.lookahead_router.metadata import intersect
 from lookahead_router import Decision, Router
-from lookahead_router.errors import ConfigurationError
+from lookahead_router.errors import ConfigurationError, is_transient
 
 dispatcher = get_dispatcher(__name__)
 
