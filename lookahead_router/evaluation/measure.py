@@ -168,6 +168,7 @@ class Measured:
             frontier_usd=tuple(spent[0].tolist()),
             frontier_score=tuple(gained[0].tolist()),
             area=metrics.area_under_frontier(spent[0], gained[0], means.min(), means.max()),
+            score_at_best_single_usd=metrics.quality_at_cost(spent[0], gained[0], single_usd[0]),
             saved={share: metrics.sample_interval(samples) for share, samples in saved.items()},
             is_reached=is_reached,
             saved_minus_reference=None,

@@ -24,6 +24,8 @@ class CostResult:
     """Mean dollars and mean score a prompt at each weight."""
     area: float
     """Mean score of the frontier between the cheapest candidate's cost and the dearest's."""
+    score_at_best_single_usd: float
+    """Mean score of the frontier at the best single candidate's cost."""
     saved: dict[str, Interval]
     """Share of the best single candidate's dollars saved at a share of its quality, by that share: `"1.00"`, `"0.95"`.
 

@@ -119,12 +119,13 @@ def dollars(result: DatasetResult) -> Section:
     """What routing costs, and saves at the quality of the best single candidate; empty where no costs are known."""
     priced = [one for one in measured(result) if one.cost is not None]
     qualities = list(priced[0].cost.saved) if priced else []
-    head = ["predictor", "USD per 1,000 prompts", "area under frontier"]
+    head = ["predictor", "USD per 1,000 prompts", "score at the best single candidate's USD", "area under frontier"]
     for quality in qualities:
         head += [f"saved at {100 * float(quality):g} % quality [95 %]", f"minus {result.reference} [95 %, paired]"]
     rows = []
     for one in priced:
-        row = [one.predictor, thousand(one.cost.mean_usd), number(one.cost.area, 3)]
+        row = [one.predictor, thousand(one.cost.mean_usd)]
+        row += [number(100 * one.cost.score_at_best_single_usd), number(one.cost.area, 3)]
         for quality in qualities:
             gaps = one.cost.saved_minus_reference or {}
             saved = percent(one.cost.saved[quality]) if one.cost.is_reached[quality] else "not reached"

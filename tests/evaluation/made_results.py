@@ -42,6 +42,7 @@ def predictor(name="mine", average=40.0, candidates=("cheap", "dear"), sources=S
                 frontier_usd=(0.002, 0.001, 0.0015),
                 frontier_score=(0.6, 0.4, 0.3),
                 area=0.55,
+                score_at_best_single_usd=0.71,
                 saved={"1.00": Interval(0.0, 0.0, 0.1), "0.95": Interval(0.5, 0.25, 0.75)},
                 is_reached={"1.00": False, "0.95": True},
                 saved_minus_reference={"1.00": Interval(0.0, -0.1, 0.1), "0.95": Interval(0.125, 0.0, 0.25)},

@@ -117,6 +117,9 @@ def test_the_keyword_rule_saves_dollars_at_the_best_candidates_quality(result):
             np.array(cost.frontier_usd), np.array(cost.frontier_score), share * single_score
         )
         assert cost.saved[f"{share:.2f}"].value == pytest.approx(1 - least / single_usd, abs=1e-3)
+    at_equal_cost = metrics.quality_at_cost(np.array(cost.frontier_usd), np.array(cost.frontier_score), single_usd)
+    assert cost.score_at_best_single_usd == pytest.approx(at_equal_cost, abs=1e-3)
+    assert at_equal_cost > single_score
     # Each prompt to who is better at its kind costs less than the dear one always, and scores more.
     spent = np.where(rows.sources == "code", rows.costs_usd[:, 1], rows.costs_usd[:, 0]).mean()
     assert cost.saved["1.00"].value >= 1 - spent / single_usd

@@ -80,9 +80,10 @@ def test_numbers_in_the_tables_are_those_of_the_result():
 
 def test_dollars_saved_stand_beside_what_was_not_reached():
     head, first, second = table(markdown_tables(result()), "Dollars")
-    assert head[3] == "saved at 100 % quality [95 %]"
-    assert first[1:4] == ["2.00", "0.550", "not reached"]
-    assert second[5:] == ["50.0 % [25.0, 75.0]", "12.5 % [0.0, 25.0]"]
+    assert head[2] == "score at the best single candidate's USD"
+    assert head[4] == "saved at 100 % quality [95 %]"
+    assert first[1:5] == ["2.00", "71.0", "0.550", "not reached"]
+    assert second[6:] == ["50.0 % [25.0, 75.0]", "12.5 % [0.0, 25.0]"]
 
 
 def test_what_is_unknown_is_left_out_or_a_dash():
