@@ -4,13 +4,15 @@ Candidate `digits` answers prompts about numbers well, candidate `words` all oth
 always a little worse than the better of the two.
 """
 
+import json
 import os
 import random
+import shutil
 
 import numpy as np
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, ModernBertConfig, PreTrainedTokenizerFast
 
 from lookahead_router.data.dataset import RoutingDataset
@@ -183,6 +185,34 @@ def backbone_folder(tmp_path_factory):
         mask_token="[MASK]",
     ).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory, backbone_folder):
+    """The tiny encoder as sentence-transformers saves one: frame, truncation and padding on; and its graph."""
+    from lookahead_router.backends.export import export_encoder
+
+    folder = tmp_path_factory.mktemp("encoder")
+    shutil.copyfile(backbone_folder / "config.json", folder / "config.json")
+    tokenizer = make_tokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.enable_truncation(16)
+    tokenizer.enable_padding(length=16, pad_id=0)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "1_Pooling").mkdir()
+    modes = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
+    export_encoder(backbone_folder, folder / "onnx" / "model.onnx")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedder(encoder_folder):
+    from lookahead_router.predictors.embedder import Embedder
+
+    return Embedder.load(encoder_folder)
 
 
 @pytest.fixture(scope="session")

@@ -39,15 +39,21 @@ def export_encoder(folder: Path, path: Path) -> None:
         path: the graph, written whole or not at all.
 
     Raises:
-        CheckpointError: the encoder cannot be loaded.
+        CheckpointError: the encoder cannot be loaded, or its weights are incomplete.
         MissingDependencyError: onnx or onnxscript is not installed.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModel
 
+    options = {"attn_implementation": "eager", "dtype": torch.float32}
     try:
-        encoder = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
-    except (OSError, ValueError) as error:
+        with _quiet():  # says what is missing, and so does the error below
+            encoder, found = AutoModel.from_pretrained(folder, output_loading_info=True, **options)
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"cannot load the encoder: {error}", location=str(folder)) from error
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+    if missing:  # transformers would go on with random ones
+        raise CheckpointError(f"model.safetensors lacks {missing[0]} and {len(missing) - 1} more", location=str(folder))
     mask = torch.ones((2, 12), dtype=torch.long)
     mask[0, 5:] = 0
     _export(_EncoderGraph(encoder), {"input_ids": mask.clone(), "attention_mask": mask}, "last_hidden_state", path)

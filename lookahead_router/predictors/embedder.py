@@ -16,12 +16,18 @@ from lookahead_router.predictors.tokenization import PromptTokenizer
 
 DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 _GRAPHS = ("onnx/model.onnx", "model.onnx")
+_WEIGHTS = "model.safetensors"
 _FILES = ("config.json", "tokenizer.json", "1_Pooling/config.json")
+_POOLING = {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}
+"""Whether the first token's state is taken, by the mode in `1_Pooling/config.json`; without one, the mean is."""
 _BATCH_SIZE = 32
 
 
 class Embedder:
-    """A sentence encoder on ONNX Runtime: texts in, unit vectors out. Safe under threads."""
+    """A sentence encoder on ONNX Runtime: texts in, unit vectors out.
+
+    Safe under threads. Pickling stores the location and loads again; a deep copy is the same object.
+    """
 
     def __init__(
         self, graph: Path, folder: Path, *, location: str, max_tokens: int = 256, cache: Path | None = None
@@ -30,13 +36,13 @@ class Embedder:
 
         Args:
             graph: an encoder as optimum and `export_encoder` write it.
-            folder: where its `tokenizer.json` is.
+            folder: where its `config.json`, `tokenizer.json` and `1_Pooling/config.json` are.
             location: what to load to get it again.
-            max_tokens: window; of a longer prompt the tail is read, as by the routers.
+            max_tokens: window, at most; of a longer prompt the tail is read, as by the routers.
             cache: folder to keep embeddings in, for prompts that come again; none when absent.
 
         Raises:
-            CheckpointError: not an encoder, or no tokenizer.
+            CheckpointError: not an encoder, no tokenizer, or a pooling other than mean and first token.
         """
         import onnxruntime as ort
 
@@ -49,24 +55,30 @@ class Embedder:
                 f"{graph.name} is no graph that ONNX Runtime can run: {error}", location=location
             ) from error
         self._inputs = {entry.name for entry in self._session.get_inputs()}
-        outputs = self._session.get_outputs()
-        if "input_ids" not in self._inputs or len(outputs[0].shape) != 3:
+        output = self._session.get_outputs()[0]
+        needed = {"input_ids", "attention_mask"}
+        is_encoder = needed <= self._inputs <= needed | {"token_type_ids"} and len(output.shape) == 3
+        if not is_encoder or not isinstance(output.shape[2], int):
             raise CheckpointError(
-                f"{graph.name} is no encoder: expected input_ids in, a state per token out", location=location
+                f"{graph.name} is no encoder: expected input_ids and attention_mask in, a state per token out",
+                location=location,
             )
-        self._output = outputs[0].name
+        self._output, self._width = output.name, output.shape[2]
+        max_tokens = min(max_tokens, _read_json(folder / "config.json").get("max_position_embeddings", max_tokens))
         tokenizer = PromptTokenizer.read(folder / "tokenizer.json")
+        pad_token_id = (tokenizer.padding or {}).get("pad_id", 0)
+        tokenizer.no_padding()  # sentence-transformers saves it on, and padding is no part of the frame
+        tokenizer.no_truncation()
         framed = tokenizer.encode("a")
         words = [at for at, is_special in enumerate(framed.special_tokens_mask) if not is_special]
         self._tokenizer = PromptTokenizer(
             tokenizer,
             max_prompt_tokens=max_tokens - len(framed.ids) + len(words),
-            pad_token_id=(tokenizer.padding or {}).get("pad_id", 0),
+            pad_token_id=pad_token_id,
             prefix=framed.ids[: words[0]],
             suffix=framed.ids[words[-1] + 1 :],
         )
-        pooling = folder / "1_Pooling" / "config.json"
-        self._takes_first = pooling.is_file() and json.loads(pooling.read_bytes()).get("pooling_mode_cls_token", False)
+        self._takes_first = _takes_first(folder)
         self._cache = cache
         self.location = location
         digest = hashlib.sha256(f"{max_tokens} {self._takes_first}".encode())
@@ -91,11 +103,7 @@ class Embedder:
             MissingDependencyError: torch is needed and not installed.
         """
         if is_repo_id(location):
-            import huggingface_hub
-
-            with hub_errors(str(location)):
-                patterns = [*_FILES, _GRAPHS[0]]
-                folder = Path(huggingface_hub.snapshot_download(str(location), allow_patterns=patterns))
+            folder = _fetched(str(location))
         else:
             folder = Path(location).absolute()
             location = str(folder)
@@ -103,7 +111,7 @@ class Embedder:
         if missing:
             raise CheckpointError(
                 "no sentence encoder: expected config.json, tokenizer.json and onnx/model.onnx or model.safetensors",
-                location=location,
+                location=str(location),
                 missing=missing,
             )
         graph = next((folder / name for name in _GRAPHS if (folder / name).is_file()), None)
@@ -117,16 +125,19 @@ class Embedder:
         for text in texts:
             digest.update(b"%d:" % len(text) + text.encode())
         path = self._cache / f"{digest.hexdigest()[:32]}.npy"
-        if not path.is_file():
+        try:
+            vectors = np.load(path, allow_pickle=False)
+        except (OSError, EOFError, ValueError):  # not there, or damaged
+            vectors = None
+        if vectors is None or vectors.shape != (len(texts), self._width):
             vectors = self._embed(texts)
             with replacing_file(path) as temporary, temporary.open("wb") as file:
                 np.save(file, vectors, allow_pickle=False)
-        return np.load(path, allow_pickle=False)
+        return vectors
 
     def _embed(self, texts: Sequence[str]) -> np.ndarray:
         rows, _ = self._tokenizer.encode(texts)
-        width = self._session.get_outputs()[0].shape[2]
-        vectors = np.zeros((len(rows), width), dtype=np.float32)
+        vectors = np.zeros((len(rows), self._width), dtype=np.float32)
         by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         for start in range(0, len(rows), _BATCH_SIZE):
             batch = by_length[start : start + _BATCH_SIZE]
@@ -134,6 +145,7 @@ class Embedder:
         return vectors
 
     def _encode(self, rows: list[np.ndarray]) -> np.ndarray:
+        rows = [row if len(row) else np.array([self._tokenizer.pad_token_id]) for row in rows]  # some texts have none
         length = max(len(row) for row in rows)
         ids = np.full((len(rows), length), self._tokenizer.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -145,18 +157,78 @@ class Embedder:
         pooled = states[:, 0] if self._takes_first else (states * weights).sum(axis=1) / weights.sum(axis=1)
         return pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
 
+    def __reduce__(self):
+        return _load_again, (self.location, self._cache, self.fingerprint)
 
-def _exported(folder: Path, location: str) -> Path:
-    weights = folder / "model.safetensors"
+    def __deepcopy__(self, memo: dict) -> "Embedder":
+        return self
+
+    def __repr__(self) -> str:
+        return f"Embedder({self.location!r}, {self.fingerprint})"
+
+
+def _load_again(location: str, cache: Path | None, fingerprint: str) -> Embedder:
+    embedder = Embedder.load(location, cache=cache)
+    if embedder.fingerprint != fingerprint:
+        raise CheckpointError(
+            f"changed since it was pickled: it was {fingerprint} and is {embedder.fingerprint}; load it anew",
+            location=location,
+        )
+    return embedder
+
+
+def _read_json(path: Path) -> dict:
+    """The object in a JSON file, empty where there is none.
+
+    Raises:
+        CheckpointError: something else is in it.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"{path.name} is not readable JSON: {error}", location=str(path.parent)) from error
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{path.name} holds no JSON object", location=str(path.parent))
+    return record
+
+
+def _takes_first(folder: Path) -> bool:
+    pooling = _read_json(folder / "1_Pooling" / "config.json")
+    modes = [name for name, is_on in pooling.items() if name.startswith("pooling_mode_") and is_on is True]
+    if modes and modes not in [[name] for name in _POOLING]:
+        raise CheckpointError(
+            f"pools by {', '.join(modes)}; choose an encoder that takes the mean or the first token",
+            location=str(folder),
+        )
+    return any(_POOLING[name] for name in modes)
+
+
+def _fetched(repo_id: str) -> Path:
+    """The encoder's files in the cache of huggingface_hub: with its graph, or with weights where it has none."""
+    import huggingface_hub
+
+    for weights in (_GRAPHS[0], _WEIGHTS):
+        with hub_errors(repo_id):
+            folder = Path(huggingface_hub.snapshot_download(repo_id, allow_patterns=[*_FILES, weights]))
+        if (folder / weights).is_file():
+            break
+    return folder
+
+
+def _exported(folder: Path, location: str | Path) -> Path:
+    weights = folder / _WEIGHTS
     if not weights.is_file():
         raise CheckpointError(
-            "no sentence encoder: neither onnx/model.onnx nor model.safetensors", location=location, missing=_GRAPHS[:1]
+            f"no sentence encoder: neither {_GRAPHS[0]} nor {_WEIGHTS}", location=str(location), missing=_GRAPHS[:1]
         )
     from huggingface_hub import cached_assets_path
 
+    digest = hashlib.sha256((folder / "config.json").read_bytes())
     with weights.open("rb") as file:
-        fingerprint = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-    path = cached_assets_path("lookahead-router", "embedders", fingerprint) / "model.onnx"
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    path = cached_assets_path("lookahead-router", "embedders", digest.hexdigest()[:16]) / "model.onnx"
     if not path.is_file():
         for module in ("torch", "transformers"):
             require(module, "train")
