@@ -36,7 +36,7 @@ class Classifier(Baseline):
         return {"weights": np.stack(weights, axis=1), "biases": np.array(biases)}
 
     def _predict(self, features: np.ndarray, arrays: Arrays) -> np.ndarray:
-        return sigmoid(features @ arrays["weights"] + arrays["biases"])
+        return sigmoid(features.astype(np.float64) @ arrays["weights"] + arrays["biases"])
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

@@ -89,5 +89,5 @@ def _contrast(similarities, positives, negatives):
         negatives: `(B, N, N)` bool: for the pair of row and column, which columns are its negatives.
     """
     others = similarities[:, None, :].masked_fill(~negatives, -1e9).logsumexp(dim=2)
-    losses = (others - similarities).exp().log1p()
+    losses = (others - similarities).logaddexp(similarities.new_zeros(()))  # exp would overflow where cold
     return (losses * positives).sum() / positives.sum().clamp(min=1)
