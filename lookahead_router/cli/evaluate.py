@@ -29,8 +29,8 @@ def evaluate(
     from lookahead_router.evaluation.evaluate import evaluate as run
     from lookahead_router.router import Router
 
-    if save and (router is None or not Path(router).is_dir()):
-        raise ConfigurationError("--save needs --router with the folder of a saved predictor")
+    if save and (router is None or not Path(router, "tokenizer.json").is_file()):  # a baseline has no card
+        raise ConfigurationError("--save needs --router with the folder of a saved Lookahead predictor")
     dataset = RoutingDataset.from_file(data)
     train = dataset.filter(split="train") if "train" in dataset.splits and split != "train" else None
     rows = dataset if split == "all" else dataset.filter(split=split)
