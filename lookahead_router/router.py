@@ -13,7 +13,7 @@ from lookahead_router.errors import ConfigurationError, UncalibratedScoresWarnin
 from lookahead_router.hub.download import HubOptions
 from lookahead_router.policies import BestQuality, Policy, Restricted, reads_probabilities, rename
 from lookahead_router.predictors.base import Predictor
-from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.predictors.baselines.registry import load_predictor
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prompt, prompt_text
 
 
@@ -63,21 +63,22 @@ class Router:
         """A router over the embedded predictor, over the one in a folder, or over one of the Hugging Face Hub.
 
         Args:
-            location: folder of a saved predictor, or `org/name` on the Hub; the embedded default, without
-                network, when absent.
+            location: folder of a saved predictor or baseline, or `org/name` on the Hub; the embedded default,
+                without network, when absent.
             policy: scores to utilities; `BestQuality()` when absent.
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
                 to decide among}`.
-            backend: `auto`, `onnx-int8`, `onnx` or `torch`.
-            n_threads: threads of one ONNX pass.
+            backend: `auto`, `onnx-int8`, `onnx` or `torch`; not for a baseline.
+            n_threads: threads of one ONNX pass; not for a baseline.
             hub: `revision`, `token`, `cache_dir`, `local_files_only` and `endpoint`, for a repository.
 
         Raises:
             CheckpointError: the folder is missing, damaged or of another kind.
+            ConfigurationError: an unknown backend, options of the Hub for a folder, or any of them for a baseline.
             HubError: the repository cannot be read.
             UnknownCandidateError: an alias of a name that is not in the pool.
         """
-        predictor = LookaheadPredictor.load(location, backend=backend, n_threads=n_threads, **hub)
+        predictor = load_predictor(location, backend=backend, n_threads=n_threads, **hub)
         return cls(predictor, policy=policy, aliases=aliases)
 
     def route(self, prompt: Prompt) -> Decision:

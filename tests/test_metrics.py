@@ -396,3 +396,44 @@ def test_several_seeds_count_by_their_mean(rng):
     assert found.value == pytest.approx(np.mean(seeds))
     paired = metrics.bootstrap_interval(statistics, np.zeros(50), minus=statistics, n_resamples=50)
     assert paired == (0.0, 0.0, 0.0)
+
+
+# Resamples that all share
+
+
+def test_every_resample_draws_as_many_rows_of_each_group(rng):
+    groups = rng.permutation(np.repeat(["a", "b", "c"], [50, 7, 1]))
+    counts = metrics.resample_counts(groups, n_resamples=200)
+    assert counts.shape == (201, 58)
+    np.testing.assert_array_equal(counts[0], 1)
+    for group, n in (("a", 50), ("b", 7), ("c", 1)):
+        np.testing.assert_array_equal(counts[:, groups == group].sum(axis=1), n)
+    np.testing.assert_array_equal(counts[:, groups == "c"], 1)
+    drawn = counts[1:, groups == "a"]
+    assert drawn.mean() == pytest.approx(1)
+    assert drawn.var() == pytest.approx(1 - 1 / 50, rel=0.05)
+
+
+def test_resamples_are_those_of_the_seed():
+    groups = np.zeros(30)
+    first = metrics.resample_counts(groups, n_resamples=5, seed=1)
+    np.testing.assert_array_equal(first, metrics.resample_counts(groups, n_resamples=5, seed=1))
+    assert not np.array_equal(first, metrics.resample_counts(groups, n_resamples=5, seed=2))
+
+
+def test_the_interval_of_resamples_agrees_with_the_bootstrap_of_a_mean(rng):
+    values, groups = rng.random(300), np.repeat([0, 1], 150)
+    counts = metrics.resample_counts(groups, n_resamples=4000)
+    found = metrics.sample_interval(counts @ values / 300)
+    expected = metrics.bootstrap_interval(lambda rows: values[rows].mean(), groups, n_resamples=4000)
+    assert found.value == pytest.approx(expected.value)
+    assert found.low == pytest.approx(expected.low, abs=0.003)
+    assert found.high == pytest.approx(expected.high, abs=0.003)
+
+
+def test_the_interval_leaves_out_what_is_not_known():
+    samples = np.array([0.5, np.nan, *np.linspace(0, 1, 101), np.nan])
+    assert metrics.sample_interval(samples, confidence=0.9) == pytest.approx((0.5, 0.05, 0.95))
+    value, low, high = metrics.sample_interval(np.array([0.5, np.nan]))
+    assert value == 0.5
+    assert np.isnan([low, high]).all()

@@ -13,6 +13,7 @@ from lookahead_router.errors import (
     UnknownCandidateError,
 )
 from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
+from lookahead_router.predictors.baselines.registry import baseline_class
 from lookahead_router.router import Router
 from lookahead_router.types import Candidate, CandidatePool
 
@@ -278,6 +279,44 @@ def test_a_bad_prompt_is_named(router):
 
 def test_an_empty_batch_is_no_decision(router):
     assert router.route_batch([]) == []
+
+
+# Baselines
+
+
+@pytest.fixture
+def baseline_folder(dataset, tmp_path):
+    baseline_class("best-single")().fit(dataset).save(tmp_path / "baseline")
+    return tmp_path / "baseline"
+
+
+@pytest.fixture
+def knn_folder(dataset, embedder, tmp_path):
+    knn = baseline_class("knn")(embedder=embedder, n_neighbors=5).fit(dataset.filter(split="train"))
+    knn.fit_calibration(dataset).save(tmp_path / "knn")
+    return tmp_path / "knn"
+
+
+def test_a_saved_baseline_routes_like_any_predictor(knn_folder):
+    router = Router.from_pretrained(knn_folder)
+    assert router.route("sum 1 2 3 ?").name == "digits"
+    assert router.route("rhyme river stone ?").name == "words"
+    assert Router.from_pretrained(str(knn_folder), backend="auto", revision=None).route("x").predictor == "knn"
+    probabilities = router.restrict_to(["digits", "words"]).probabilities("sum 1 2 3 ?")
+    assert 0 <= probabilities["words"] < 0.5 < probabilities["digits"] <= 1
+
+
+def test_an_uncalibrated_baseline_has_no_probabilities(baseline_folder):
+    with pytest.raises(ConfigurationError, match="'best-single' is not calibrated"):
+        Router.from_pretrained(baseline_folder).probabilities("x")
+
+
+@pytest.mark.parametrize(
+    "option", [{"backend": "torch"}, {"n_threads": 2}, {"revision": "main"}, {"token": "t"}, {"local_files_only": True}]
+)
+def test_options_that_a_baseline_has_not_are_refused(baseline_folder, option):
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(option))}: .* is a best-single baseline"):
+        Router.from_pretrained(baseline_folder, **option)
 
 
 def test_a_folder_of_something_else_is_a_checkpoint_error(tmp_path):

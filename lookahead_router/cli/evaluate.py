@@ -98,8 +98,8 @@ def _evaluate_one(
     from lookahead_router.evaluation.evaluate import evaluate as run
     from lookahead_router.router import Router
 
-    if save and (router is None or not Path(router).is_dir()):
-        raise ConfigurationError("--save needs --router with the folder of a saved predictor")
+    if save and (router is None or not Path(router, "tokenizer.json").is_file()):  # a baseline has no card
+        raise ConfigurationError("--save needs --router with the folder of a saved Lookahead predictor")
     if save and (sources or parse_policy(policy) != parse_policy("best-quality")):
         raise ConfigurationError("--save keeps the figures of all benchmarks under best-quality; leave out the others")
     dataset = RoutingDataset.from_file(data)

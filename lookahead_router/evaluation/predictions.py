@@ -95,7 +95,7 @@ class Predictions:
         if folder is not None:
             with suppress(OSError, ValueError):  # nothing there, or damaged: it is fitted again
                 loaded = type(baseline).load(folder, embedder=baseline.embedder)
-                return loaded, json.loads((folder / "fit.json").read_bytes())["seconds"]
+                return loaded, json.loads(folder.with_suffix(".json").read_bytes())["fit_seconds"]
         for dataset in (self.train, self.validation):
             if dataset is not None and baseline.embedder is not None:
                 baseline.embedder.embed(dataset.prompts)  # kept there, so that it does not count below
@@ -109,7 +109,7 @@ class Predictions:
             baseline.fit_calibration(self.validation)
         if folder is not None:
             baseline.save(folder)
-            write_text(folder / "fit.json", json.dumps({"seconds": seconds}))
+            write_text(folder.with_suffix(".json"), json.dumps({"fit_seconds": seconds}))
         return baseline, seconds
 
     def _ask(self, predictor: Predictor, fit_seconds: float | None) -> Predicted:

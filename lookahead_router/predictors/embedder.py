@@ -82,11 +82,12 @@ class Embedder:
         self._takes_first = _takes_first(folder)
         self._cache = cache
         self.location = location
-        digest = hashlib.sha256(f"{max_tokens} {self._takes_first}".encode())
+        frame = [*self._tokenizer.prefix, None, *self._tokenizer.suffix]
+        digest = hashlib.sha256(f"{max_tokens} {frame} {self._takes_first}".encode())
         for path in (graph, folder / "tokenizer.json"):
             digest.update(path.read_bytes())
         self.fingerprint = digest.hexdigest()[:16]
-        """Of weights, tokenizer and window: the same, the same embeddings."""
+        """Of weights, tokenizer, frame, window and pooling: the same, the same embeddings."""
 
     @classmethod
     def load(cls, location: str | Path = DEFAULT_EMBEDDER, *, cache: Path | None = None) -> "Embedder":

@@ -10,6 +10,7 @@ from conftest import toy_dataset
 
 from lookahead_router import LookaheadPredictor, RoutingDataset, errors
 from lookahead_router.cli.main import EXIT_CODES
+from lookahead_router.predictors.baselines.registry import baseline_class
 
 
 def test_route_shows_every_candidate_and_the_chosen_one(cli, predictor_folder):
@@ -249,6 +250,24 @@ def test_a_result_is_kept_in_the_folder_and_in_its_card(cli, dataset, predictor_
     assert code == 0
     assert "README.md" in out
     assert cli("evaluate", tmp_path / "toy.parquet", "--save")[0] == 2
+
+
+def test_a_saved_baseline_routes_and_is_evaluated_but_has_no_card(cli, dataset, tmp_path):
+    folder = tmp_path / "saved"
+    baseline_class("best-single")().fit(dataset.filter(split="train")).save(folder)
+    code, out, error = cli("route", "sum 1 ?", "--router", folder, "--json")
+    assert (code, error) == (0, "")
+    assert json.loads(out)["predictor"] == "best-single"
+    dataset.to_jsonl(tmp_path / "toy.jsonl")
+    command = ("evaluate", tmp_path / "toy.jsonl", "--router", folder, "--resamples", 20, "--json")
+    code, out, error = cli(*command)
+    assert (code, error) == (0, "")
+    assert json.loads(out)
+    code, _, error = cli(*command, "--save")
+    assert code == 2
+    assert "saved Lookahead predictor" in error
+    assert not (folder / "evaluation.json").exists()
+    assert cli("route", "x", "--router", folder, "--backend", "torch")[0] == 2
 
 
 def test_push_lists_what_it_would_send(cli, predictor_folder):

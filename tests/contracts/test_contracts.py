@@ -1,10 +1,17 @@
 """The contract suites over everything in the package that they are for."""
 
+import json
+import shutil
+
 import pytest
+import torch
+from contracts.baseline_contract import BaselineContract, EmbeddingBaselineContract, fitted_baseline
 from contracts.policy_contract import PolicyContract
 from contracts.predictor_contract import PredictorContract
 
 from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
+from lookahead_router.predictors.baselines.registry import BASELINES, baseline_class
+from lookahead_router.predictors.embedder import Embedder
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 
 
@@ -24,6 +31,82 @@ class TestTorch(PredictorContract):
     @pytest.fixture
     def predictor(self, predictor_folder):
         return LookaheadPredictor.load(predictor_folder, backend="torch")
+
+
+SLOWLY = {"n_epochs": 15, "learning_rate": 0.05, "weight_decay": 0.0}
+"""Few rows are few steps, so the toy world takes more epochs than a dataset."""
+SETTINGS = {
+    "knn": {"n_neighbors": 5},
+    "clusters": {"n_clusters": 8, "prior_prompts": 1.0},
+    "classifier": {"inverse_penalty": 10.0},
+    "routerdc": SLOWLY,
+    "kl": SLOWLY,
+    "matrix-factorization": SLOWLY,
+    "irt": SLOWLY,
+    "uniroute": {**SLOWLY, "n_clusters": 8},
+}
+"""For the toy world, by kind; the others have none to set."""
+READ_EMBEDDINGS = tuple(kind for kind in BASELINES if baseline_class(kind).reads_embeddings)
+STARTS_CANDIDATES_AT_RANDOM = {"random", "routerdc", "matrix-factorization", "irt"}
+
+
+@pytest.fixture(scope="session")
+def fitted_once():
+    """Baselines fitted on the toy world, by kind."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def caching_embedder(encoder_folder, tmp_path_factory):
+    return Embedder.load(encoder_folder, cache=tmp_path_factory.mktemp("embeddings"))
+
+
+@pytest.fixture
+def make(kind, caching_embedder):
+    cls = baseline_class(kind)
+    given = {"embedder": caching_embedder} if cls.reads_embeddings else {}
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more would wait for each other over tensors as small as these
+    yield lambda seed=0: cls(seed=seed, **given, **SETTINGS.get(kind, {}))
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="session")
+def other_embedder(encoder_folder, tmp_path_factory):
+    folder = shutil.copytree(encoder_folder, tmp_path_factory.mktemp("other") / "encoder")
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": True}))
+    return Embedder.load(folder)
+
+
+@pytest.mark.parametrize("kind", BASELINES)
+class TestBaselinesAsPredictors(PredictorContract):
+    @pytest.fixture
+    def predictor(self, make, dataset, embedder, fitted_once):
+        baseline = fitted_baseline(make, dataset.filter(split="train"), fitted_once)
+        baseline.embedder = embedder if baseline.reads_embeddings else None  # without a cache that hides differences
+        return baseline
+
+
+class _Permutes:
+    @pytest.fixture(autouse=True)
+    def _of_this_kind(self, kind):
+        self.permutes_with_the_columns = kind not in STARTS_CANDIDATES_AT_RANDOM
+
+
+@pytest.mark.parametrize("kind", READ_EMBEDDINGS)
+class TestEmbeddingBaselines(_Permutes, EmbeddingBaselineContract):
+    @pytest.fixture
+    def make(self, make):
+        return make
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BASELINES if kind not in READ_EMBEDDINGS])
+class TestOtherBaselines(_Permutes, BaselineContract):
+    learns_the_toy_world = False  # neither chance, nor means, nor keywords of other domains
+
+    @pytest.fixture
+    def make(self, make):
+        return make
 
 
 class TestBestQuality(PolicyContract):

@@ -1,13 +1,12 @@
 """`Baseline`: a predictor that is fitted on a routing dataset in seconds, and its saved folder.
 
-config.json         which baseline, its settings, the embedder it reads
+config.json         which baseline, its settings, the embedder it reads, the revision that all files must give
 pool.json           the candidates, in column order
 arrays.npz          what was fitted
 calibration.json    maps scores to probabilities, once calibrated
 """
 
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -25,12 +24,13 @@ from lookahead_router.predictors.embedder import Embedder
 from lookahead_router.types import CandidatePool, Prompt
 
 FORMAT_VERSION = 1
+FILES = frozenset({"config.json", "pool.json", "arrays.npz", "calibration.json"})
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(eq=False, kw_only=True)
 class Baseline:
-    """A predictor fitted on observed scores. Safe under threads once fitted.
+    """A predictor fitted on observed scores. Safe under threads once fitted, and picklable.
 
     A subclass names its settings as fields and gives `_fit` and `_predict`; what it learns is arrays.
     """
@@ -41,6 +41,10 @@ class Baseline:
     """Whether `_fit` and `_predict` get embeddings of the prompts, or their texts."""
     is_random: ClassVar[bool] = True
     """Whether another seed gives another predictor."""
+    _positive: ClassVar[frozenset[str]] = frozenset(
+        {"temperature", "learning_rate", "inverse_penalty", "prior_prompts"}
+    )
+    """Settings that may not be zero."""
 
     embedder: Embedder | None = None
     seed: int = 0
@@ -49,6 +53,16 @@ class Baseline:
     calibration: Calibration | None = field(init=False, repr=False, default=None)
     """Curves from scores to probabilities; `None` before `fit_calibration`."""
     _arrays: Arrays | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        for name, value in self.settings().items():
+            is_count = name.startswith("n_")
+            kinds = int if is_count or name == "seed" else (int, float)
+            low, high = 1 if is_count else 0, 1 if name.endswith("_share") else np.inf
+            is_number = isinstance(value, kinds) and not isinstance(value, bool)
+            if not is_number or not low <= value <= high or value in (0.0 if name in self._positive else None, np.inf):
+                domain = f"{'(' if name in self._positive else '['}{low}, {high}{']' if high == 1 else ')'}"
+                raise ConfigurationError(f"{self.kind}: {name}={value!r} lies outside {domain}, or is no number of it")
 
     @property
     def name(self) -> str:
@@ -126,19 +140,17 @@ class Baseline:
 
         Raises:
             NotFittedError: before `fit`.
-            ConfigurationError: the folder holds something else.
+            ConfigurationError: the folder holds something else, or the path is a file's.
         """
         self._fitted_pool()
         folder = Path(folder)
-        if folder.exists() and any(folder.iterdir()) and not (folder / "arrays.npz").is_file():
-            raise ConfigurationError(f"{folder} holds something else; choose another folder")
-        arrays = io.BytesIO()
-        np.savez(arrays, **self._arrays)
+        if folder.exists() and not _holds_nothing_else(folder):
+            raise ConfigurationError(f"{folder} holds more than a saved baseline; choose another folder")
         config = {
             "format_version": FORMAT_VERSION,
             "predictor": self.kind,
+            "revision": self.revision,
             "settings": self.settings(),
-            "arrays_sha256": hashlib.sha256(arrays.getvalue()).hexdigest(),
         }
         if self.reads_embeddings:
             config["embedder"] = {"location": self.embedder.location, "fingerprint": self.embedder.fingerprint}
@@ -146,7 +158,7 @@ class Baseline:
             (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
             pool = json.dumps(self.pool.to_dict(), indent=2, ensure_ascii=False)
             (temporary / "pool.json").write_text(pool + "\n", encoding="utf-8")
-            (temporary / "arrays.npz").write_bytes(arrays.getvalue())
+            np.savez(temporary / "arrays.npz", **self._arrays)
             if self.calibration is not None:
                 (temporary / "calibration.json").write_text(self.calibration.model_dump_json(), encoding="utf-8")
 
@@ -160,27 +172,29 @@ class Baseline:
 
         Raises:
             CheckpointError: missing, damaged, of another kind, or the embedder is another one.
+            HubError: its embedder is on the Hub and cannot be read.
         """
         folder = Path(folder)
         try:
             config = json.loads((folder / "config.json").read_bytes())
             pool = CandidatePool(json.loads((folder / "pool.json").read_bytes())["candidates"])
-            content = (folder / "arrays.npz").read_bytes()
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise CheckpointError(f"not a saved baseline: {error}", location=str(folder)) from error
         kind = config.get("predictor") if isinstance(config, dict) else None
         if kind != cls.kind or config.get("format_version") != FORMAT_VERSION:
             found = f"{kind!r}, format {config.get('format_version')}" if kind else "something else"
             expected = f"expected {cls.kind!r}, format {FORMAT_VERSION}"
             raise CheckpointError(f"{expected}, found {found}; fit it again", location=str(folder))
-        if hashlib.sha256(content).hexdigest() != config.get("arrays_sha256"):
-            raise CheckpointError("arrays.npz is damaged; fit the baseline again", location=str(folder))
-        known = {entry.name for entry in fields(cls) if entry.init}
-        settings = {name: value for name, value in config.get("settings", {}).items() if name in known}
-        baseline = cls(embedder=_embedder_of(config, embedder, folder) if cls.reads_embeddings else None, **settings)
-        baseline.pool = pool
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            baseline._arrays = dict(arrays)
+        arrays = _read_arrays(folder)
+        try:
+            baseline = cls(**config["settings"])
+        except (KeyError, TypeError, ConfigurationError) as error:
+            raise CheckpointError(f"config.json, settings: {error}", location=str(folder)) from error
+        if cls.reads_embeddings:
+            baseline.embedder = _embedder_of(config, embedder, folder)
+        baseline.pool, baseline._arrays = pool, arrays
+        if baseline.revision != config.get("revision"):
+            raise CheckpointError("its files were damaged or swapped; fit the baseline again", location=str(folder))
         if (folder / "calibration.json").is_file():
             baseline.calibration = Calibration.read(folder / "calibration.json", pool.names)
         return baseline
@@ -217,9 +231,27 @@ class Baseline:
         return self.pool
 
 
+def _holds_nothing_else(folder: Path) -> bool:
+    """Whether it is a folder that is empty or a saved baseline's, without other files."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    return not names or ("arrays.npz" in names and names <= FILES)
+
+
+def _read_arrays(folder: Path) -> Arrays:
+    try:
+        with (folder / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # those of zipfile, zlib and numpy share no base
+        raise CheckpointError(f"arrays.npz cannot be read: {error}; fit it again", location=str(folder)) from error
+
+
 def _embedder_of(config: dict, given: Embedder | None, folder: Path) -> Embedder:
-    saved = config.get("embedder", {})
-    embedder = Embedder.load(saved.get("location", "")) if given is None else given
+    saved = config.get("embedder")
+    if not isinstance(saved, dict) or not isinstance(saved.get("location"), str) or not saved["location"]:
+        raise CheckpointError("config.json names no embedder; fit it again", location=str(folder))
+    embedder = Embedder.load(saved["location"]) if given is None else given
     if embedder.fingerprint != saved.get("fingerprint"):
         raise CheckpointError(
             f"fitted on embeddings of {saved.get('location')} ({saved.get('fingerprint')}), and the one given or "

@@ -16,7 +16,7 @@ class Classifier(Baseline):
     kind = "classifier"
     is_random = False
 
-    inverse_penalty: float = 0.1
+    inverse_penalty: float = 1.0
     """scikit-learn's `C`, on unit embeddings."""
 
     def _fit(self, features: np.ndarray, dataset: RoutingDataset) -> Arrays:
@@ -36,7 +36,7 @@ class Classifier(Baseline):
         return {"weights": np.stack(weights, axis=1), "biases": np.array(biases)}
 
     def _predict(self, features: np.ndarray, arrays: Arrays) -> np.ndarray:
-        return sigmoid(features @ arrays["weights"] + arrays["biases"])
+        return sigmoid(features.astype(np.float64) @ arrays["weights"] + arrays["biases"])
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:

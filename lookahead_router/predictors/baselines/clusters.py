@@ -15,7 +15,7 @@ class Clusters(Baseline):
 
     kind = "clusters"
 
-    n_clusters: int = 32
+    n_clusters: int = 64
     prior_prompts: float = 20.0
     """A small cluster's means are drawn to those of all prompts, as by so many more prompts."""
 
@@ -34,10 +34,12 @@ def cluster(embeddings: np.ndarray, n_clusters: int, seed: int) -> tuple[np.ndar
     """Centres `(n_clusters, H)` and the `(n,)` cluster of each row; fewer clusters where rows are few."""
     sklearn_cluster = require("sklearn.cluster", "eval")
     n_distinct = len(np.unique(embeddings, axis=0))
-    model = sklearn_cluster.KMeans(min(n_clusters, n_distinct), n_init=3, random_state=seed).fit(embeddings)
+    model = sklearn_cluster.KMeans(min(n_clusters, n_distinct), n_init=3, random_state=seed)
+    with require("threadpoolctl", "eval").threadpool_limits(1):  # several add up in an order of their own
+        model.fit(embeddings)
     return model.cluster_centers_.astype(np.float32), model.labels_
 
 
 def nearest_center(embeddings: np.ndarray, centers: np.ndarray) -> np.ndarray:
     """`(n,)` row of the nearest centre."""
-    return np.argmax(embeddings @ centers.T - (centers**2).sum(axis=1) / 2, axis=1)
+    return np.argmax(embeddings.astype(np.float64) @ centers.T - (centers**2).sum(axis=1) / 2, axis=1)

@@ -35,7 +35,7 @@ def fit_by_descent(
 
     judged = ~np.isnan(dataset.scores)
     rows = {
-        "x": scaled(features),
+        "x": scaled(features).astype(np.float32),
         "scores": np.where(judged, dataset.scores, 0.0).astype(np.float32),
         "judged": judged.astype(np.float32),
         **{
@@ -55,8 +55,11 @@ def fit_by_descent(
 
 
 def scaled(features: np.ndarray) -> np.ndarray:
-    """`(n, H)` unit vectors at unit variance a dimension, which suits a learning rate of weights near 1."""
-    return (features * features.shape[1] ** 0.5).astype(np.float32)
+    """`(n, H)` float64 unit vectors at unit variance a dimension, which suits a learning rate of weights near 1.
+
+    In a product of float32 matrices a row's last bits depend on the rows beside it; in float64 that is below 1e-12.
+    """
+    return features.astype(np.float64) * features.shape[1] ** 0.5
 
 
 def cross_entropy(logits, rows):

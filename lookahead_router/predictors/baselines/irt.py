@@ -20,8 +20,8 @@ class ItemResponse(Baseline):
     kind = "irt"
 
     n_abilities: int = 32
-    n_epochs: int = 5
-    learning_rate: float = 3e-3
+    n_epochs: int = 10
+    learning_rate: float = 1e-3
     weight_decay: float = 1.0
 
     def _fit(self, features: np.ndarray, dataset: RoutingDataset) -> Arrays:

@@ -24,9 +24,9 @@ class Distillation(Baseline):
     """Of the softmax over observed scores."""
     source_share: float = 0.3
     """How much of an observed score is its source's mean, in [0, 1]."""
-    n_epochs: int = 3
+    n_epochs: int = 10
     learning_rate: float = 1e-3
-    weight_decay: float = 0.1
+    weight_decay: float = 1.0
 
     def _fit(self, features: np.ndarray, dataset: RoutingDataset) -> Arrays:
         scores = filled_scores(dataset)

@@ -43,14 +43,20 @@ def load_predictor(location: str | Path | None = None, **options) -> Predictor:
 
     Args:
         location: folder, or `org/name` on the Hub; the embedded default when absent.
-        options: those of `LookaheadPredictor.load`.
+        options: those of `LookaheadPredictor.load`, for one of these.
 
     Raises:
         CheckpointError: the folder is missing, damaged or of another kind.
+        ConfigurationError: a backend, threads or options of the Hub for a baseline.
         HubError: the repository cannot be read.
     """
     kind = None if location is None else _kind(Path(location))
-    return baseline_class(kind).load(location) if kind in BASELINES else LookaheadPredictor.load(location, **options)
+    if kind not in BASELINES:
+        return LookaheadPredictor.load(location, **options)
+    given = [name for name, value in options.items() if value and (name, value) != ("backend", "auto")]
+    if given:
+        raise ConfigurationError(f"{', '.join(given)}: {location} is a {kind} baseline, which has no such option")
+    return baseline_class(kind).load(location)
 
 
 def _kind(folder: Path) -> str | None:

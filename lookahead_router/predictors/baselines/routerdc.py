@@ -32,9 +32,9 @@ class RouterDC(Baseline):
     sample_weight: float = 0.1
     """Of the loss between prompts, beside that between prompts and candidates."""
     temperature: float = 1.0
-    n_epochs: int = 3
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.1
+    n_epochs: int = 5
+    learning_rate: float = 3e-3
+    weight_decay: float = 1.0
 
     def _fit(self, features: np.ndarray, dataset: RoutingDataset) -> Arrays:
         generator = np.random.default_rng(self.seed)
@@ -89,5 +89,5 @@ def _contrast(similarities, positives, negatives):
         negatives: `(B, N, N)` bool: for the pair of row and column, which columns are its negatives.
     """
     others = similarities[:, None, :].masked_fill(~negatives, -1e9).logsumexp(dim=2)
-    losses = (others - similarities).exp().log1p()
+    losses = (others - similarities).logaddexp(similarities.new_zeros(()))  # exp would overflow where cold
     return (losses * positives).sum() / positives.sum().clamp(min=1)

@@ -20,7 +20,8 @@ DOMAINS: dict[str, re.Pattern[str]] = {
         r"\bhow (many|much)\b",
         re.IGNORECASE,
     ),
-    "choice": re.compile(r"(^|\n)\s*\(?[A-J][.):]\s.*\n\s*\(?[B-J][.):]\s", re.DOTALL),
+    # Nothing here may backtrack over lines: some prompts are all blank ones.
+    "choice": re.compile(r"^[ \t]*\(?[A-J][.):]\s[\s\S]*?^[ \t]*\(?[B-J][.):]\s", re.MULTILINE),
     "writing": re.compile(
         r"\b(write|draft|compose|rewrite|summari[sz]e|translate|e-?mail|essay|story|poem|blog|letter|article|role)\b",
         re.IGNORECASE,

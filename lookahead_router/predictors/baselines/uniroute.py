@@ -24,8 +24,8 @@ class UniRoute(Baseline):
     n_clusters: int = 32
     prior_prompts: float = 5.0
     """A small cluster's means are drawn to those of all prompts, as by so many more prompts."""
-    n_epochs: int = 3
-    learning_rate: float = 3e-3
+    n_epochs: int = 10
+    learning_rate: float = 1e-3
     weight_decay: float = 1.0
 
     def _fit(self, features: np.ndarray, dataset: RoutingDataset) -> Arrays:
