@@ -141,10 +141,14 @@ def _slope(first: tuple[float, float], second: tuple[float, float]) -> float:
     return (second[1] - first[1]) / (second[0] - first[0]) if second[0] > first[0] else float("inf")
 
 
+_ROUNDING = 1e-6
+"""Of means that are computed in another order, in single precision where there are many."""
+
+
 def cost_at_quality(costs: np.ndarray, qualities: np.ndarray, target: float) -> float:
     """Least cost at which the settings' frontier reaches a quality; NaN where it does not."""
     corner_costs, corner_qualities = cost_quality_frontier(costs, qualities)
-    if not len(corner_costs) or target > corner_qualities[-1]:
+    if not len(corner_costs) or target > corner_qualities[-1] + _ROUNDING:
         return float("nan")
     return float(np.interp(target, corner_qualities, corner_costs))
 
@@ -152,7 +156,7 @@ def cost_at_quality(costs: np.ndarray, qualities: np.ndarray, target: float) -> 
 def quality_at_cost(costs: np.ndarray, qualities: np.ndarray, budget: float) -> float:
     """Best quality of the settings' frontier within a mean cost; NaN where even the cheapest costs more."""
     corner_costs, corner_qualities = cost_quality_frontier(costs, qualities)
-    if not len(corner_costs) or budget < corner_costs[0]:
+    if not len(corner_costs) or budget < corner_costs[0] * (1 - _ROUNDING):
         return float("nan")
     return float(np.interp(budget, corner_costs, corner_qualities))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.errors import ConfigurationError
+from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.evaluation.compare import Material, compare
 from lookahead_router.evaluation.predictions import Entry
 from lookahead_router.evaluation.results import ComparisonReport
@@ -19,7 +19,7 @@ from lookahead_router.predictors.embedder import Embedder
 
 def run_comparison(
     data: Sequence[str],
-    predictors: str,
+    entries: Sequence[Entry],
     *,
     split: str,
     sources: Sequence[str] | None,
@@ -34,10 +34,9 @@ def run_comparison(
     """Reads what is named, compares, and shows how far it is.
 
     Raises:
-        ConfigurationError: a name that is no predictor.
+        ConfigurationError: an option that does not fit the others.
         DataError: a dataset that cannot be read or used.
     """
-    entries = parse_entries(predictors)
     fit = None if fit_data is None else RoutingDataset.from_file(fit_data)
     names = [Path(location).stem for location in data]
     if len(set(names)) < len(names):
@@ -76,7 +75,7 @@ def parse_entries(names: str) -> list[Entry]:
         elif name == "lookahead":
             locations.setdefault(name, []).append(None)
         elif name and not equals and (Path(name).is_dir() or is_repo_id(name)):
-            locations.setdefault(Path(name).name, []).append(name)
+            locations.setdefault(name, []).append(name)
         else:
             raise ConfigurationError(
                 f"--predictors: {name!r} is none of lookahead, {', '.join(BASELINES)}, a folder here, org/name, or "
@@ -95,22 +94,25 @@ def choose_rows(dataset: RoutingDataset, split: str, sources: Sequence[str] | No
         DataError: none is left; says which there are.
     """
     rows = dataset if split == "all" else dataset.filter(split=split)
-    return RoutingDataset.concatenate([rows.filter(source=name) for name in sources]) if sources else rows
+    return (
+        RoutingDataset.concatenate([rows.filter(source=name) for name in dict.fromkeys(sources)]) if sources else rows
+    )
 
 
 def _material(
     name: str, location: str, split: str, sources: Sequence[str] | None, fit: RoutingDataset | None
 ) -> Material:
     dataset = RoutingDataset.from_file(location)
+    evaluation = choose_rows(dataset, split, sources)
+    if fit is not None and not any(fit.splits):
+        return Material(name, split, evaluation, fit)
     learnt_from = dataset if fit is None else fit
-
-    def part(name: str) -> RoutingDataset | None:
-        return learnt_from.filter(split=name) if name in learnt_from.splits and (fit or split != name) else None
-
-    train = part("train")
-    if fit is not None and train is None:
-        train = fit  # a file of nothing but training rows names no split
-    return Material(name, split, choose_rows(dataset, split, sources), train, part("validation"))
+    # Nothing is learnt from a split that is evaluated, be it in another file: it may be the same one.
+    splits = {each for each in ("train", "validation") if each in learnt_from.splits and split not in (each, "all")}
+    if fit is not None and "train" not in splits:
+        raise DataError("--fit-data: it names splits, and none is a train split beside the one that is evaluated")
+    train, validation = (learnt_from.filter(split=each) if each in splits else None for each in ("train", "validation"))
+    return Material(name, split, evaluation, train, validation)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lookahead_router._optional import require
 from lookahead_router.cli._options import POLICY_HELP, REVISION_HELP, ROUTER_HELP, parse_policy
 from lookahead_router.errors import ConfigurationError, TruncatedPromptWarning
 
@@ -46,17 +47,26 @@ def evaluate(
     looked up on the train split, and baselines are fitted there; validation rows calibrate them.
     """
     if predictors is None and report is None and len(data) == 1:
+        if fit_data is not None or cache is not None or seeds != 1 or not leakage_check:
+            raise ConfigurationError(
+                "--fit-data, --cache, --seeds and --no-leakage-check are of a comparison; add --predictors"
+            )
         _evaluate_one(data[0], router, revision, policy, split, source, backend, resamples, save, as_json)
         return
     if revision is not None or backend != "auto" or (predictors is not None and router is not None):
-        raise ConfigurationError("--router, --revision and --backend are of one router; name it in --predictors")
+        raise ConfigurationError(
+            "--revision and --backend are of one router on one dataset; of --router and --predictors, give one"
+        )
     if save:
         raise ConfigurationError("--save keeps the result of one router on one dataset; leave out --predictors")
-    from lookahead_router.cli._comparison import run_comparison
+    if report is not None:
+        require("matplotlib", "eval")  # not after all the work
+    from lookahead_router.cli._comparison import parse_entries, run_comparison
+    from lookahead_router.evaluation.predictions import Entry
 
     found = run_comparison(
         data,
-        predictors or (f"lookahead={router}" if router else "lookahead"),
+        [Entry(router or "lookahead", locations=(router,))] if predictors is None else parse_entries(predictors),
         split=split,
         sources=source,
         fit_data=fit_data,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookahead_router import __version__
+from lookahead_router._optional import require
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError, LookaheadRouterError, TruncatedPromptWarning
 from lookahead_router.evaluation.leakage import find_leakage
@@ -71,6 +72,7 @@ def compare(
 
     Raises:
         ConfigurationError: no predictor, no dataset, or a label twice.
+        MissingDependencyError: the leakage check needs scikit-learn.
         DataError: a dataset without any prompt with a score of every candidate, or whose splits differ in candidates.
     """
     labels = [entry.label for entry in entries]
@@ -78,6 +80,8 @@ def compare(
         raise ConfigurationError("name at least one predictor and one dataset to compare")
     if len(set(labels)) < len(labels):
         raise ConfigurationError(f"labels must differ, got {', '.join(labels)}; name one with LABEL=LOCATION")
+    if check_leakage and any(material.train is not None for material in materials):
+        require("sklearn", "eval")  # not after all the work
     start = time.perf_counter()
     policy = BestQuality() if policy is None else policy
     results = []

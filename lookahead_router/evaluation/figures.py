@@ -146,19 +146,20 @@ def shares(result: DatasetResult, names: Sequence[str] = ()) -> "Figure | None":
     predictors = _shown(result, names, lambda one: one.shares)
     if not predictors:
         return None
-    totals = {one.candidate: sum(p.shares[""][one.candidate] for p in predictors) for one in result.candidates}
+    totals = {one.candidate: sum(p.shares[one.candidate] for p in predictors) for one in result.candidates}
     used = sorted((name for name in totals if totals[name] > 0), key=lambda name: -totals[name])
     shown, others = used[: len(PALETTE)], used[len(PALETTE) :]
     parts = {_name(name, 32): ([name], colour) for name, colour in zip(shown, PALETTE, strict=False)}
     if others:
         parts[f"{len(others)} other{'s' if len(others) > 1 else ''}"] = (others, PALE)
-    sources = ["", *result.n_prompts] if len(result.n_prompts) > 1 else [""]
+    sources = [None, *result.n_prompts] if len(result.n_prompts) > 1 else [None]  # the first row is of all
     figure = _figure(2 + 4.2 * len(predictors), 0.32 * len(sources) + 1.5)
     grid = figure.subplots(1, len(predictors), sharey=True, squeeze=False)
     for axes, one in zip(grid.flat, predictors, strict=True):
         left = np.zeros(len(sources))
+        found = [one.shares if source is None else one.shares_by_source[source] for source in sources]
         for members, colour in parts.values():
-            width = np.array([100 * sum(one.shares[source][name] for name in members) for source in sources])
+            width = np.array([100 * sum(share[name] for name in members) for share in found])
             bars = axes.barh(np.arange(len(sources)), width, left=left, color=colour, edgecolor="white", lw=0.6)
             texts = [f"{value:.0f}" if value >= 8 else "" for value in width]
             axes.bar_label(bars, texts, label_type="center", fontsize=7, color=_ink(colour))

@@ -76,8 +76,13 @@ class Yardstick:
 
     @cached_property
     def has_costs(self) -> bool:
-        """Whether all dollars are known, so that routes can be priced."""
-        return not (np.isnan(self.rows.costs_usd).any() or np.isnan(self.call_costs).any())
+        """Whether the dollars of every candidate are known, so that routes can be priced."""
+        return not np.isnan(self.call_costs).any()
+
+    @cached_property
+    def costs(self) -> np.ndarray:
+        """`(n, K)` dollars of every answer, the expected ones where they are unknown."""
+        return np.where(np.isnan(self.rows.costs_usd), self.call_costs, self.rows.costs_usd)
 
     def candidates(self) -> Iterator[CandidateResult]:
         """Every candidate, always."""
@@ -86,13 +91,13 @@ class Yardstick:
             yield CandidateResult(
                 candidate=name,
                 score=float(scores.mean()),
-                mean_usd=float(self.rows.costs_usd[:, k].mean()) if self.has_costs else None,
+                mean_usd=float(self.costs[:, k].mean()) if self.has_costs else None,
                 average=float(self.resamples.normalized(scores)[0, -1]),
             )
 
     def references(self) -> Iterator[ReferenceResult]:
         """What no predictor can do, or needs none for."""
-        scores, costs = self.rows.scores, self.rows.costs_usd
+        scores, costs = self.rows.scores, self.costs
         every = np.arange(len(scores))
         choices: dict[str, np.ndarray] = {"random": np.zeros(0)}
         if self.best_single is not None:
@@ -143,7 +148,7 @@ class Measured:
         one = self.yardstick
         if not one.has_costs or one.best_single is None:
             return None
-        scores, costs, prices = one.rows.scores, one.rows.costs_usd, one.call_costs
+        scores, costs, prices = one.rows.scores, one.costs, one.call_costs
         spread = max(float(np.ptp(prices)), 1e-12)
         weights = np.concatenate([[0.0], np.geomspace(1e-3, 1e2, N_WEIGHTS - 1) / spread])
         every = np.arange(len(scores))[:, None]
@@ -160,7 +165,9 @@ class Measured:
         for share in QUALITY_SHARES:
             least = costs_at_quality(spent, gained, share * single_score)
             is_reached[f"{share:.2f}"] = bool(~np.isnan(least[0]))
-            saved[f"{share:.2f}"] = np.where(np.isnan(least), 0.0, 1 - least / single_usd)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                shares = np.where(np.isnan(least), 0.0, np.maximum(1 - least / single_usd, 0.0))
+            saved[f"{share:.2f}"] = np.where(single_usd > 0, shares, np.nan)
         means = costs.mean(axis=0)
         result = CostResult(
             mean_usd=float(np.mean([metrics.mean_cost(costs, choice) for choice in self.choices])),
@@ -187,7 +194,6 @@ class Measured:
                 gaps = {share: metrics.sample_interval(saved[share] - reference.savings[1][share]) for share in saved}
                 cost = replace(cost, saved_minus_reference=gaps)
         shares = {source: self._shares(one.rows.sources == source) for source in one.resamples.sources}
-        everywhere = self._shares(np.ones(len(scores), dtype=bool))
         return PredictorResult(
             predictor=self.label,
             revisions=tuple(seed.revision for seed in self.seeds),
@@ -202,8 +208,11 @@ class Measured:
             else self._mean(lambda chosen: metrics.gap_recovered(chosen, scores, one.best_single)),
             hit_rate=self._mean(lambda chosen: metrics.hit_rate(chosen, scores)),
             model_recall=self._mean(lambda chosen: metrics.model_recall(chosen, scores, right=RIGHT)),
-            collapse_index=max(everywhere.values()),
-            shares={"": everywhere, **shares},
+            collapse_index=float(
+                np.mean([metrics.collapse_index(metrics.shares(choice, scores.shape[1])) for choice in self.choices])
+            ),
+            shares=self._shares(np.ones(len(scores), dtype=bool)),
+            shares_by_source=shares,
             against_best_single=self._against_best_single(),
             cost=cost,
             calibration=self._calibration(),

@@ -59,8 +59,8 @@ class Predictions:
             LookaheadRouterError: it cannot be fitted, loaded, or used for these candidates.
         """
         if entry.baseline is None:
-            for location in self._fitting(entry.locations):
-                yield self._ask(load_predictor(location), None)
+            for predictor in self._fitting(entry.locations):
+                yield self._ask(predictor, None)
             return
         kind = baseline_class(entry.baseline)
         if self.train is None:
@@ -70,17 +70,17 @@ class Predictions:
             predictor, seconds = self._fit(kind(embedder=encoder, seed=seed))
             yield self._ask(predictor, seconds)
 
-    def _fitting(self, locations: Sequence[str | None]) -> list[str | None]:
+    def _fitting(self, locations: Sequence[str | None]) -> list[Predictor]:
         """The saved predictors whose candidates are the dataset's.
 
         Raises:
             PoolMismatchError: of the only one, if they are others.
             ConfigurationError: none of several.
         """
-        names = set(self.rows.pool.names)
-        fitting = [place for place in locations if set(load_predictor(place).pool.names) == names]
-        if not fitting and len(locations) == 1:
-            self.rows.align(load_predictor(locations[0]).pool)
+        loaded = [load_predictor(location) for location in locations]
+        fitting = [one for one in loaded if set(one.pool.names) == set(self.rows.pool.names)]
+        if not fitting and len(loaded) == 1:
+            self.rows.align(loaded[0].pool)
         if not fitting:
             raise ConfigurationError("none of its saved predictors has the candidates of this dataset")
         return fitting
@@ -115,16 +115,19 @@ class Predictions:
     def _ask(self, predictor: Predictor, fit_seconds: float | None) -> Predicted:
         """Scores of all prompts, in the dataset's columns, out of the cache if they are there."""
         backend = getattr(getattr(predictor, "backend", None), "name", "")
-        key = f"{predictor.revision}-{backend}-{self.rows.fingerprint()}"
-        path = None if self.cache is None else self.cache / "scores" / f"{predictor.name}-{key}.npz"
+        parts = (__version__, predictor.name, str(predictor.revision), backend, self.rows.fingerprint())
+        key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:24]
+        path = None if self.cache is None else self.cache / "scores" / f"{key}.npz"
         scores = seconds = None
         if path is not None:
-            with suppress(OSError, ValueError, EOFError, BadZipFile):  # nothing there, or damaged
+            with suppress(OSError, ValueError, EOFError, KeyError, BadZipFile):  # nothing there, or damaged
                 kept = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
                 scores, seconds = kept["scores"], float(kept["seconds"])
         if scores is None:
-            if getattr(predictor, "embedder", None) is not None:
-                predictor.embedder.embed(self.rows.prompts)
+            embedder = getattr(predictor, "embedder", None)
+            if embedder is not None and self.cache is not None:
+                embedder.cache = embedder.cache or self.cache / "embeddings"
+                embedder.embed(self.rows.prompts)  # kept there, so that it does not count below
             start = time.perf_counter()
             scores = predictor.predict_scores(self.rows.prompts)
             seconds = time.perf_counter() - start

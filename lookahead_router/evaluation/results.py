@@ -29,7 +29,8 @@ class CostResult:
     saved: dict[str, Interval]
     """Share of the best single candidate's dollars saved at a share of its quality, by that share: `"1.00"`, `"0.95"`.
 
-    0 where the router does not reach the quality, as one may use that candidate instead."""
+    0 where the router does not reach the quality or pays more for it, as one may use that candidate instead; NaN where
+    that one is free."""
     is_reached: dict[str, bool]
     """Whether it does reach it."""
     saved_minus_reference: dict[str, Interval] | None
@@ -71,8 +72,10 @@ class PredictorResult:
     hit_rate: float | None = None
     model_recall: float | None = None
     collapse_index: float | None = None
-    shares: dict[str, dict[str, float]] | None = None
-    """By benchmark, and `""` for all: fraction of the prompts sent to each candidate."""
+    shares: dict[str, float] | None = None
+    """Fraction of the prompts sent to each candidate."""
+    shares_by_source: dict[str, dict[str, float]] | None = None
+    """The same of each benchmark."""
     against_best_single: tuple[tuple[int, int, float, float, float], ...] = ()
     """For each number of right candidates: it, prompts, and the shares won, tied, lost against the best single one."""
     cost: CostResult | None = None
@@ -157,11 +160,11 @@ class ComparisonReport:
 
 
 def plain(value: Any) -> Any:
-    """The same structure with intervals as objects and null for NaN, which JSON lacks."""
+    """The same structure with intervals as objects and null for NaN and infinities, which JSON lacks."""
     if isinstance(value, Interval):
         return plain(value._asdict())
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -142,7 +142,7 @@ def dollars(result: DatasetResult) -> Section:
 def shares(result: DatasetResult) -> Section:
     """Where every predictor sends all prompts."""
     names = [one.candidate for one in result.candidates]
-    rows = [(one.predictor, *(number(100 * one.shares[""][name]) for name in names)) for one in measured(result)]
+    rows = [(one.predictor, *(number(100 * one.shares[name]) for name in names)) for one in measured(result)]
     return Section("Shares", "Prompts in %.", figure="shares", head=("predictor", *names), rows=tuple(rows))
 
 
@@ -182,7 +182,11 @@ def choices(result: DatasetResult) -> Section:
     ]
     head = ("model recall", "collapse index", "calibration error", "fit, s", "predict, s", "average of each seed")
     return Section(
-        "Choices", "Seconds are without embeddings.", figure="calibration", head=("predictor", *head), rows=tuple(rows)
+        "Choices",
+        "Calibration and seconds are of the first seed; seconds without embeddings that are kept.",
+        figure="calibration",
+        head=("predictor", *head),
+        rows=tuple(rows),
     )
 
 

@@ -17,7 +17,8 @@ from lookahead_router.predictors.tokenization import PromptTokenizer
 DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 _GRAPHS = ("onnx/model.onnx", "model.onnx")
 _WEIGHTS = "model.safetensors"
-_FILES = ("config.json", "tokenizer.json", "1_Pooling/config.json")
+_FILES = ("config.json", "tokenizer.json", "modules.json", "1_Pooling/config.json")
+_MODULES = ("Transformer", "Pooling", "Normalize")
 _POOLING = {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}
 """Whether the first token's state is taken, by the mode in `1_Pooling/config.json`; without one, the mean is."""
 _BATCH_SIZE = 32
@@ -79,8 +80,10 @@ class Embedder:
             prefix=framed.ids[: words[0]],
             suffix=framed.ids[words[-1] + 1 :],
         )
+        _check_modules(folder)
         self._takes_first = _takes_first(folder)
-        self._cache = cache
+        self.cache = cache
+        """Folder of embeddings that are kept; `None` for none."""
         self.location = location
         frame = [*self._tokenizer.prefix, None, *self._tokenizer.suffix]
         digest = hashlib.sha256(f"{max_tokens} {frame} {self._takes_first}".encode())
@@ -121,12 +124,12 @@ class Embedder:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Unit vectors `(n_texts, H)` float32, row `i` of text `i` alone."""
-        if self._cache is None:
+        if self.cache is None:
             return self._embed(texts)
         digest = hashlib.sha256(self.fingerprint.encode())
         for text in texts:
             digest.update(b"%d:" % len(text) + text.encode())
-        path = self._cache / f"{digest.hexdigest()[:32]}.npy"
+        path = self.cache / f"{digest.hexdigest()[:32]}.npy"
         try:
             vectors = np.load(path, allow_pickle=False)
         except (OSError, EOFError, ValueError):  # not there, or damaged
@@ -160,7 +163,7 @@ class Embedder:
         return pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
 
     def __reduce__(self):
-        return _load_again, (self.location, self._cache, self.fingerprint)
+        return _load_again, (self.location, self.cache, self.fingerprint)
 
     def __deepcopy__(self, memo: dict) -> "Embedder":
         return self
@@ -194,6 +197,18 @@ def _read_json(path: Path) -> dict:
     if not isinstance(record, dict):
         raise CheckpointError(f"{path.name} holds no JSON object", location=str(path.parent))
     return record
+
+
+def _check_modules(folder: Path) -> None:
+    """Raises `CheckpointError` where sentence-transformers would do more than pool the encoder's states."""
+    path = folder / "modules.json"
+    try:
+        modules = json.loads(path.read_bytes()) if path.is_file() else []
+        others = [each["type"] for each in modules if each["type"].rpartition(".")[2] not in _MODULES]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"modules.json is malformed: {error}", location=str(folder)) from error
+    if others:
+        raise CheckpointError(f"has a module {others[0]}; choose an encoder that pools alone", location=str(folder))
 
 
 def _takes_first(folder: Path) -> bool:

@@ -27,8 +27,8 @@ def test_names_become_entries_in_order(tmp_path):
         Entry("random", baseline="random"),
     ]
     assert parse_entries(f"{place},org/name,mine={place},mine=org/other") == [
-        Entry("run", locations=(place,)),
-        Entry("name", locations=("org/name",)),
+        Entry(place, locations=(place,)),
+        Entry("org/name", locations=("org/name",)),
         Entry("mine", locations=(place, "org/other")),
     ]
     assert parse_entries("lookahead,lookahead=org/a") == [Entry("lookahead", locations=(None, "org/a"))]
@@ -117,9 +117,41 @@ def test_baselines_learn_from_another_file(cli, data, tmp_path):
     assert fitted["datasets"][0]["predictors"][0]["average"] == whole["datasets"][0]["predictors"][0]["average"]
 
 
+def test_nothing_is_learnt_from_the_rows_that_are_evaluated(cli, data, tmp_path):
+    options = ("--predictors", "rule", "--json", "--resamples", 10)
+    whole = json.loads(cli("evaluate", data, "--split", "all", *options)[1])["datasets"][0]
+    assert "no training split" in whole["predictors"][0]["error"]
+    code, _, err = cli("evaluate", data, "--split", "train", "--fit-data", data, *options)
+    assert code == 4
+    assert "--fit-data" in err
+    same = json.loads(cli("evaluate", data, "--split", "validation", "--fit-data", data, *options)[1])["datasets"][0]
+    assert same["predictors"][0]["calibration"] is None
+    dataset = toy_dataset(200)
+    dataset.select(dataset.splits != "train").to_parquet(tmp_path / "rest.parquet")
+    assert cli("evaluate", data, "--fit-data", tmp_path / "rest.parquet", *options)[0] == 4
+
+
+def test_a_folder_beside_a_baseline_of_its_name_is_another_predictor(cli, data, tmp_path, monkeypatch):
+    Rule().fit(toy_dataset(200).filter(split="train")).save(tmp_path / "rule")
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = cli("evaluate", data, "--predictors", "rule,./rule", "--json", "--resamples", 10)
+    assert [one["predictor"] for one in json.loads(out)["datasets"][0]["predictors"]] == ["rule", "./rule"]
+
+
+def test_one_router_is_compared_under_its_own_name(cli, data, tmp_path):
+    place = tmp_path / "a,b"
+    Rule().fit(toy_dataset(200).filter(split="train")).save(place)
+    code, out, _ = cli("evaluate", data, data, "--router", place, "--json", "--resamples", 10)
+    assert code == 0
+    assert json.loads(out)["datasets"][0]["predictors"][0]["predictor"] == str(place)
+
+
 def test_sources_can_be_chosen(cli, data):
     _, out, _ = cli("evaluate", data, "--predictors", "random", "--source", "poems", "--json", "--resamples", 10)
-    assert list(json.loads(out)["datasets"][0]["n_prompts"]) == ["poems"]
+    once = json.loads(out)["datasets"][0]["n_prompts"]
+    assert list(once) == ["poems"]
+    again = ("--source", "poems", "--source", "poems", "--json", "--resamples", 10)
+    assert json.loads(cli("evaluate", data, "--predictors", "random", *again)[1])["datasets"][0]["n_prompts"] == once
 
 
 def test_a_leak_is_told(cli, tmp_path):
@@ -152,7 +184,7 @@ def test_a_saved_baseline_is_evaluated_and_routed_like_any_predictor(cli, data, 
     code, out, _ = cli("evaluate", data, "--predictors", f"{tmp_path / 'mine'},rule", "--json", "--resamples", 10)
     assert code == 0
     ours, fitted = json.loads(out)["datasets"][0]["predictors"]
-    assert ours["predictor"] == "mine"
+    assert ours["predictor"] == str(tmp_path / "mine")
     assert ours["average"] == fitted["average"]
 
 
@@ -164,6 +196,8 @@ def test_a_saved_baseline_is_evaluated_and_routed_like_any_predictor(cli, data, 
         (["--predictors", "random", "--router", "x"], "--router"),
         (["--predictors", "random", "--backend", "torch"], "--backend"),
         (["--predictors", "random", "--policy", "threshold"], "--policy"),
+        (["--seeds", "3"], "--seeds"),
+        (["--fit-data", "x.parquet"], "--fit-data"),
     ],
 )
 def test_options_that_contradict_are_named(cli, data, arguments, message):

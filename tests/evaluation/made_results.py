@@ -34,7 +34,8 @@ def predictor(name="mine", average=40.0, candidates=("cheap", "dear"), sources=S
             "hit_rate": 0.75,
             "model_recall": NAN,
             "collapse_index": 0.5,
-            "shares": {"": shares, **dict.fromkeys(sources, shares)},
+            "shares": shares,
+            "shares_by_source": dict.fromkeys(sources, shares),
             "against_best_single": ((0, 10, 0.0, 1.0, 0.0), (1, 30, 0.5, 0.25, 0.25)),
             "cost": CostResult(
                 mean_usd=0.002,

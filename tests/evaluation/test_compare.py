@@ -73,8 +73,8 @@ def test_figures_are_those_of_routing_with_the_fitted_predictor(result):
         )
         for source in report.sources:
             assert found.by_source[source.source].value == pytest.approx(source.normalized.value, abs=1e-3)
-            assert found.shares[source.source] == pytest.approx(source.shares)
-        assert found.shares[""] == pytest.approx(report.average.shares)
+            assert found.shares_by_source[source.source] == pytest.approx(source.shares)
+        assert found.shares == pytest.approx(report.average.shares)
 
 
 def test_the_first_predictor_is_what_the_others_are_compared_to(result):
@@ -218,16 +218,16 @@ def test_columns_in_another_order_change_nothing(predictor_folder, dataset):
 
 def test_a_policy_weighs_the_training_splits_costs():
     plain, thrifty = (run(policy=policy).datasets[0] for policy in (None, CostAware(1e9)))
-    assert by_label(thrifty)["rule"].shares[""] == {"cheap": 1.0, "dear": 0.0}
-    assert by_label(plain)["rule"].shares[""]["dear"] > 0.4
+    assert by_label(thrifty)["rule"].shares == {"cheap": 1.0, "dear": 0.0}
+    assert by_label(plain)["rule"].shares["dear"] > 0.4
     assert by_label(thrifty)["rule"].cost.mean_usd < by_label(plain)["rule"].cost.mean_usd
 
 
 def test_a_threshold_reads_calibrated_probabilities():
     dataset = run(policy=Threshold(0.6)).datasets[0]
     found = by_label(dataset)["rule"]
-    assert found.shares["code"] == {"cheap": 0.0, "dear": 1.0}
-    assert found.shares["chat"] == {"cheap": 1.0, "dear": 0.0}
+    assert found.shares_by_source["code"] == {"cheap": 0.0, "dear": 1.0}
+    assert found.shares_by_source["chat"] == {"cheap": 1.0, "dear": 0.0}
     uncalibrated = Material("w", "test", material().evaluation, material().train)
     assert "not calibrated" in run(policy=Threshold(0.6), materials=[uncalibrated]).datasets[0].predictors[0].error
 
@@ -333,7 +333,7 @@ def test_one_candidate_has_nothing_to_gain():
     for one in dataset.predictors:
         assert one.error is None
         assert np.isnan(one.average.value)
-        assert one.shares[""] == {"dear": 1.0}
+        assert one.shares == {"dear": 1.0}
     json.dumps(run(materials=[material(world(60, names=("dear",)))]).to_dict(), allow_nan=False)
 
 
@@ -356,7 +356,7 @@ def test_the_score_lies_between_worst_and_best_and_shares_sum_to_one(seed):
     for one in dataset.predictors:
         assert rows.scores.min(axis=1).mean() - 1e-9 <= one.score <= rows.scores.max(axis=1).mean() + 1e-9
         assert one.regret == pytest.approx(rows.scores.max(axis=1).mean() - one.score)
-        assert sum(one.shares[""].values()) == pytest.approx(1)
+        assert sum(one.shares.values()) == pytest.approx(1)
 
 
 def test_baselines_are_not_fitted_on_the_rows_they_are_asked_about():
@@ -364,3 +364,53 @@ def test_baselines_are_not_fitted_on_the_rows_they_are_asked_about():
     predictions = Predictions(given.evaluation, given.train, None, lambda: None, None, 1)
     (found,) = predictions.of(Entry("best-single", baseline="best-single"))
     np.testing.assert_allclose(found.scores[0], given.train.scores.mean(axis=0))
+
+
+def test_a_predictor_that_is_the_best_single_candidate_reaches_its_quality():
+    for seed in range(12):
+        given = material(world(150, seed=seed))
+        cost = by_label(run(materials=[given], n_resamples=3, check_leakage=False).datasets[0])["best-single"].cost
+        assert cost.is_reached["1.00"]
+        assert cost.saved["1.00"].value == pytest.approx(0, abs=1e-6)
+        assert np.isfinite(cost.score_at_best_single_usd)
+
+
+def test_what_is_saved_is_never_negative_and_unknown_where_the_best_is_free():
+    result = run([Entry("random", baseline="random")], n_resamples=200).datasets[0].predictors[0].cost
+    assert all(interval.low >= 0 for interval in result.saved.values())
+    prices = dict(PRICES)
+    try:
+        PRICES["dear"] = 0.0
+        report = run(materials=[material(world(150))], n_resamples=10)
+    finally:
+        PRICES.update(prices)
+    saved = by_label(report.datasets[0])["rule"].cost.saved["1.00"]
+    assert np.isnan(saved.value)
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_rows_without_a_source_keep_the_overall_shares():
+    from dataclasses import replace
+
+    given = material()
+    nameless = replace(given.evaluation, sources=np.where(given.evaluation.sources == "code", "", "chat"))
+    found = by_label(run(materials=[Material("w", "test", nameless, given.train)]).datasets[0])["rule"]
+    assert found.shares_by_source[""] != found.shares
+    assert sum(found.shares.values()) == pytest.approx(1)
+
+
+def test_an_unknown_cost_is_taken_for_the_expected_one():
+    from dataclasses import replace
+
+    given = material()
+    costs = given.evaluation.costs_usd.copy()
+    costs[0, 0] = np.nan
+    found = run(materials=[Material("w", "test", replace(given.evaluation, costs_usd=costs), given.train)]).datasets[0]
+    assert found.predictors[0].cost is not None
+    expected = np.where(np.isnan(costs), given.train.call_costs(), costs)[:, 0].mean()
+    assert found.candidates[0].mean_usd == pytest.approx(expected)
+
+
+def test_collapse_is_of_each_seed_and_not_of_their_mean():
+    found = run([Entry("random", baseline="random")], n_seeds=4).datasets[0].predictors[0]
+    assert found.collapse_index >= max(found.shares.values()) - 1e-9

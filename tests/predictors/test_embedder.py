@@ -157,7 +157,7 @@ def test_another_encoder_does_not_read_what_the_first_one_kept(cached, folder):
     with_cache, computed = cached
     with_cache.embed(["a"])
     change_json(folder / "1_Pooling/config.json", pooling_mode_cls_token=True, pooling_mode_mean_tokens=False)
-    Embedder.load(folder, cache=with_cache._cache).embed(["a"])
+    Embedder.load(folder, cache=with_cache.cache).embed(["a"])
     assert len(computed) == 2
 
 
@@ -165,7 +165,7 @@ def test_another_encoder_does_not_read_what_the_first_one_kept(cached, folder):
 def test_a_damaged_cache_is_computed_anew_and_mended(cached, damage):
     with_cache, computed = cached
     expected = with_cache.embed(TEXTS)
-    (path,) = with_cache._cache.iterdir()
+    (path,) = with_cache.cache.iterdir()
     content = path.read_bytes()
     if damage == "shape":
         np.save(path, expected[:-1])

@@ -6,7 +6,6 @@
 
 import ast
 import csv
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -75,14 +74,18 @@ def _parquet(path: Path) -> list[Record]:
 
 
 def _csv(path: Path) -> list[Record]:
-    limit = csv.field_size_limit(sys.maxsize)  # responses outgrow the default
+    limit = csv.field_size_limit(2**31 - 1)  # responses outgrow the default
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return [Record(row, path, number) for number, row in enumerate(csv.DictReader(file, strict=True))]
+            rows = [Record(row, path, number) for number, row in enumerate(csv.DictReader(file, strict=True))]
     except (csv.Error, UnicodeDecodeError) as error:
         raise SchemaError(f"not a readable CSV file ({error})", path=str(path)) from error
     finally:
         csv.field_size_limit(limit)
+    for number, record in enumerate(rows):
+        if None in record.value:
+            raise SchemaError("more cells than the header has columns", path=str(path), row=number)
+    return rows
 
 
 def _text(record: Record, column: str) -> str | None:

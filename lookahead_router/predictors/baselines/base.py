@@ -52,6 +52,8 @@ class Baseline:
     pool: CandidatePool = field(init=False, repr=False)
     calibration: Calibration | None = field(init=False, repr=False, default=None)
     """Curves from scores to probabilities; `None` before `fit_calibration`."""
+    revision: str | None = field(init=False, repr=False, default=None)
+    """Hash of settings, candidates and all that was fitted; `None` before fitting."""
     _arrays: Arrays | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
@@ -68,11 +70,7 @@ class Baseline:
     def name(self) -> str:
         return self.kind
 
-    @property
-    def revision(self) -> str | None:
-        """Hash of settings, candidates and all that was fitted; `None` before fitting."""
-        if self._arrays is None:
-            return None
+    def _hash(self) -> str:
         digest = hashlib.sha256(json.dumps([self.kind, self.settings(), self.pool.names]).encode())
         digest.update(self.embedder.fingerprint.encode() if self.reads_embeddings else b"")
         for name, array in sorted(self._arrays.items()):
@@ -98,6 +96,7 @@ class Baseline:
         fitted = self._fit(self._features(list(rows.prompts)), rows)
         self.pool, self.calibration = dataset.pool, None
         self._arrays = {name: np.asarray(array) for name, array in fitted.items()}
+        self.revision = self._hash()
         return self
 
     def fit_calibration(self, dataset: RoutingDataset) -> Self:
@@ -193,6 +192,7 @@ class Baseline:
         if cls.reads_embeddings:
             baseline.embedder = _embedder_of(config, embedder, folder)
         baseline.pool, baseline._arrays = pool, arrays
+        baseline.revision = baseline._hash()
         if baseline.revision != config.get("revision"):
             raise CheckpointError("its files were damaged or swapped; fit the baseline again", location=str(folder))
         if (folder / "calibration.json").is_file():

@@ -157,3 +157,9 @@ def test_a_text_that_is_no_list_stays_as_it_is(text):
 @pytest.mark.parametrize("text", ["[INST] Hi [/INST]", "[1, 2]", r"[\d]", "[" * 5000 + "]" * 5000, "['a', 'b']]"])
 def test_brackets_alone_make_no_list(text):
     assert _text(Record({"x": text}, None), "x") == text
+
+
+def test_a_csv_row_with_more_cells_than_columns_is_named(tmp_path):
+    (tmp_path / "wide.csv").write_text("sample_id,prompt,eval_name,m\n1,['p'],e,1.0,extra\n")
+    with pytest.raises(SchemaError, match="row 0: more cells"):
+        import_dataset("routerbench", tmp_path / "wide.csv")
