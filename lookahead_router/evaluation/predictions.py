@@ -108,8 +108,9 @@ class Predictions:
         ):
             baseline.fit_calibration(self.validation)
         if folder is not None:
-            baseline.save(folder)
-            write_text(folder.with_suffix(".json"), json.dumps({"fit_seconds": seconds}))
+            with suppress(ConfigurationError):  # something else is there: it is used all the same, and not kept
+                baseline.save(folder)
+                write_text(folder.with_suffix(".json"), json.dumps({"fit_seconds": seconds}))
         return baseline, seconds
 
     def _ask(self, predictor: Predictor, fit_seconds: float | None) -> Predicted:
