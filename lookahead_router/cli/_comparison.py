@@ -14,7 +14,7 @@ from lookahead_router.evaluation.results import ComparisonReport
 from lookahead_router.hub.download import is_repo_id
 from lookahead_router.policies import Policy
 from lookahead_router.predictors.baselines.registry import BASELINES
-from lookahead_router.predictors.embedder import Embedder
+from lookahead_router.predictors.embedder import DEFAULT_EMBEDDER, Embedder
 
 
 def run_comparison(
@@ -24,7 +24,7 @@ def run_comparison(
     split: str,
     sources: Sequence[str] | None,
     fit_data: str | None,
-    embedder: str,
+    embedder: str | None,
     cache: Path | None,
     policy: Policy,
     n_seeds: int,
@@ -50,7 +50,7 @@ def run_comparison(
             entries,
             materials,
             policy=policy,
-            embedder=once(lambda: Embedder.load(embedder, cache=kept / "embeddings")),
+            embedder=once(lambda: Embedder.load(embedder or DEFAULT_EMBEDDER, cache=kept / "embeddings")),
             cache=cache,
             n_seeds=n_seeds,
             n_resamples=n_resamples,

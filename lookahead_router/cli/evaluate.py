@@ -28,8 +28,9 @@ def evaluate(
     source: Annotated[list[str] | None, typer.Option(help="Only this benchmark; repeatable.")] = None,
     fit_data: Annotated[str | None, typer.Option(help="Baselines learn from this file's train split instead.")] = None,
     embedder: Annotated[
-        str, typer.Option(help="Sentence encoder of the baselines: folder, or org/name on the Hub.")
-    ] = "sentence-transformers/all-MiniLM-L6-v2",
+        str | None,
+        typer.Option(help="Sentence encoder of the baselines: folder, or org/name on the Hub; MiniLM-L6 if absent."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each baseline, averaged.")] = 1,
     report: Annotated[Path | None, typer.Option(help="Folder for report.md, report.json and report.html.")] = None,
     cache: Annotated[
@@ -47,9 +48,9 @@ def evaluate(
     looked up on the train split, and baselines are fitted there; validation rows calibrate them.
     """
     if predictors is None and report is None and len(data) == 1:
-        if fit_data is not None or cache is not None or seeds != 1 or not leakage_check:
+        if any(value is not None for value in (fit_data, embedder, cache)) or seeds != 1 or not leakage_check:
             raise ConfigurationError(
-                "--fit-data, --cache, --seeds and --no-leakage-check are of a comparison; add --predictors"
+                "--fit-data, --embedder, --cache, --seeds and --no-leakage-check are of a comparison; add --predictors"
             )
         _evaluate_one(data[0], router, revision, policy, split, source, backend, resamples, save, as_json)
         return

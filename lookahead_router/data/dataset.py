@@ -240,9 +240,12 @@ class RoutingDataset:
 
     def call_costs(self) -> np.ndarray:
         """`(K,)` mean observed dollars of one call of each candidate; NaN where no cost is known."""
-        known = ~np.isnan(self.costs_usd)
-        totals, counts = np.where(known, self.costs_usd, 0.0).sum(axis=0), known.sum(axis=0)
-        return np.divide(totals, counts, out=np.full(len(self.pool), np.nan), where=counts > 0)
+        return _known_means(self.costs_usd)
+
+    def best_single(self) -> int | None:
+        """Column of the candidate with the best mean observed score; `None` where nothing is judged."""
+        means = _known_means(self.scores)
+        return None if np.isnan(means).all() else int(np.nanargmax(means))
 
     def fingerprint(self) -> str:
         """Hash of the candidate names and all rows: the same data in the same order, the same 16 hex digits."""
@@ -315,6 +318,13 @@ def _objects(values: list) -> np.ndarray:
 def _floats(grid: list[list[Outcome]], field: str) -> np.ndarray:
     values = [[getattr(outcome, field) for outcome in row] for row in grid]
     return np.array([[np.nan if value is None else value for value in row] for row in values], dtype=np.float64)
+
+
+def _known_means(values: np.ndarray) -> np.ndarray:
+    """`(K,)` mean of each column's known values; NaN where there is none."""
+    known = ~np.isnan(values)
+    totals, counts = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
+    return np.divide(totals, counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
 
 
 def _number(value: float) -> float | None:

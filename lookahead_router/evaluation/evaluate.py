@@ -8,6 +8,7 @@ import numpy as np
 from lookahead_router import metrics
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import DataError
+from lookahead_router.evaluation.results import plain
 from lookahead_router.metrics import Interval
 from lookahead_router.router import Router
 
@@ -52,10 +53,7 @@ class EvaluationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        record = asdict(self)
-        for result in (record["average"], *record["sources"]):
-            result["normalized"] = Interval(*result["normalized"])._asdict()
-        return _without_nan(record)
+        return plain(asdict(self))
 
 
 def evaluate(
@@ -86,7 +84,7 @@ def evaluate(
     rows = dataset.select(scored)
     decisions = router.route_batch(rows.prompts)
     choices = np.array([router.pool.index(decision.name) for decision in decisions])
-    best_single = None if train is None else _best_single(train.align(router.pool).scores)
+    best_single = None if train is None else train.align(router.pool).best_single()
     sources = tuple(
         _source_result(source, rows.sources == source, rows.scores, choices, best_single, router, n_resamples, seed)
         for source in dict.fromkeys(rows.sources.tolist())
@@ -101,13 +99,6 @@ def evaluate(
         n_unscored=int((~scored).sum()),
         seconds=sum(decision.latency_seconds for decision in decisions),
     )
-
-
-def _best_single(scores: np.ndarray) -> int | None:
-    """Column of the best mean score; `None` where nothing is judged."""
-    judged = ~np.isnan(scores)
-    means = np.where(judged, scores, 0.0).sum(axis=0) / judged.sum(axis=0).clip(min=1)
-    return int(np.where(judged.any(axis=0), means, -np.inf).argmax()) if judged.any() else None
 
 
 def _source_result(
@@ -185,12 +176,3 @@ def _average(
             )
         },
     )  # fmt: skip
-
-
-def _without_nan(value: Any) -> Any:
-    """The same structure with null for NaN, which JSON lacks."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value

@@ -18,7 +18,7 @@ from lookahead_router.evaluation.results import (
     ReferenceResult,
 )
 from lookahead_router.metrics import Interval
-from lookahead_router.policies import Policy
+from lookahead_router.policies import Policy, reads_probabilities
 
 QUALITY_SHARES = (1.0, 0.95)
 """Of the best single candidate's quality, at which dollars are compared."""
@@ -70,8 +70,7 @@ class Yardstick:
         """`(K,)` expected dollars of a call, NaN where unknown."""
         self.pool = evaluation.pool.with_call_costs(self.call_costs)
         self.resamples = Resamples(self.rows.scores, self.rows.sources, n_resamples=n_resamples, seed=seed)
-        means = np.full(len(self.pool), np.nan) if train is None else _means(train.scores)
-        self.best_single = None if np.isnan(means).all() else int(np.nanargmax(means))
+        self.best_single = None if train is None else train.best_single()
         """Its column; `None` without training data."""
 
     @cached_property
@@ -136,7 +135,7 @@ class Measured:
 
     def _choose(self, seed: Predicted) -> np.ndarray:
         policy, pool = self.yardstick.policy, self.yardstick.pool
-        if getattr(policy, "reads_probabilities", False):
+        if reads_probabilities(policy):
             if seed.probabilities is None:
                 raise ConfigurationError(f"{policy!r} reads probabilities and {self.label} is not calibrated")
             return policy.utilities(seed.scores, pool, seed.probabilities).argmax(axis=1)
@@ -253,10 +252,3 @@ class Measured:
             predicted=tuple(float(probabilities.ravel()[part].mean()) for part in bins),
             observed=tuple(float(scores.ravel()[part].mean()) for part in bins),
         )
-
-
-def _means(scores: np.ndarray) -> np.ndarray:
-    """`(K,)` mean of what is judged; NaN where nothing is."""
-    judged = ~np.isnan(scores)
-    sums, counts = np.where(judged, scores, 0.0).sum(axis=0), judged.sum(axis=0)
-    return np.divide(sums, counts, out=np.full(scores.shape[1], np.nan), where=counts > 0)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -52,6 +53,14 @@ class Predictions:
     n_seeds: int
     """Fits of each baseline that is random."""
 
+    @cached_property
+    def _asked(self) -> str:
+        return self.rows.fingerprint()
+
+    @cached_property
+    def _learnt_from(self) -> tuple[str, str]:
+        return tuple("" if part is None else part.fingerprint() for part in (self.train, self.validation))
+
     def of(self, entry: Entry) -> Iterator[Predicted]:
         """What every seed of a predictor says.
 
@@ -87,18 +96,17 @@ class Predictions:
 
     def _fit(self, baseline: Baseline) -> tuple[Predictor, float]:
         """The fitted baseline, out of the cache if it is there, and how long it took without embeddings."""
-        parts = [repr(type(baseline)), json.dumps(baseline.settings(), sort_keys=True), self.train.fingerprint()]
-        parts.append("" if self.validation is None else self.validation.fingerprint())
-        parts.append("" if baseline.embedder is None else baseline.embedder.fingerprint)
-        key = hashlib.sha256(" ".join([__version__, *parts]).encode()).hexdigest()[:24]
+        settings = json.dumps(baseline.settings(), sort_keys=True)
+        encoder = "" if baseline.embedder is None else baseline.embedder.fingerprint
+        key = _key(baseline.kind, settings, encoder, *self._learnt_from)
         folder = None if self.cache is None else self.cache / "baselines" / f"{baseline.kind}-{key}"
         if folder is not None:
-            with suppress(OSError, ValueError):  # nothing there, or damaged: it is fitted again
+            with suppress(OSError, ValueError, KeyError):  # nothing there, or damaged: it is fitted again
                 loaded = type(baseline).load(folder, embedder=baseline.embedder)
                 return loaded, json.loads(folder.with_suffix(".json").read_bytes())["fit_seconds"]
         for dataset in (self.train, self.validation):
-            if dataset is not None and baseline.embedder is not None:
-                baseline.embedder.embed(dataset.prompts)  # kept there, so that it does not count below
+            if dataset is not None:
+                _embed_ahead(baseline, dataset)
         start = time.perf_counter()
         baseline.fit(self.train)
         seconds = time.perf_counter() - start
@@ -116,8 +124,7 @@ class Predictions:
     def _ask(self, predictor: Predictor, fit_seconds: float | None) -> Predicted:
         """Scores of all prompts, in the dataset's columns, out of the cache if they are there."""
         backend = getattr(getattr(predictor, "backend", None), "name", "")
-        parts = (__version__, predictor.name, str(predictor.revision), backend, self.rows.fingerprint())
-        key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:24]
+        key = _key(predictor.name, str(predictor.revision), backend, self._asked)
         path = None if self.cache is None else self.cache / "scores" / f"{key}.npz"
         scores = seconds = None
         if path is not None:
@@ -128,7 +135,7 @@ class Predictions:
             embedder = getattr(predictor, "embedder", None)
             if embedder is not None and self.cache is not None:
                 embedder.cache = embedder.cache or self.cache / "embeddings"
-                embedder.embed(self.rows.prompts)  # kept there, so that it does not count below
+            _embed_ahead(predictor, self.rows)
             start = time.perf_counter()
             scores = predictor.predict_scores(self.rows.prompts)
             seconds = time.perf_counter() - start
@@ -140,3 +147,15 @@ class Predictions:
         columns = [predictor.pool.index(name) for name in self.rows.pool.names]
         probabilities = None if probabilities is None else probabilities[:, columns]
         return Predicted(str(predictor.revision), scores[:, columns], probabilities, fit_seconds, seconds)
+
+
+def _key(*parts: str) -> str:
+    """A file name for what these parts, and this version of the library, determine."""
+    return hashlib.sha256(json.dumps([__version__, *parts]).encode()).hexdigest()[:24]
+
+
+def _embed_ahead(predictor: Predictor, rows: RoutingDataset) -> None:
+    """Has the embeddings of the rows kept, so that they do not count in the time of what follows."""
+    embedder = getattr(predictor, "embedder", None)
+    if embedder is not None and embedder.cache is not None:
+        embedder.embed(rows.prompts)

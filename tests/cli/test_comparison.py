@@ -197,6 +197,7 @@ def test_a_saved_baseline_is_evaluated_and_routed_like_any_predictor(cli, data, 
         (["--predictors", "random", "--backend", "torch"], "--backend"),
         (["--predictors", "random", "--policy", "threshold"], "--policy"),
         (["--seeds", "3"], "--seeds"),
+        (["--embedder", "nowhere"], "--embedder"),
         (["--fit-data", "x.parquet"], "--fit-data"),
     ],
 )
