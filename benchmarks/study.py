@@ -1,16 +1,20 @@
 """What response modelling is worth: a grid of runs, and its report beside the query-only classifier.
 
-Runs are trained one after the other, skip what is done and resume what was cut off. The report routes
-the test split with every finished run, and compares variants by a paired bootstrap over prompts of the
-mean over seeds.
+Runs skip what is done and resume what was cut off. Each has a process of its own, as many at a time as there
+are workers: on few cores, two with one thread each get through more than one with two. The report routes the
+test split with every finished run, and compares variants by a paired bootstrap over prompts of the mean over
+seeds.
 
-    python benchmarks/study.py train  lookahead7.parquet --backbone FOLDER --group main --seeds 0 1 2
+    python benchmarks/study.py train  lookahead7.parquet --backbone FOLDER --groups main --seeds 0 1 2
     python benchmarks/study.py report lookahead7.parquet --figures docs/results
 """
 
 import argparse
 import json
+import multiprocessing
+import os
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +24,8 @@ from lookahead_router.evaluation.evaluate import average_normalized_score
 from lookahead_router.training import Recipe, fit
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "lookahead-mlm-minilm.yaml"
-SMALL = ("optimizer.n_epochs=0.25", "optimizer.n_evaluations=1", "refit=null")
-"""The ablations' budget: a quarter of the steps under a schedule as much shorter, and no second head."""
+SMALL = ("optimizer.n_epochs=0.5", "optimizer.n_evaluations=1", "refit=null")
+"""The ablations' budget: half of the steps under a schedule as much shorter, and no second head."""
 CONTROL = "query-only classifier"
 
 GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -35,6 +39,7 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "CLS and latents": (*SMALL, "network.readout=cls+latents"),
         "4 slots": (*SMALL, "network.n_slots=4"),
         "32 slots": (*SMALL, "network.n_slots=32"),
+        "64 slots": (*SMALL, "network.n_slots=64"),
         "lambda 0.05": (*SMALL, "objective.reconstruction_weight=0.05"),
         "lambda 0.5": (*SMALL, "objective.reconstruction_weight=0.5"),
         "random masking": (*SMALL, "curriculum.masking=random"),
@@ -51,27 +56,58 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "expected regret": (*SMALL, "objective.routing=expected-regret", "objective.temperature=0.05"),
     },
     "data": {
-        # As many steps as the ablations with all of the data, so that the prompts alone differ.
-        f"{name}, 1/{part}": (*SMALL, f"data.train_fraction={1 / part}", f"optimizer.n_epochs={part / 4}", *overrides)
-        for part in (8, 4, 2)
+        # As many steps whatever the share of the data, so that the prompts alone differ.
+        f"{name}, 1/{part}": (*SMALL, *overrides, *share)
+        for part, share in {
+            8: ("data.train_fraction=0.125", "optimizer.n_epochs=4"),
+            4: ("data.train_fraction=0.25", "optimizer.n_epochs=2"),
+            2: ("data.train_fraction=0.5", "optimizer.n_epochs=1"),
+            1: (),
+        }.items()
         for name, overrides in {"lookahead": (), CONTROL: ("network.n_slots=0",)}.items()
     },
 }
 
 
 def runs(group: str, seeds: list[int], folder: Path) -> Iterator[tuple[str, int, tuple[str, ...], Path]]:
-    """Name, seed, overrides and folder of every run of a group."""
+    """Name, seed, overrides and folder of every run of a group; groups share the runs that they have in common."""
     for name, overrides in GROUPS[group].items():
         for seed in seeds:
-            slug = "".join(c if c.isalnum() else "-" for c in f"{group}-{name}-{seed}".lower())
-            yield name, seed, (*overrides, f"seed={seed}"), folder / slug
+            settings = (*overrides, f"seed={seed}")
+            yield name, seed, settings, folder / "_".join(settings)
 
 
 def train(arguments: argparse.Namespace) -> None:
-    dataset = RoutingDataset.from_file(arguments.data)
-    for name, seed, overrides, folder in runs(arguments.group, arguments.seeds, arguments.output):
-        print(f"{arguments.group}: {name}, seed {seed} -> {folder}", flush=True)
-        fit(dataset, Recipe.from_yaml(RECIPE, overrides), folder, backbone=arguments.backbone)
+    wanted = {  # once, where groups share a run
+        folder: (f"{group}: {name}, seed {seed}", settings)
+        for group in arguments.groups
+        for name, seed, settings, folder in runs(group, arguments.seeds, arguments.output)
+    }
+    n_threads = max(1, os.cpu_count() // arguments.workers)
+    with ProcessPoolExecutor(
+        arguments.workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        max_tasks_per_child=1,  # a run keeps the memory that it has taken
+        initializer=_use_threads,
+        initargs=(n_threads,),
+    ) as pool:
+        found = [
+            pool.submit(_train_one, title, settings, folder, arguments) for folder, (title, settings) in wanted.items()
+        ]
+        for each in found:
+            each.result()
+
+
+def _use_threads(n_threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(n_threads)
+
+
+def _train_one(title: str, settings: tuple[str, ...], folder: Path, arguments: argparse.Namespace) -> None:
+    print(f"{title} -> {folder}", flush=True)
+    dataset, recipe = RoutingDataset.from_file(arguments.data), Recipe.from_yaml(RECIPE, settings)
+    fit(dataset, recipe, folder, backbone=arguments.backbone, show_progress=arguments.workers == 1)
 
 
 def chosen_by(folder: Path, test: RoutingDataset) -> np.ndarray:
@@ -150,14 +186,15 @@ def _figure(interval: metrics.Interval) -> str:
 
 
 def draw(records: dict[str, list[dict]], folder: Path) -> None:
-    """Bars of every group with more than one variant, and win/tie/loss per source of the main comparison."""
+    """Bars of every group with more than one variant, a curve over the share of the data, and win/tie/loss per source
+    of the main comparison."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
     for group, found in records.items():
-        if len(found) < 2:
+        if len(found) < 2 or group == "data":
             continue
         figure, axes = plt.subplots(figsize=(7, 0.45 * len(found) + 1.2), layout="constrained")
         values = [record["average"] for record in found]
@@ -168,6 +205,27 @@ def draw(records: dict[str, list[dict]], folder: Path) -> None:
         axes.invert_yaxis()
         axes.set_xlabel("average normalised score on test (0 random, 100 oracle), 95 % interval")
         figure.savefig(folder / f"{group}.png", dpi=150)
+        plt.close(figure)
+    if records["data"]:
+        figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+        for index, (name, color) in enumerate((("lookahead", "#4c78a8"), (CONTROL, "#f58518"))):
+            points = {
+                1 / int(record["variant"].rpartition("/")[2]): record["average"]
+                for record in records["data"]
+                if record["variant"].startswith(f"{name},")
+            }
+            shares, values = zip(*sorted(points.items()), strict=True)
+            errors = [[v.value - v.low for v in values], [v.high - v.value for v in values]]
+            shifted = [share * (1 + 0.03 * (2 * index - 1)) for share in shares]  # so that the intervals do not cover
+            axes.errorbar(
+                shifted, [v.value for v in values], yerr=errors, color=color, label=name, marker="o", capsize=3
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(shares, [f"1/{round(1 / share)}" if share < 1 else "all" for share in shares])
+        axes.set_xlabel("share of the training prompts")
+        axes.set_ylabel("average normalised score on test, 95 % interval")
+        axes.legend(frameon=False)
+        figure.savefig(folder / "data.png", dpi=150)
         plt.close(figure)
     lookahead = next((r for r in records["main"] if r["variant"] == "lookahead"), {})
     if "control_wins_ties_losses" in lookahead:
@@ -195,7 +253,8 @@ def main() -> None:
         command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
         if name == "train":
             command.add_argument("--backbone", required=True)
-            command.add_argument("--group", choices=list(GROUPS), default="main")
+            command.add_argument("--groups", choices=list(GROUPS), nargs="+", default=["main"])
+            command.add_argument("--workers", type=int, default=1)
         else:
             command.add_argument("--figures", type=Path, default=None)
             command.add_argument("--resamples", type=int, default=1000)

@@ -24,7 +24,7 @@ from lookahead_router.training.backbones import add_lora, build_network
 from lookahead_router.training.batches import Collator, TokenizedDataset
 from lookahead_router.training.curriculum import mask_responses, next_token_targets
 from lookahead_router.training.objectives import IGNORE_INDEX, reconstruction_loss, routing_loss
-from lookahead_router.training.run import _keep_freed_memory
+from lookahead_router.training.run import keeping_freed_memory
 
 
 def peak_flops(n: int = 4096, repeats: int = 5) -> float:
@@ -109,16 +109,8 @@ class Step:
         return passes * 2 * linear * B * length + 3 * (attention + vocabulary)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data")
-    parser.add_argument("recipe")
-    parser.add_argument("--backbone", required=True)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--set", dest="overrides", action="append", default=[])
-    arguments = parser.parse_args()
-
-    _keep_freed_memory()
+def measure(arguments: argparse.Namespace) -> dict[str, object]:
+    """Speed, share of the machine, and what packing saves, for the recipe and data named."""
     torch.manual_seed(0)
     recipe = Recipe.from_yaml(arguments.recipe, arguments.overrides)
     dataset = RoutingDataset.from_file(arguments.data).filter(split=recipe.data.train_split)
@@ -154,7 +146,18 @@ def main() -> None:
             "packed_share_of_separate": round(seconds / plain, 3),
             "largest_difference_of_logits": float(f"{float(difference):.1e}"),
         }
-    print(json.dumps(report, indent=2))
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data")
+    parser.add_argument("recipe")
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
+    with keeping_freed_memory():
+        print(json.dumps(measure(parser.parse_args()), indent=2))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def train(
     settings = Recipe.from_yaml(recipe, overrides or [])
     if is_repo_id(data):  # the card links to it
         settings = settings.model_copy(update={"card": settings.card.with_dataset(data)})
-    folder = Path("runs") / settings.name if output is None else output
+    folder = settings.run_folder if output is None else output
     fit(RoutingDataset.from_file(data), settings, folder, backbone=backbone, show_progress=not quiet)
     if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
         typer.echo(f"saved {folder / 'predictor'}; next: lookahead-router export {folder / 'predictor'} --data {data}")

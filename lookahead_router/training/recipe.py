@@ -153,6 +153,11 @@ class Recipe(Value):
             raise ValueError("refit trains the score head alone, and cannot go with network.readout cls+latents")
         return self
 
+    @property
+    def run_folder(self) -> Path:
+        """Where a run goes unless told otherwise: `runs/NAME`."""
+        return Path("runs") / self.name
+
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Iterable[str] = ()) -> "Recipe":
         """Reads a recipe and applies overrides like `optimizer.learning_rate=1e-5`.

@@ -52,12 +52,12 @@ CHECKPOINT_STEPS = 50
 def fit(
     dataset: RoutingDataset,
     recipe: Recipe,
-    output: str | Path,
+    output: str | Path | None = None,
     *,
     backbone: str | Path | None = None,
     show_progress: bool = True,
 ) -> LookaheadPredictor:
-    """Trains a predictor and returns it, loaded from `output/predictor` with the torch backend.
+    """Trains a predictor and returns it, loaded from the folder `predictor` of the run with the torch backend.
 
     Called again with the same arguments, it resumes at the last whole checkpoint, and returns the
     finished predictor at once where there is one.
@@ -65,7 +65,8 @@ def fit(
     Args:
         dataset: must hold the recipe's training and validation splits.
         recipe: every setting.
-        output: folder of the run: checkpoints, the best weights, `history.jsonl`, the predictor.
+        output: folder of the run: checkpoints, the best weights, `history.jsonl`, the predictor; the
+            recipe's `run_folder` when absent.
         backbone: folder to load the recipe's backbone from, where it is not to come from the Hub.
         show_progress: a progress bar with the losses.
 
@@ -74,12 +75,13 @@ def fit(
         ConfigurationError: settings that the backbone cannot take, or another run's output folder.
         CheckpointError: the backbone cannot be loaded.
     """
-    output = Path(output)
+    output = recipe.run_folder if output is None else Path(output)
     dataset = _without(dataset, recipe.data.exclude_sources)
     _claim(output, recipe, dataset.fingerprint())
     predictor = output / "predictor"
     if not predictor.is_dir():
-        _train(dataset, recipe, output, str(backbone or recipe.backbone), show_progress)
+        with keeping_freed_memory():
+            _train(dataset, recipe, output, str(backbone or recipe.backbone), show_progress)
     return LookaheadPredictor.load(predictor, backend="torch")
 
 
@@ -104,7 +106,6 @@ def _claim(output: Path, recipe: Recipe, fingerprint: str) -> None:
 
 
 def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str, show_progress: bool) -> None:
-    _keep_freed_memory()
     transformers.set_seed(recipe.seed)
     network, fast_tokenizer = build_network(recipe, backbone, n_candidates=len(dataset.pool))
     tokenizer_file = fast_tokenizer.to_str()
@@ -295,13 +296,23 @@ def _last_whole_checkpoint(output: Path) -> Path | None:
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
-def _keep_freed_memory() -> None:
-    """Has glibc reuse the big blocks that every step frees, instead of returning them to the system.
+@contextmanager
+def keeping_freed_memory() -> Iterator[None]:
+    """Has glibc reuse the big blocks that every step frees, and return them to the system in the end.
 
-    Page faults on fresh memory took half of a training step on two cores.
+    Page faults on fresh memory took half of a training step on two cores. With another C library nothing
+    is changed.
     """
-    if platform.libc_ver()[0] == "glibc":
-        trim_threshold, mmap_max = -1, -4  # mallopt(3)
-        libc = ctypes.CDLL(None)
-        libc.mallopt(mmap_max, 0)
-        libc.mallopt(trim_threshold, 2**31 - 1)
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    trim_threshold, mmap_max = -1, -4  # mallopt(3)
+    libc = ctypes.CDLL(None)
+    libc.mallopt(mmap_max, 0)
+    libc.mallopt(trim_threshold, 2**31 - 1)
+    try:
+        yield
+    finally:
+        libc.mallopt(mmap_max, 65536)  # glibc's defaults
+        libc.mallopt(trim_threshold, 128 * 1024)
+        libc.malloc_trim(0)

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from conftest import toy_dataset, toy_recipe
 from safetensors.torch import load_file
 
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, TrainingError
+from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.training import fit, run
 from lookahead_router.training.batches import source_weights
 from lookahead_router.training.recipe import LoraSettings, RefitSettings
@@ -21,8 +23,6 @@ from lookahead_router.training.trainer import selection_score
 
 
 def test_training_learns_the_toy_world(trained_run, dataset):
-    from lookahead_router.predictors.lookahead import LookaheadPredictor
-
     predictor = LookaheadPredictor.load(trained_run / "predictor", backend="torch")
     test = dataset.filter(split="test")
     chosen = predictor.predict_scores(test.prompts).argmax(axis=1)
@@ -61,6 +61,40 @@ def test_fit_returns_a_finished_run_at_once(trained_run, dataset, backbone_folde
     before = (trained_run / "history.jsonl").read_text()
     fit(dataset, toy_recipe(), trained_run, backbone=backbone_folder, show_progress=False)
     assert (trained_run / "history.jsonl").read_text() == before
+
+
+def test_without_an_output_a_run_is_in_the_folder_of_its_name(
+    trained_run, dataset, backbone_folder, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained_run, tmp_path / "runs" / toy_recipe().name)
+    predictor = fit(dataset, toy_recipe(), backbone=backbone_folder, show_progress=False)
+    assert predictor.revision == LookaheadPredictor.load(trained_run / "predictor", backend="torch").revision
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [toy_recipe().name]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_freed_memory_is_kept_while_a_run_lasts_and_given_back_in_the_end():
+    script = textwrap.dedent(
+        """
+        import torch
+        from lookahead_router.training.run import keeping_freed_memory
+
+        def used():
+            return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
+
+        before = used()
+        with keeping_freed_memory():
+            blocks = [torch.ones(2**18) for _ in range(300)]
+            del blocks
+            kept = used() - before
+        print(kept, used() - before)
+        """
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    kept, given_back = (float(value) for value in result.stdout.split())
+    assert kept > 250  # MiB
+    assert given_back < 50
 
 
 def test_another_recipe_may_not_use_the_folder_of_a_run(trained_run, dataset, backbone_folder):
