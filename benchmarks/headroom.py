@@ -109,10 +109,11 @@ class SeeingTrainer(LookaheadTrainer):
 
 
 def seen(network, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """`(B, K, M)` the responses' tokens, and each candidate's filler where a response is shorter."""
+    """`(B, K, M)` each candidate's MID token, the tokens of its response, and MID tokens where that is shorter."""
     ids, lengths = batch["response_ids"], batch["response_lengths"]
-    slot = torch.arange(ids.shape[2])
-    return torch.where(slot < lengths[..., None], ids, network.filler_token_ids[None, :, None])
+    mids = network.mid_token_ids[None, :, None].expand(*ids.shape[:2], network.configuration.n_slots)
+    is_shown = torch.arange(ids.shape[2]) < lengths[..., None]
+    return torch.cat([mids[..., :1], torch.where(is_shown, ids, mids[..., 1:])], dim=2) if mids.shape[2] else mids
 
 
 def tokenized(rows: RoutingDataset, tokenizer: PromptTokenizer, variant: Variant, objective: ObjectiveSettings):
@@ -147,7 +148,9 @@ def train(variant: Variant, dataset: RoutingDataset, arguments: argparse.Namespa
     result = folder / "chosen.npy"
     if result.is_file():
         return np.load(result)
-    overrides = (*SETTINGS, f"network.n_slots={variant.n_tokens}", f"optimizer.n_epochs={arguments.epochs}")
+    overrides = [*SETTINGS, f"optimizer.n_epochs={arguments.epochs}", "network.n_slots=0"]
+    if variant.n_tokens:  # one slot more says whose response it is; without it, blocks would look alike
+        overrides += [f"network.n_slots={variant.n_tokens + 1}", "network.readout=cls+latents"]
     recipe = Recipe.from_yaml(RECIPE, (*overrides, f"seed={arguments.seed}"))
     transformers.set_seed(recipe.seed)
     network, fast = build_network(recipe, arguments.backbone, n_candidates=len(dataset.pool))

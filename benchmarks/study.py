@@ -69,19 +69,19 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def runs(group: str, seeds: list[int], folder: Path) -> Iterator[tuple[str, int, tuple[str, ...], Path]]:
+def runs(group: str, arguments: argparse.Namespace) -> Iterator[tuple[str, int, tuple[str, ...], Path]]:
     """Name, seed, overrides and folder of every run of a group; groups share the runs that they have in common."""
     for name, overrides in GROUPS[group].items():
-        for seed in seeds:
-            settings = (*overrides, f"seed={seed}")
-            yield name, seed, settings, folder / "_".join(settings)
+        for seed in arguments.seeds:
+            settings = (*overrides, *arguments.overrides, f"seed={seed}")
+            yield name, seed, settings, arguments.output / "_".join(settings)
 
 
 def train(arguments: argparse.Namespace) -> None:
     wanted = {  # once, where groups share a run
         folder: (f"{group}: {name}, seed {seed}", settings)
         for group in arguments.groups
-        for name, seed, settings, folder in runs(group, arguments.seeds, arguments.output)
+        for name, seed, settings, folder in runs(group, arguments)
     }
     n_threads = max(1, os.cpu_count() // arguments.workers)
     with ProcessPoolExecutor(
@@ -126,7 +126,7 @@ def chosen_by(folder: Path, test: RoutingDataset) -> np.ndarray:
 def compare(group: str, arguments: argparse.Namespace, test: RoutingDataset) -> list[dict]:
     """One record a variant: its seeds' averages, their mean, and its paired difference to the control."""
     found: dict[str, dict[int, np.ndarray]] = {}
-    for name, seed, _, folder in runs(group, arguments.seeds, arguments.output):
+    for name, seed, _, folder in runs(group, arguments):
         if (folder / "predictor").is_dir():
             found.setdefault(name, {})[seed] = chosen_by(folder, test)
 
@@ -251,6 +251,7 @@ def main() -> None:
         command.add_argument("data", type=Path)
         command.add_argument("--output", type=Path, default=Path("runs/study"))
         command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+        command.add_argument("--set", dest="overrides", action="append", default=[], help="of every run, as in train")
         if name == "train":
             command.add_argument("--backbone", required=True)
             command.add_argument("--groups", choices=list(GROUPS), nargs="+", default=["main"])

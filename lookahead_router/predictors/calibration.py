@@ -66,7 +66,7 @@ class Calibration(BaseModel):
     curves: dict[str, Annotated[Platt | Isotonic, Field(discriminator="method")]]
     """By the candidate's name in the predictor's pool."""
     n_prompts: int = Field(ge=1)
-    """Prompts that the curves were fitted on."""
+    """Judged prompts that the curves were fitted on."""
     expected_calibration_error: float = Field(ge=0, le=1)
     """On prompts of the same split that the curves had not seen, mean over folds and candidates."""
 
@@ -126,7 +126,8 @@ def fit_calibration(
         best = min(held_out, key=lambda method: _log_loss(held_out[method], y))
         curves[name] = _METHODS[best](x, y)
         errors.append(expected_calibration_error(held_out[best], y))
-    return Calibration(curves=curves, n_prompts=len(predicted), expected_calibration_error=float(np.mean(errors)))
+    n_judged = int((~np.isnan(observed)).any(axis=1).sum())
+    return Calibration(curves=curves, n_prompts=n_judged, expected_calibration_error=float(np.mean(errors)))
 
 
 def _fit_platt(x: np.ndarray, y: np.ndarray) -> Platt:

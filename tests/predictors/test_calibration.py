@@ -107,7 +107,10 @@ def test_shares_of_a_good_answer_calibrate_as_good_answers_do(rng):
 def test_missing_scores_calibrate_nothing_and_too_few_are_an_error(rng):
     predicted, observed = rng.uniform(size=(100, 2)), rng.uniform(size=(100, 2))
     observed[20:, 1] = np.nan
-    curves = fit_calibration(predicted, observed, ["a", "b"]).curves
+    observed[:10, 0] = observed[90:] = np.nan
+    calibration = fit_calibration(predicted, observed, ["a", "b"])
+    curves = calibration.curves
+    assert calibration.n_prompts == 90  # the first ten have a score of b
     assert curves["b"] == fit_calibration(predicted[:20, 1:], observed[:20, 1:], ["b"]).curves["b"]
     observed[5:, 1] = np.nan
     with pytest.raises(DataError, match="'b' has 5 judged prompts"):
