@@ -26,8 +26,9 @@ from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.training import Recipe
 from lookahead_router.training.backbones import build_network
 from lookahead_router.training.batches import Collator, TokenizedDataset
+from lookahead_router.training.memory import keeping_freed_memory
 from lookahead_router.training.recipe import ObjectiveSettings
-from lookahead_router.training.run import _arguments, keeping_freed_memory
+from lookahead_router.training.run import _arguments
 from lookahead_router.training.trainer import LookaheadTrainer
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "lookahead-mlm-minilm.yaml"

@@ -82,6 +82,7 @@ def train(arguments: argparse.Namespace) -> None:
         folder: (f"{group}: {name}, seed {seed}", settings)
         for group in arguments.groups
         for name, seed, settings, folder in runs(group, arguments)
+        if arguments.only is None or name in arguments.only
     }
     n_threads = max(1, os.cpu_count() // arguments.workers)
     with ProcessPoolExecutor(
@@ -225,7 +226,7 @@ def draw(records: dict[str, list[dict]], folder: Path) -> None:
         axes.set_xlabel("share of the training prompts")
         axes.set_ylabel("average normalised score on test, 95 % interval")
         axes.legend(frameon=False)
-        figure.savefig(folder / "data.png", dpi=150)
+        figure.savefig(folder / "data-efficiency.png", dpi=150)
         plt.close(figure)
     lookahead = next((r for r in records["main"] if r["variant"] == "lookahead"), {})
     if "control_wins_ties_losses" in lookahead:
@@ -255,6 +256,7 @@ def main() -> None:
         if name == "train":
             command.add_argument("--backbone", required=True)
             command.add_argument("--groups", choices=list(GROUPS), nargs="+", default=["main"])
+            command.add_argument("--only", nargs="+", help="variants, by name; all of the groups when absent")
             command.add_argument("--workers", type=int, default=1)
         else:
             command.add_argument("--figures", type=Path, default=None)

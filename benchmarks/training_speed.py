@@ -23,8 +23,8 @@ from lookahead_router.training import Recipe
 from lookahead_router.training.backbones import add_lora, build_network
 from lookahead_router.training.batches import Collator, TokenizedDataset
 from lookahead_router.training.curriculum import mask_responses, next_token_targets
+from lookahead_router.training.memory import keeping_freed_memory
 from lookahead_router.training.objectives import IGNORE_INDEX, reconstruction_loss, routing_loss
-from lookahead_router.training.run import keeping_freed_memory
 
 
 def peak_flops(n: int = 4096, repeats: int = 5) -> float:

@@ -1,10 +1,8 @@
 """A training run from start to saved predictor, resumable at any point."""
 
-import ctypes
 import dataclasses
 import errno
 import os
-import platform
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +31,7 @@ from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.training.backbones import add_lora, build_network
 from lookahead_router.training.batches import TokenizedDataset, dataset_targets, ranks_candidates
 from lookahead_router.training.calibration import score_scale
+from lookahead_router.training.memory import keeping_freed_memory
 from lookahead_router.training.recipe import RELATIVE_OBJECTIVES, Recipe
 from lookahead_router.training.refit import fit_head, readout_states
 from lookahead_router.training.trainer import (
@@ -294,25 +293,3 @@ def _last_whole_checkpoint(output: Path) -> Path | None:
     """The newest checkpoint whose last file was written; what a kill left half done is skipped."""
     whole = [path for path in (output / "checkpoints").glob("checkpoint-*") if (path / AVERAGE_FILE).is_file()]
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
-
-
-@contextmanager
-def keeping_freed_memory() -> Iterator[None]:
-    """Has glibc reuse the big blocks that every step frees, and return them to the system in the end.
-
-    Page faults on fresh memory took half of a training step on two cores. With another C library nothing
-    is changed.
-    """
-    if platform.libc_ver()[0] != "glibc":
-        yield
-        return
-    trim_threshold, mmap_max = -1, -4  # mallopt(3)
-    libc = ctypes.CDLL(None)
-    libc.mallopt(mmap_max, 0)
-    libc.mallopt(trim_threshold, 2**31 - 1)
-    try:
-        yield
-    finally:
-        libc.mallopt(mmap_max, 65536)  # glibc's defaults
-        libc.mallopt(trim_threshold, 128 * 1024)
-        libc.malloc_trim(0)

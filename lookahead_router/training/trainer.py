@@ -19,6 +19,7 @@ from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.configuration import LookaheadCLMConfig
 from lookahead_router.training.batches import Collator, LengthBucketSampler, TokenizedDataset, ranks_candidates
 from lookahead_router.training.curriculum import MaskingCurriculum, mask_responses, next_token_targets
+from lookahead_router.training.memory import return_freed_memory
 from lookahead_router.training.objectives import IGNORE_INDEX, reconstruction_loss, routing_loss
 from lookahead_router.training.recipe import Recipe
 
@@ -50,7 +51,7 @@ class LookaheadTrainer(Trainer):
             train_dataset=train,
             eval_dataset=validation,
             data_collator=Collator(network.configuration.pad_token_id),
-            callbacks=[_Averaging(self), *([_Progress(recipe.name)] if show_progress else [])],
+            callbacks=[_Averaging(self), _Memory(), *([_Progress(recipe.name)] if show_progress else [])],
         )
         self.remove_callback(PrinterCallback)
         decay = recipe.optimizer.averaging_decay
@@ -195,6 +196,13 @@ class _Averaging(TrainerCallback):
         tensors = {"n_averaged": torch.tensor(0)} if average is None else dict(average.state_dict())
         with replacing_file(folder / AVERAGE_FILE) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+
+
+class _Memory(TrainerCallback):
+    """Keeps a run from growing: batches of ever other lengths leave gaps that no later one fits."""
+
+    def on_log(self, args, state, control, **kwargs):
+        return_freed_memory()
 
 
 class _Progress(TrainerCallback):

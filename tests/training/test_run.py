@@ -1,7 +1,6 @@
 import errno
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -71,30 +70,6 @@ def test_without_an_output_a_run_is_in_the_folder_of_its_name(
     predictor = fit(dataset, toy_recipe(), backbone=backbone_folder, show_progress=False)
     assert predictor.revision == LookaheadPredictor.load(trained_run / "predictor", backend="torch").revision
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [toy_recipe().name]
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
-def test_freed_memory_is_kept_while_a_run_lasts_and_given_back_in_the_end():
-    script = textwrap.dedent(
-        """
-        import torch
-        from lookahead_router.training.run import keeping_freed_memory
-
-        def used():
-            return int(open("/proc/self/statm").read().split()[1]) * 4096 / 2**20
-
-        before = used()
-        with keeping_freed_memory():
-            blocks = [torch.ones(2**18) for _ in range(300)]
-            del blocks
-            kept = used() - before
-        print(kept, used() - before)
-        """
-    )
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    kept, given_back = (float(value) for value in result.stdout.split())
-    assert kept > 250  # MiB
-    assert given_back < 50
 
 
 def test_another_recipe_may_not_use_the_folder_of_a_run(trained_run, dataset, backbone_folder):
