@@ -113,7 +113,7 @@ def seen(network, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """`(B, K, M)` each candidate's MID token, the tokens of its response, and MID tokens where that is shorter."""
     ids, lengths = batch["response_ids"], batch["response_lengths"]
     mids = network.mid_token_ids[None, :, None].expand(*ids.shape[:2], network.configuration.n_slots)
-    is_shown = torch.arange(ids.shape[2]) < lengths[..., None]
+    is_shown = torch.arange(ids.shape[2], device=ids.device) < lengths[..., None]
     return torch.cat([mids[..., :1], torch.where(is_shown, ids, mids[..., 1:])], dim=2) if mids.shape[2] else mids
 
 
@@ -136,11 +136,12 @@ def choose(network, rows: TokenizedDataset, batch_size: int = 64) -> np.ndarray:
     logits = np.empty(rows.scores.shape, dtype=np.float32)
     network.eval()
     order = np.argsort([len(ids) for ids in rows.prompt_ids], kind="stable")
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    device = network.mid_token_ids.device
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
         for batch_rows in np.array_split(order, -(-len(order) // batch_size)):
-            batch = collate([rows[int(row)] for row in batch_rows])
+            batch = {name: tensor.to(device) for name, tensor in collate([rows[int(i)] for i in batch_rows]).items()}
             output = network(batch["prompt_ids"], batch["prompt_mask"], seen(network, batch))
-            logits[batch_rows] = output.score_logits.float().numpy()
+            logits[batch_rows] = output.score_logits.float().cpu().numpy()
     return metrics.chosen_scores(rows.scores, logits.argmax(axis=1))
 
 
@@ -176,7 +177,7 @@ def real(arguments: argparse.Namespace) -> None:
     print("|---|--:|--:|" + "--:|" * len(benchmarks))
     alone = None
     for name, variant in VARIANTS.items():
-        if arguments.only and name not in arguments.only:
+        if arguments.only and name not in ("prompt alone", *arguments.only):
             continue
         folder = arguments.output / f"{name.replace(' ', '-')}-{arguments.epochs}-{arguments.seed}"
         chosen = train(variant, dataset, arguments, folder)

@@ -20,7 +20,7 @@ class WeightBits(StrEnum):
 
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of a saved predictor with model.safetensors.")],
-    data: Annotated[Path, typer.Option(help="Dataset whose prompts parity is checked on, Parquet or JSONL.")],
+    data: Annotated[str, typer.Option(help="Dataset whose prompts parity is checked on: Parquet, JSONL, or org/name.")],
     split: Annotated[str, typer.Option(help="Split of it; 'all' for every row.")] = "validation",
     weight_bits: Annotated[
         WeightBits, typer.Option(help="Of the int8 graph; 4 makes it little more than half as large.")

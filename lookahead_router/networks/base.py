@@ -35,6 +35,7 @@ class LookaheadNetwork(nn.Module, ABC):
                 f"a {config.backbone_config.get('model_type')!r} backbone takes no position_ids; "
                 "choose one that does (bert, modernbert, llama, ...)"
             )
+        _check_embeddings(self.backbone, config.backbone_config.get("model_type"))
         self.register_buffer("mid_token_ids", torch.tensor(config.mid_token_ids), persistent=False)
 
     @property
@@ -63,6 +64,22 @@ class LookaheadNetwork(nn.Module, ABC):
     @abstractmethod
     def reconstruct(self, states: torch.Tensor) -> torch.Tensor:
         """`(N, H)` latents -> `(N, V)` logits of the response tokens they should stand for."""
+
+
+def _check_embeddings(backbone: nn.Module, kind: str | None) -> None:
+    """Refuses what would run and be wrong, or break in the heads."""
+    for name, module in backbone.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            raise ConfigurationError(
+                f"a {kind!r} backbone counts its positions from after the padding's, where blocks count from 0; "
+                "choose another family (bert, modernbert, ...)"
+            )
+    width, hidden_size = backbone.get_input_embeddings().weight.shape[1], backbone.config.hidden_size
+    if width != hidden_size:
+        raise ConfigurationError(
+            f"a {kind!r} backbone with embeddings of {width} and states of {hidden_size} cannot rebuild responses "
+            "through its embeddings; choose one where they are alike"
+        )
 
 
 def _fresh_backbone(config: NetworkConfig) -> nn.Module:

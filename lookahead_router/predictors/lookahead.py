@@ -17,7 +17,7 @@ from lookahead_router.hub.layout import PredictorConfig, PredictorFolder
 from lookahead_router.hub.upload import Upload, push_folder
 from lookahead_router.networks.configuration import NetworkConfig, parse_network_config
 from lookahead_router.predictors.base import prompt_texts
-from lookahead_router.predictors.calibration import Calibration
+from lookahead_router.predictors.calibration import MIN_CALIBRATION_PROMPTS, Calibration
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.types import CandidatePool, Prompt, describe
 
@@ -194,7 +194,10 @@ class LookaheadPredictor:
             ConfigurationError: the predictor was not calibrated.
         """
         if self.calibration is None:
-            raise ConfigurationError(f"the predictor {self.name!r} was saved without calibration.json; train it again")
+            raise ConfigurationError(
+                f"the predictor {self.name!r} was saved without calibration.json. Train it, into another output "
+                f"folder, with {MIN_CALIBRATION_PROMPTS} judged validation prompts or more of every candidate"
+            )
         return self.calibration.probabilities(scores, self.pool.names)
 
     def save(self, folder: str | Path, *, backend: str | None = None) -> None:

@@ -66,6 +66,12 @@ class NetworkSettings(Value):
     lora: LoraSettings | None = None
     """Train low-rank updates of the backbone instead of all its weights; merged at the end."""
 
+    @model_validator(mode="after")
+    def _check_variant(self):
+        if self.variant == "clm" and (self.prediction, self.readout) != ("joint", "cls"):
+            raise ValueError("prediction and readout are of variant mlm; leave them out with clm")
+        return self
+
 
 class ObjectiveSettings(Value):
     """L = L_route + reconstruction_weight * L_reconstruction (paper §4)."""

@@ -70,8 +70,9 @@ def fit(
         show_progress: a progress bar with the losses.
 
     Raises:
-        DataError: a split is missing or ranks nothing.
-        ConfigurationError: settings that the backbone cannot take, or another run's output folder.
+        DataError: a split is missing or ranks nothing, or a candidate is nowhere judged.
+        ConfigurationError: settings that the backbone cannot take, another run's output folder, or a finished run
+            whose pool has other prices.
         CheckpointError: the backbone cannot be loaded.
     """
     output = recipe.run_folder if output is None else Path(output)
@@ -81,7 +82,13 @@ def fit(
     if not predictor.is_dir():
         with keeping_freed_memory():
             _train(dataset, recipe, output, str(backbone or recipe.backbone), show_progress)
-    return LookaheadPredictor.load(predictor, backend="torch")
+    trained = LookaheadPredictor.load(predictor, backend="torch")
+    if trained.pool != dataset.pool:
+        raise ConfigurationError(
+            f"{predictor} has another pool than the dataset, such as other prices. Delete that folder and run again: "
+            "the trained weights are beside it"
+        )
+    return trained
 
 
 def _without(dataset: RoutingDataset, sources: tuple[str, ...]) -> RoutingDataset:
@@ -95,12 +102,13 @@ def _claim(output: Path, recipe: Recipe, fingerprint: str) -> None:
     """Writes what the run is, or checks that the folder holds this very run."""
     path = output / "run.yaml"
     content = f"# data fingerprint: {fingerprint}\n{recipe.to_yaml()}"
-    if path.is_file():
-        if path.read_text(encoding="utf-8") != content:
-            raise ConfigurationError(
-                f"{output} holds a run with another recipe or other data; choose another output folder or delete it"
-            )
+    if path.is_file() and path.read_text(encoding="utf-8") == content:
         return
+    # A run that never took a step, for a mistake in its settings, is no run to protect.
+    if path.is_file() and any((output / name).exists() for name in ("history.jsonl", "checkpoints", "predictor")):
+        raise ConfigurationError(
+            f"{output} holds a run with another recipe or other data; choose another output folder or delete it"
+        )
     write_text(path, content)
 
 
@@ -118,6 +126,7 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
     for rows in (train_rows, validation_rows):
         if not ranks_candidates(rows.scores).any():
             raise DataError(f"split {rows.splits[0]!r} ranks nothing: on every prompt all candidates score alike")
+    _check_judged(train_rows, recipe.data.train_split)
     n_slots = recipe.network.n_slots if recipe.objective.reconstruction_weight else 0
     train = TokenizedDataset.build(train_rows, tokenizer, n_slots, recipe.objective)
     # Selection is on the plain mean over sources, which is what an evaluation reports.
@@ -131,11 +140,12 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
     trained = output / "trained.json"
     if not trained.is_file():
         with _explaining_full_disks(output):
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            if trainer.evaluated_step != trainer.state.global_step:
-                trainer.evaluate()  # the last step competes too
-        if trainer.is_world_process_zero():
-            write_json(trained, {"step": trainer.state.global_step})
+            if checkpoint is None or _step(checkpoint) < arguments.max_steps:
+                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+                if trainer.evaluated_step != trainer.state.global_step:
+                    trainer.evaluate()  # the last step competes too
+            if trainer.is_world_process_zero():
+                write_json(trained, {"step": trainer.state.global_step or arguments.max_steps})
         trainer.accelerator.wait_for_everyone()
     network = trainer.accelerator.unwrap_model(trainer.model)
     network.load_state_dict(load_file(output / "best.safetensors"))
@@ -181,6 +191,17 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
         for checkpoint in (output / "checkpoints").glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
     trainer.accelerator.wait_for_everyone()
+
+
+def _check_judged(rows: RoutingDataset, split: str) -> None:
+    """A candidate that nothing is learnt of would keep the score of fresh weights, and may win with it."""
+    is_judged = ~np.isnan(rows.scores[ranks_candidates(rows.scores)])
+    unjudged = [name for k, name in enumerate(rows.pool.names) if not is_judged[:, k].any()]
+    if unjudged:
+        raise DataError(
+            f"no prompt of split {split!r} that ranks candidates has a score of {', '.join(unjudged)}: "
+            "judge some of its answers, or leave the candidate out of the dataset"
+        )
 
 
 def _refit(
@@ -242,7 +263,7 @@ def _arguments(recipe: Recipe, output: Path, n_train: int) -> TrainingArguments:
     per_step = settings.batch_size * settings.gradient_accumulation_steps * n_processes
     n_steps = max(1, int(-(-n_train // per_step) * settings.n_epochs))
     every = -(-n_steps // settings.n_evaluations)
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(output / "checkpoints"),
         max_steps=n_steps,
         per_device_train_batch_size=settings.batch_size,
@@ -271,6 +292,9 @@ def _arguments(recipe: Recipe, output: Path, n_train: int) -> TrainingArguments:
         use_cpu=not torch.cuda.is_available(),
         dataloader_pin_memory=torch.cuda.is_available(),
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # several take a process each; replicas in one would multiply the batch unasked
+    return arguments
 
 
 @contextmanager
@@ -292,4 +316,8 @@ def _explaining_full_disks(output: Path) -> Iterator[None]:
 def _last_whole_checkpoint(output: Path) -> Path | None:
     """The newest checkpoint whose last file was written; what a kill left half done is skipped."""
     whole = [path for path in (output / "checkpoints").glob("checkpoint-*") if (path / AVERAGE_FILE).is_file()]
-    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+    return max(whole, key=_step, default=None)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])

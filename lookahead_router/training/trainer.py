@@ -1,6 +1,7 @@
 """The Hugging Face Trainer, taught the joint loss, weight averaging and selection on validation."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,9 @@ class LookaheadTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         decay = recipe.optimizer.averaging_decay
         # After the trainer has moved the network to its device: the average is evaluated where it lies.
-        self.average = None if decay is None else AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.average = None if decay is None else AveragedModel(network, multi_avg_fn=_averaging_up_to(decay))
+        self.evaluated_step: int | None = None
+        """Step of the last evaluation; `None` before the first of this process."""
 
     def _get_train_sampler(self, train_dataset=None) -> LengthBucketSampler:
         lengths = [len(ids) for ids in self.train_dataset.prompt_ids]
@@ -138,8 +141,9 @@ class LookaheadTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds both losses, the chosen score and the mask rate to what is shown, and keeps every line."""
         for name, values in self.since_logged.items():
-            if values and "loss" in logs:
-                logs[name] = float(np.mean(values))
+            known = [value for value in values if np.isfinite(value)]  # a batch may have no judged score
+            if known and "loss" in logs:
+                logs[name] = float(np.mean(known))
                 values.clear()
         if "loss" in logs:
             logs["mask_rate"] = self.curriculum.mask_rate(self.state.global_step, self.state.max_steps)
@@ -172,6 +176,16 @@ class LookaheadTrainer(Trainer):
         if patience is not None and step - best["step"] >= patience * self.args.eval_steps:
             self.control.should_training_stop = True
         return metrics
+
+
+def _averaging_up_to(decay: float) -> Callable:
+    """An exponential average whose decay rises to its value, so that it does not remember the untrained weights."""
+
+    def update(averages, weights, n_averaged):
+        n = int(n_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, weights, n_averaged)
+
+    return update
 
 
 class _Averaging(TrainerCallback):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from conftest import bert_config, make_network, network_config
+from transformers import AutoModel, ElectraConfig, RobertaConfig
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.networks.mlm import LookaheadMLM
@@ -94,6 +95,25 @@ def test_a_backbone_without_position_ids_is_refused():
 
     with pytest.raises(ConfigurationError, match=r"'bert' backbone takes no position_ids"):
         LookaheadMLM(network_config(), backbone=Relative())
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            RobertaConfig(vocab_size=64, hidden_size=32, num_hidden_layers=1, num_attention_heads=2),
+            "counts its positions",
+        ),
+        (
+            ElectraConfig(vocab_size=64, embedding_size=16, hidden_size=32, num_hidden_layers=1, num_attention_heads=2),
+            "embeddings of 16 and states of 32",
+        ),
+    ],
+    ids=["roberta", "electra"],
+)
+def test_a_backbone_that_would_run_on_wrong_positions_or_break_is_refused(config, message):
+    with pytest.raises(ConfigurationError, match=message):
+        LookaheadMLM(network_config(), backbone=AutoModel.from_config(config))
 
 
 def test_the_untrained_pooler_is_dropped():

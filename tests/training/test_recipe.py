@@ -39,6 +39,7 @@ def test_overrides_reach_nested_settings(path):
         ("network.n_slots=many", "network: .*n_slots: "),
         ("name.x=1", "name is no section"),
         ("nonsense", "section.setting=value"),
+        ("network={variant: clm, readout: cls+latents}", "prediction and readout are of variant mlm"),
         ("objective.threshold=[", "objective.threshold"),
     ],
 )

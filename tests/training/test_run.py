@@ -11,10 +11,13 @@ import pytest
 import torch
 from conftest import toy_dataset, toy_recipe
 from safetensors.torch import load_file
+from torch.optim.swa_utils import AveragedModel
 
+from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, TrainingError
+from lookahead_router.hub.layout import write_json
 from lookahead_router.predictors.lookahead import LookaheadPredictor
-from lookahead_router.training import fit, run
+from lookahead_router.training import fit, run, trainer
 from lookahead_router.training.batches import source_weights
 from lookahead_router.training.recipe import LoraSettings, RefitSettings
 from lookahead_router.training.run import _last_whole_checkpoint
@@ -87,7 +90,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
         import os, signal, sys
         sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
         from conftest import toy_dataset, toy_recipe
-        from lookahead_router.training import fit, run
+        from lookahead_router.training import fit, run, trainer
         from lookahead_router.training.trainer import LookaheadTrainer
         run.CHECKPOINT_STEPS = {checkpoint_steps}
         evaluate = LookaheadTrainer.evaluate
@@ -127,6 +130,94 @@ def test_a_missing_split_is_named(tmp_path, dataset, backbone_folder):
     recipe = toy_recipe().model_copy(update={"data": toy_recipe().data.model_copy(update={"train_split": "trian"})})
     with pytest.raises(DataError, match="'trian'; there are 'test', 'train', 'validation'"):
         fit(dataset, recipe, tmp_path / "run", backbone=backbone_folder, show_progress=False)
+
+
+def test_a_candidate_that_is_nowhere_judged_is_named(tmp_path, backbone_folder):
+    dataset = toy_dataset()
+    dataset.scores[dataset.splits == "train", 1] = np.nan
+    with pytest.raises(DataError, match=rf"'train' that ranks candidates has a score of {dataset.pool.names[1]}:"):
+        fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+
+
+def test_settings_that_cannot_work_may_be_mended_in_the_same_folder(tmp_path, dataset, backbone_folder):
+    wrong = changed(toy_recipe(n_epochs=1), network={"max_prompt_tokens": 10_000})
+    with pytest.raises(ConfigurationError, match="positions"):
+        fit(dataset, wrong, tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    fit(dataset, toy_recipe(n_epochs=1), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+
+
+@pytest.mark.parametrize("n_epochs", [1, 1.5])
+def test_a_run_cut_off_after_its_last_step_finishes(tmp_path, dataset, backbone_folder, monkeypatch, n_epochs):
+    def cut_off(path, record):
+        if path.name == "trained.json":
+            raise KeyboardInterrupt
+        write_json(path, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "write_json", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            fit(dataset, toy_recipe(n_epochs=n_epochs), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    before = (tmp_path / "run" / "history.jsonl").read_text()
+    fit(dataset, toy_recipe(n_epochs=n_epochs), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    assert (tmp_path / "run" / "history.jsonl").read_text() == before
+    steps = [json.loads(line)["step"] for line in before.splitlines()]
+    assert json.loads((tmp_path / "run" / "trained.json").read_text()) == {"step": max(steps)}
+
+
+def test_other_prices_are_not_ignored_and_cost_no_training(trained_run, dataset, backbone_folder, tmp_path):
+    shutil.copytree(trained_run, tmp_path / "run")
+    priced = dataset.pool.with_call_costs([0.1, 0.2, 0.3])
+    dataset = RoutingDataset.from_examples(list(dataset), pool=priced)
+    with pytest.raises(ConfigurationError, match="another pool than the dataset, such as other prices"):
+        fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    shutil.rmtree(tmp_path / "run" / "predictor")
+    before = (tmp_path / "run" / "history.jsonl").read_text()
+    predictor = fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    assert predictor.pool == priced
+    assert (tmp_path / "run" / "history.jsonl").read_text() == before
+
+
+def test_a_batch_without_any_score_leaves_the_history_valid_json(tmp_path, backbone_folder):
+    dataset = toy_dataset()
+    dataset.scores[(dataset.splits == "train") & (np.arange(len(dataset)) % 40 >= 4)] = np.nan
+    fit(dataset, toy_recipe(n_epochs=1), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    assert "NaN" not in (tmp_path / "run" / "history.jsonl").read_text()
+
+
+def test_the_averaged_weights_of_the_best_evaluation_are_kept(tmp_path, dataset, backbone_folder, monkeypatch):
+    seen = {}
+    evaluate = trainer.LookaheadTrainer.evaluate
+
+    def watched(self, *args, **kwargs):
+        seen[self.state.global_step] = {
+            name: {k: v.clone() for k, v in network.state_dict().items()}
+            for name, network in (("raw", self.model), ("average", self.average.module))
+        }
+        return evaluate(self, *args, **kwargs)
+
+    monkeypatch.setattr(trainer.LookaheadTrainer, "evaluate", watched)
+    fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    kept = load_file(tmp_path / "run" / "best.safetensors")
+    best = json.loads((tmp_path / "run" / "best.json").read_text())["step"]
+    assert len(seen) > 2
+    name = "score_head.out.weight"
+    for step, weights in seen.items():
+        assert torch.equal(kept[name], weights["average"][name]) == (step == best)
+        assert not torch.equal(kept[name], weights["raw"][name])
+
+
+def test_an_average_does_not_remember_the_weights_that_it_began_with():
+    network = torch.nn.Linear(1, 1, bias=False)
+    average = AveragedModel(network, multi_avg_fn=trainer._averaging_up_to(0.98))
+    torch.nn.init.constant_(network.weight, 1.0)
+    average.update_parameters(network)  # the first is taken as it is
+    torch.nn.init.zeros_(network.weight)
+    shares = []
+    for _ in range(300):
+        average.update_parameters(network)
+        shares.append(average.module.weight.item())
+    assert shares[19] < 0.001  # a plain average with this decay would keep two thirds
+    assert shares == sorted(shares, reverse=True)
 
 
 def test_an_excluded_source_that_is_not_there_is_an_error(tmp_path, backbone_folder):
@@ -219,8 +310,6 @@ def test_two_processes_train_as_one_that_accumulates(tmp_path, backbone_folder):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_with_its_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):
-    from lookahead_router.training import trainer
-
     routing_loss, calls = trainer.routing_loss, []
 
     def breaking(*args, **kwargs):
@@ -236,8 +325,6 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_checkpoint(tmp_path, da
 
 
 def test_a_full_disk_stops_the_run_and_keeps_the_last_whole_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):
-    from lookahead_router.training import trainer
-
     save_file, calls = trainer.save_file, []
 
     def filling(tensors, path):
