@@ -16,6 +16,12 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
     assert Recipe.from_yaml(tmp_path / "again.yaml").training_settings() == recipe.training_settings()
 
 
+def test_the_recipe_of_the_guide_is_one(tmp_path):
+    guide = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    (tmp_path / "my-recipe.yaml").write_text(guide.partition("```yaml\n")[2].partition("```")[0])
+    assert Recipe.from_yaml(tmp_path / "my-recipe.yaml").data.exclude_sources == ()
+
+
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "recipe.yaml"
