@@ -142,10 +142,13 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
         with _explaining_full_disks(output):
             if checkpoint is None or _step(checkpoint) < arguments.max_steps:
                 trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-                if trainer.evaluated_step != trainer.state.global_step:
-                    trainer.evaluate()  # the last step competes too
+            else:  # cut off after the last step; the Trainer might take one more
+                trainer._load_from_checkpoint(str(checkpoint))
+                trainer.state.global_step = arguments.max_steps
+            if trainer.evaluated_step != trainer.state.global_step:
+                trainer.evaluate()  # the last step competes too
             if trainer.is_world_process_zero():
-                write_json(trained, {"step": trainer.state.global_step or arguments.max_steps})
+                write_json(trained, {"step": trainer.state.global_step})
         trainer.accelerator.wait_for_everyone()
     network = trainer.accelerator.unwrap_model(trainer.model)
     network.load_state_dict(load_file(output / "best.safetensors"))

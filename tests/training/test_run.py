@@ -157,11 +157,17 @@ def test_a_run_cut_off_after_its_last_step_finishes(tmp_path, dataset, backbone_
         patched.setattr(run, "write_json", cut_off)
         with pytest.raises(KeyboardInterrupt):
             fit(dataset, toy_recipe(n_epochs=n_epochs), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    before = (tmp_path / "run" / "history.jsonl").read_text()
+    lines = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    best = (tmp_path / "run" / "best.json").read_bytes()
+    for path in (tmp_path / "run").glob("best.*"):
+        path.unlink()  # so that the evaluation of the last step must come out as before
     fit(dataset, toy_recipe(n_epochs=n_epochs), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    assert (tmp_path / "run" / "history.jsonl").read_text() == before
-    steps = [json.loads(line)["step"] for line in before.splitlines()]
-    assert json.loads((tmp_path / "run" / "trained.json").read_text()) == {"step": max(steps)}
+    last = max(line["step"] for line in lines)
+    assert json.loads((tmp_path / "run" / "trained.json").read_text()) == {"step": last}
+    again = json.loads((tmp_path / "run" / "best.json").read_text())
+    known = {line["step"]: line["eval_selection_score"] for line in lines if "eval_selection_score" in line}
+    assert again == {"step": last, "selection_score": pytest.approx(known[last])}
+    assert json.loads(best)["selection_score"] == max(known.values())
 
 
 def test_other_prices_are_not_ignored_and_cost_no_training(trained_run, dataset, backbone_folder, tmp_path):
