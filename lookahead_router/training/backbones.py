@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 from tokenizers import AddedToken, Tokenizer
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
 
 from lookahead_router._optional import require
 from lookahead_router.errors import CheckpointError, ConfigurationError
@@ -37,14 +37,14 @@ def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[
     try:
         config = AutoConfig.from_pretrained(location)
         if settings.attention_dropout is not None:
-            for key in ("attention_probs_dropout_prob", "attention_dropout"):
-                if hasattr(config, key):
-                    setattr(config, key, settings.attention_dropout)
+            _set_attention_dropout(config, settings.attention_dropout)
         # On a CPU the fused kernel's backward pass is slower than plain attention.
         attention = "sdpa" if torch.cuda.is_available() else "eager"
         loader = AutoModelForCausalLM if is_causal else AutoModel
         model = loader.from_pretrained(location, config=config, attn_implementation=attention, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(location)
+    except ConfigurationError:
+        raise
     except (OSError, ValueError) as error:
         raise CheckpointError(f"cannot load the backbone: {error}", location=location) from error
     fast: Tokenizer = tokenizer.backend_tokenizer
@@ -165,6 +165,18 @@ def _set_embeddings(model: nn.Module, added: tuple[int, ...]) -> None:
         for weight in weights:
             mean = weight[: min(n_before, min(added))].mean(dim=0)
             weight[rows] = mean + NEW_EMBEDDING_STD * torch.randn(len(rows), weight.shape[1])
+
+
+def _set_attention_dropout(config: PretrainedConfig, share: float) -> None:
+    names = ("attention_dropout", "attention_probs_dropout_prob", "attn_pdrop")
+    known = [name for name in names if hasattr(config, name)]
+    if not known:
+        raise ConfigurationError(
+            f"a backbone of type {config.model_type!r} has no {' or '.join(names)} to set: "
+            "leave network.attention_dropout out"
+        )
+    for name in known:
+        setattr(config, name, share)
 
 
 def _portable(backbone_config: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,17 @@
+import shutil
+
 import pytest
 import torch
-from conftest import make_tokenizer, toy_recipe
+from conftest import VOCABULARY, bert_config, llama_config, make_tokenizer, toy_recipe
 from tokenizers import Tokenizer
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    CTRLConfig,
+    GPT2Config,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.predictors.tokenization import PromptTokenizer
@@ -67,9 +77,6 @@ def test_added_tokens_grow_the_embeddings_once_and_leave_the_old_rows(variant, r
 
 
 def test_an_untied_output_embedding_is_that_of_the_pretrained_model(tmp_path):
-    from conftest import llama_config
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
-
     model = LlamaForCausalLM(llama_config(tie_word_embeddings=False))
     model.save_pretrained(tmp_path)
     PreTrainedTokenizerFast(tokenizer_object=make_tokenizer(), eos_token="[SEP]", pad_token="[PAD]").save_pretrained(
@@ -113,9 +120,6 @@ def test_heads_that_are_not_asked_do_not_train(backbone_folder):
 
 
 def test_an_added_token_takes_a_spare_row_of_a_padded_vocabulary_and_fills_it(tmp_path):
-    from conftest import VOCABULARY, llama_config
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
-
     size = len(VOCABULARY)
     model = LlamaForCausalLM(llama_config(vocab_size=size + 16))
     with torch.no_grad():
@@ -134,3 +138,27 @@ def test_a_causal_window_must_hold_the_responses_of_training(causal_backbone_fol
         build_network(
             recipe(variant="clm", mid_tokens="<MID_{index}>", n_slots=56), str(causal_backbone_folder), n_candidates=3
         )
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (bert_config(), "attention_probs_dropout_prob"),
+        (llama_config(), "attention_dropout"),
+        (GPT2Config(vocab_size=len(VOCABULARY), n_embd=32, n_layer=1, n_head=2), "attn_pdrop"),
+    ],
+)
+def test_attention_dropout_reaches_the_backbone_under_the_name_that_it_has_there(tmp_path, request, config, name):
+    is_causal = config.model_type != "bert"
+    folder = request.getfixturevalue("causal_backbone_folder" if is_causal else "backbone_folder")
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    (AutoModelForCausalLM if is_causal else AutoModel).from_config(config).save_pretrained(tmp_path)
+    variant = {"variant": "clm", "mid_tokens": "<MID_{index}>"} if is_causal else {}
+    network, _ = build_network(recipe(attention_dropout=0.25, **variant), str(tmp_path), n_candidates=3)
+    assert getattr(network.backbone.config, name) == 0.25
+
+
+def test_attention_dropout_that_the_backbone_knows_nothing_of_is_refused(tmp_path):
+    CTRLConfig().save_pretrained(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"type 'ctrl' has no attention_dropout .*: leave"):
+        build_network(recipe(attention_dropout=0.25), str(tmp_path), n_candidates=3)
