@@ -1,0 +1,211 @@
+"""What counts as the text of a prompt, whatever form it comes in."""
+
+import re
+from collections import deque
+from enum import Enum, StrEnum
+from types import MappingProxyType, SimpleNamespace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from lookahead_router.errors import PromptError
+from lookahead_router.types import clean_text, prompt_text
+
+relaxed = settings(deadline=None, max_examples=100)
+
+
+class Role(Enum):
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class TextRole(StrEnum):
+    USER = "user"
+    SYSTEM = "system"
+
+
+class HumanMessage(BaseModel):
+    """As in LangChain: `type` in place of `role`."""
+
+    content: str | list
+    type: str = "human"
+
+
+class AIMessage(BaseModel):
+    content: str
+    type: str = "ai"
+
+
+def user(content) -> dict:
+    return {"role": "user", "content": content}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("hello", "hello"),
+        ("  hello\n", "hello"),
+        ("two\nlines", "two\nlines"),
+        ([user("hello")], "hello"),
+        ([user("  hello\n")], "hello"),
+        ((user("a tuple of messages"),), "a tuple of messages"),
+        (deque([user("a deque of messages")]), "a deque of messages"),
+        ([MappingProxyType(user("any mapping"))], "any mapping"),
+        ([{"role": "system", "content": "be brief"}, user("hello")], "hello"),
+        ([{"role": "USER", "content": "shouted role"}], "shouted role"),
+        ([{"role": "human", "content": "hello"}], "hello"),
+        ([{"type": "human", "content": "hello"}], "hello"),
+        ([SimpleNamespace(role="user", content="an object")], "an object"),
+        ([SimpleNamespace(role=None, type="human", content="role is unset")], "role is unset"),
+        ([SimpleNamespace(role="user", type="chat", content="role before type")], "role before type"),
+        ([HumanMessage(content="as in LangChain")], "as in LangChain"),
+        ([HumanMessage(content="first"), AIMessage(content="an answer")], "first"),
+        ([{"role": Role.USER, "content": "an enum role"}], "an enum role"),
+        ([SimpleNamespace(role=TextRole.USER, content="a text enum role")], "a text enum role"),
+        ([{"role": Role.ASSISTANT, "content": "no"}, user("yes"), {"role": TextRole.SYSTEM, "content": "no"}], "yes"),
+    ],
+)
+def test_the_text_of_a_prompt(prompt, text):
+    assert prompt_text(prompt) == text
+
+
+def test_the_last_user_message_wins():
+    conversation = [user("first"), {"role": "assistant", "content": "answer"}, user("second")]
+    assert prompt_text(conversation) == "second"
+    assert prompt_text([*conversation, {"role": "assistant", "content": "answer"}]) == "second"
+    assert prompt_text([*conversation, {"role": "tool", "content": "42"}]) == "second"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "what is this?"}], "what is this?"),
+        ([{"type": "image_url", "image_url": {"url": "http://x/y.png"}}, {"type": "text", "text": "what?"}], "what?"),
+        ([{"type": "text", "text": "one"}, {"type": "text", "text": "two"}], "one\ntwo"),
+        (["one", {"type": "text", "text": "two"}], "one\ntwo"),
+        (({"type": "text", "text": "a tuple"},), "a tuple"),
+        ([SimpleNamespace(type="text", text="an object part")], "an object part"),
+        ([{"type": "text", "text": None}, {"type": "text", "text": "kept"}], "kept"),
+        ([None, 5, {"type": "text", "text": "kept"}], "kept"),
+    ],
+)
+def test_of_multimodal_content_the_text_parts_count(content, text):
+    assert prompt_text([user(content)]) == text
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        " \t\n\r\x0b\x0c",
+        "\u00a0\u2003\u3000",
+        [user("")],
+        [user("  \n ")],
+        [user(None)],
+        [{"role": "user"}],
+        [user([])],
+        [user([{"type": "image_url", "image_url": {"url": "http://x/y.png"}}])],
+        [user("not the last"), user(" ")],
+    ],
+)
+def test_a_prompt_without_text_is_refused(prompt):
+    with pytest.raises(PromptError, match="the prompt is empty"):
+        prompt_text(prompt)
+
+
+@pytest.mark.parametrize(
+    "prompt", [[], [{"role": "system", "content": "be brief"}], [AIMessage(content="x")], [{"role": 5, "content": "x"}]]
+)
+def test_a_conversation_without_a_user_message_is_refused(prompt):
+    with pytest.raises(PromptError, match=f"none of the {len(prompt)} messages is the user's"):
+        prompt_text(prompt)
+
+
+@pytest.mark.parametrize("prompt", [b"hello", bytearray(b"hello"), None, 5, 1.5, {"a", "b"}, iter([user("x")])])
+def test_what_is_neither_text_nor_a_list_is_refused(prompt):
+    with pytest.raises(PromptError, match=f"expected a string or a list of chat messages, got {type(prompt).__name__}"):
+        prompt_text(prompt)
+
+
+def test_a_lone_message_is_refused_with_the_way_out():
+    with pytest.raises(PromptError, match="wrap a single message in a list"):
+        prompt_text(user("hello"))
+
+
+def test_a_list_of_strings_is_refused_with_the_way_out():
+    with pytest.raises(PromptError, match="route_batch"):
+        prompt_text(["one prompt", "another prompt"])
+
+
+@pytest.mark.parametrize("message", [{"content": "x"}, {}, None, 5, b"x", ("user", "x"), SimpleNamespace(content="x")])
+def test_a_message_without_role_and_type_is_refused(message):
+    with pytest.raises(PromptError, match=f"a {type(message).__name__} message has neither role nor type"):
+        prompt_text([message])
+
+
+@pytest.mark.parametrize("content", [5, b"bytes", {"text": "x"}, True])
+def test_content_of_another_type_is_refused(content):
+    with pytest.raises(PromptError, match=f"text or a list of parts, got {type(content).__name__}"):
+        prompt_text([user(content)])
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        ["SECRET"],
+        [{"content": "SECRET"}],
+        [{"role": "assistant", "content": "SECRET"}],
+        {"role": "user", "content": "SECRET"},
+        b"SECRET",
+        [user({"text": "SECRET"})],
+    ],
+)
+def test_no_message_holds_the_text_of_the_prompt(prompt):
+    with pytest.raises(PromptError) as caught:
+        prompt_text(prompt)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_surrogate_pairs_are_joined():
+    assert prompt_text("smile \ud83d\ude00 now") == "smile 😀 now"
+    assert prompt_text([user("smile \ud83d\ude00 now")]) == "smile 😀 now"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [("a\ud800b", "a\ufffdb"), ("\udc00\ud800", "\ufffd\ufffd"), ("\ud800", "\ufffd"), ("a\udfff", "a\ufffd")],
+)
+def test_lone_surrogates_are_replaced(prompt, text):
+    assert prompt_text(prompt) == text
+
+
+def test_cleaning_leaves_all_else_as_it_is():
+    assert clean_text("  a\ud800 \n\x00") == "  a\ufffd \n\x00"
+    assert clean_text("") == ""
+
+
+def test_control_characters_inside_the_text_are_kept():
+    assert prompt_text("a\x00b\x1bc\x7fd") == "a\x00b\x1bc\x7fd"
+
+
+def join_pair(pair: re.Match) -> str:
+    high, low = map(ord, pair[0])
+    return chr(0x10000 + (high - 0xD800) * 0x400 + low - 0xDC00)
+
+
+@relaxed
+@given(st.text(st.characters(), max_size=20) | st.text("a \ud83d\ude00\ud800", max_size=12))
+def test_any_text_is_cleaned_to_what_a_tokenizer_takes(prompt):
+    joined = re.sub("[\ud800-\udbff][\udc00-\udfff]", join_pair, prompt)
+    expected = re.sub("[\ud800-\udfff]", "\ufffd", joined).strip()
+    if not expected:
+        with pytest.raises(PromptError, match="empty"):
+            prompt_text(prompt)
+        return
+    text = prompt_text(prompt)
+    assert text == expected
+    assert text.encode("utf-8").decode("utf-8") == text
+    assert prompt_text(text) == text
+    assert prompt_text([user(prompt)]) == text
