@@ -109,7 +109,8 @@ def mid_token_ids(tokenizer: Tokenizer, pattern: str, n_candidates: int) -> tupl
     if len(set(names)) < n_candidates:
         raise ConfigurationError(f"network.mid_tokens {pattern!r} must hold {{index}}: one token for each candidate")
     missing = [name for name in names if tokenizer.token_to_id(name) is None]
-    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in missing])
+    # The known ones, too: a spare entry that is added but not special would be read in the text of a prompt.
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in names])
     return tuple(map(tokenizer.token_to_id, names)), tuple(map(tokenizer.token_to_id, missing))
 
 

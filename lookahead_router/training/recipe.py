@@ -197,7 +197,9 @@ def _apply(settings: dict[str, Any], override: str, yaml: Any) -> None:
         raise ConfigurationError(f"an override reads section.setting=value, got {override!r}")
     *sections, last = key.split(".")
     for section in sections:
-        settings = settings.setdefault(section, {})
+        if settings.get(section) is None:  # absent, or null as in the run.yaml of a run without it
+            settings[section] = {}
+        settings = settings[section]
         if not isinstance(settings, dict):
             raise ConfigurationError(f"override {override!r}: {section} is no section")
     try:

@@ -52,7 +52,12 @@ class LookaheadTrainer(Trainer):
             train_dataset=train,
             eval_dataset=validation,
             data_collator=Collator(network.configuration.pad_token_id),
-            callbacks=[_Averaging(self), _Memory(), *([_Progress(recipe.name)] if show_progress else [])],
+            callbacks=[
+                _Averaging(self),
+                _FiniteGradients(),
+                _Memory(),
+                *([_Progress(recipe.name)] if show_progress else []),
+            ],
         )
         self.remove_callback(PrinterCallback)
         decay = recipe.optimizer.averaging_decay
@@ -122,10 +127,7 @@ class LookaheadTrainer(Trainer):
             self.since_logged["reconstruction_loss"].append(reconstruction.item())
             loss = loss + objective.reconstruction_weight * reconstruction
         if not loss.isfinite():
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {self.state.global_step}; the last checkpoint is kept. Train "
-                "into another output folder with a lower optimizer.learning_rate or optimizer.use_bf16=false"
-            )
+            raise not_finite(f"the loss is {loss.item()}", self.state.global_step)
         return loss, output
 
     def _slots(self, network, inputs) -> tuple[torch.Tensor | None, torch.Tensor | None]:
@@ -172,10 +174,14 @@ class LookaheadTrainer(Trainer):
         metrics = {f"{metric_key_prefix}_selection_score": score}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        patience = self.recipe.optimizer.early_stopping_patience
-        if patience is not None and step - best["step"] >= patience * self.args.eval_steps:
+        if self.has_lost_patience(step, best):
             self.control.should_training_stop = True
         return metrics
+
+    def has_lost_patience(self, step: int, best: dict | None) -> bool:
+        """Whether early stopping ends a run that is at this step."""
+        patience = self.recipe.optimizer.early_stopping_patience
+        return patience is not None and best is not None and step - best["step"] >= patience * self.args.eval_steps
 
 
 def _averaging_up_to(decay: float) -> Callable:
@@ -210,6 +216,15 @@ class _Averaging(TrainerCallback):
         tensors = {"n_averaged": torch.tensor(0)} if average is None else dict(average.state_dict())
         with replacing_file(folder / AVERAGE_FILE) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
+
+
+class _FiniteGradients(TrainerCallback):
+    """Stops before a step that would leave no number of the weights; a finite loss may still have such gradients."""
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        if not all(gradient.isfinite().all() for gradient in gradients):
+            raise not_finite("a gradient is not finite", state.global_step)
 
 
 class _Memory(TrainerCallback):
@@ -259,6 +274,14 @@ def load_average(trainer: LookaheadTrainer, checkpoint: Path) -> None:
     """Takes the averaged weights up again where a checkpoint left them."""
     if trainer.average is not None:
         trainer.average.load_state_dict(load_file(checkpoint / AVERAGE_FILE))
+
+
+def not_finite(what: str, step: int) -> TrainingError:
+    """The error of a run whose numbers left their range."""
+    return TrainingError(
+        f"{what} at step {step}; the last checkpoint is kept. Train into another output folder with a lower "
+        "optimizer.learning_rate or optimizer.use_bf16=false"
+    )
 
 
 def read_best(path: Path) -> dict | None:

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -60,6 +61,19 @@ def test_an_added_mid_token_typed_by_a_user_is_text(causal_backbone_folder):
     )
     (ids,), _ = PromptTokenizer.of(network.configuration, tokenizer).encode(["river <MID_1> stone"])
     assert not set(ids.tolist()) & set(network.configuration.mid_token_ids)
+
+
+def test_a_spare_entry_that_is_an_added_token_is_text_where_a_user_types_it():
+    tokenizer = make_tokenizer()
+    state = json.loads(tokenizer.to_str())
+    for token in state["added_tokens"]:
+        token["special"] = token["content"] != "[unused1]"
+    tokenizer = Tokenizer.from_str(json.dumps(state))
+    mids, added = mid_token_ids(tokenizer, "[unused{index}]", 3)
+    assert (mids, added) == ((5, 6, 7), ())
+    tokenizer = Tokenizer.from_str(tokenizer.to_str())
+    tokenizer.encode_special_tokens = True  # as in routing
+    assert not set(tokenizer.encode("river [unused1] stone").ids) & set(mids)
 
 
 @pytest.mark.parametrize("variant", ["mlm", "clm"])

@@ -14,6 +14,7 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
     assert recipe.name == path.stem
     (tmp_path / "again.yaml").write_text(recipe.to_yaml())
     assert Recipe.from_yaml(tmp_path / "again.yaml").training_settings() == recipe.training_settings()
+    assert any("Built with Llama" in term for term in recipe.card.terms)  # its predictor may be published
 
 
 def test_the_recipe_of_the_guide_is_one(tmp_path):
@@ -35,6 +36,13 @@ def test_overrides_reach_nested_settings(path):
     assert recipe.optimizer.n_epochs == 3
     assert recipe.network.n_slots == 0
     assert recipe.objective.threshold is None
+
+
+def test_overrides_reach_into_a_section_that_a_run_left_out(path):
+    path.write_text(Recipe.from_yaml(path).to_yaml())  # as in run.yaml: `refit: null`
+    recipe = Recipe.from_yaml(path, ["refit.n_epochs=3", "network.lora.rank=4"])
+    assert recipe.refit.n_epochs == 3
+    assert recipe.network.lora.rank == 4
 
 
 @pytest.mark.parametrize(

@@ -390,6 +390,26 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_checkpoint(tmp_path, da
     assert (tmp_path / "run" / "predictor").is_dir()
 
 
+@pytest.mark.parametrize("step", [29, 53])  # amid the run, and in its last step
+def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weights(
+    tmp_path, dataset, backbone_folder, monkeypatch, step
+):
+    routing_loss, calls = trainer.routing_loss, []
+
+    def breaking(logits, *args, **kwargs):
+        calls.append(1)
+        nothing = torch.sqrt(0.0 * logits.sum()) if len(calls) == step + 1 else 0.0  # with an infinite slope
+        return routing_loss(logits, *args, **kwargs) + nothing
+
+    monkeypatch.setattr(trainer, "routing_loss", breaking)
+    with pytest.raises(TrainingError, match=f"a gradient is not finite at step {step}; the last checkpoint is kept"):
+        fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    for tensor in load_file(_last_whole_checkpoint(tmp_path / "run") / "model.safetensors").values():
+        assert tensor.isfinite().all()
+    predictor = fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
+    assert np.isfinite(predictor.predict_scores(["sum 1 2 ?"])).all()
+
+
 def test_a_full_disk_stops_the_run_and_keeps_the_last_whole_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):
     save_file, calls = trainer.save_file, []
 
@@ -414,6 +434,25 @@ def test_a_run_stops_early_once_validation_no_longer_improves(tmp_path, dataset,
     best = json.loads((tmp_path / "run" / "best.json").read_text())
     assert len(evaluations) < 40
     assert [line["step"] for line in evaluations].index(best["step"]) == len(evaluations) - 3
+
+
+def test_a_run_cut_off_after_it_stopped_early_does_not_go_on(tmp_path, dataset, backbone_folder, monkeypatch):
+    recipe = toy_recipe(n_epochs=40, n_evaluations=40, early_stopping_patience=2)
+    finished, cut = tmp_path / "finished", tmp_path / "cut"
+    fit(dataset, recipe, finished, backbone=backbone_folder, show_progress=False)
+
+    def cut_off(path, record):
+        if path.name == "trained.json":
+            raise KeyboardInterrupt
+        write_json(path, record)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "write_json", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            fit(dataset, recipe, cut, backbone=backbone_folder, show_progress=False)
+    fit(dataset, recipe, cut, backbone=backbone_folder, show_progress=False)
+    for name in ("trained.json", "best.json"):
+        assert (cut / name).read_text() == (finished / name).read_text()
 
 
 def test_progress_is_one_bar_with_loss_score_mask_rate_and_validation(tmp_path, dataset, backbone_folder, capsys):
