@@ -53,6 +53,7 @@ class LookaheadTrainer(Trainer):
             eval_dataset=validation,
             data_collator=Collator(network.configuration.pad_token_id),
             callbacks=[
+                _Epochs(self),
                 _Averaging(self),
                 _FiniteGradients(),
                 _Memory(),
@@ -68,7 +69,8 @@ class LookaheadTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset=None) -> LengthBucketSampler:
         lengths = [len(ids) for ids in self.train_dataset.prompt_ids]
-        return LengthBucketSampler(lengths, self.args.train_batch_size, self.args.seed)
+        self.sampler = LengthBucketSampler(lengths, self.args.train_batch_size, self.args.seed)
+        return self.sampler
 
     def create_optimizer(self, model=None):
         """AdamW with a learning rate of their own for the heads, and no decay of biases and norms."""
@@ -192,6 +194,16 @@ def _averaging_up_to(decay: float) -> Callable:
         get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, weights, n_averaged)
 
     return update
+
+
+class _Epochs(TrainerCallback):
+    """Tells the sampler its epoch: with several processes, a resumed run's wrappers hide it from the Trainer."""
+
+    def __init__(self, trainer: LookaheadTrainer) -> None:
+        self.trainer = trainer
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        self.trainer.sampler.set_epoch(int(state.epoch + 1e-6))  # a fraction, amid an epoch
 
 
 class _Averaging(TrainerCallback):

@@ -375,6 +375,50 @@ def test_two_processes_train_as_one_that_accumulates(tmp_path, backbone_folder):
     assert (tmp_path / "two" / "predictor" / "model.safetensors").is_file()
 
 
+def test_two_processes_that_are_killed_resume_on_the_rows_that_were_next(tmp_path, backbone_folder):
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import json, os, sys
+            sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
+            from conftest import toy_dataset, toy_recipe
+            from lookahead_router.training import fit, run
+            from lookahead_router.training.trainer import LookaheadTrainer
+            run.CHECKPOINT_STEPS = 13  # amid the second epoch of nine steps
+            folder, last = sys.argv[1], int(sys.argv[2])
+            step = LookaheadTrainer.training_step
+            def watched(self, model, inputs, *args, **kwargs):
+                if self.state.global_step == last:
+                    os._exit(9)
+                with open(f"{{folder}}-rows-{{self.args.process_index}}.jsonl", "a") as lines:
+                    print(json.dumps([self.state.global_step, inputs["prompt_ids"].tolist()]), file=lines)
+                return step(self, model, inputs, *args, **kwargs)
+            LookaheadTrainer.training_step = watched
+            recipe = toy_recipe(batch_size=4, n_epochs=3, n_evaluations=1)
+            fit(toy_dataset(), recipe, folder, backbone={str(backbone_folder)!r}, show_progress=False)
+            """
+        )
+    )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    rows = {}
+    for name, last, finishes in (("whole", -1, True), ("cut", 15, False), ("cut", -1, True)):
+        done = subprocess.run(
+            [*launcher, str(tmp_path / name), str(last)], capture_output=True, text=True, check=False, env=environment
+        )
+        assert (done.returncode == 0) == finishes, done.stderr[-3000:]
+        rows[name, finishes] = [
+            dict(json.loads(line) for line in (tmp_path / f"{name}-rows-{process}.jsonl").read_text().splitlines())
+            for process in (0, 1)
+        ]
+        for path in tmp_path.glob("*.jsonl"):
+            path.unlink()
+    for whole, resumed in zip(rows["whole", True], rows["cut", True], strict=True):
+        assert list(resumed) == list(range(13, 27))
+        assert resumed == {step: whole[step] for step in resumed}
+
+
 def test_a_loss_that_is_no_number_stops_the_run_with_its_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):
     routing_loss, calls = trainer.routing_loss, []
 
