@@ -144,11 +144,11 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
                 _step(checkpoint) >= arguments.max_steps
                 or trainer.has_lost_patience(_step(checkpoint), read_best(trainer.best_record))
             )
-            if not is_over:
-                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
-            else:  # cut off after the last step; the Trainer would take more
+            if is_over:  # cut off after the last step; the Trainer would take more
                 trainer._load_from_checkpoint(str(checkpoint))
                 trainer.state.global_step = _step(checkpoint)
+            else:
+                trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
             if trainer.evaluated_step != trainer.state.global_step:
                 trainer.evaluate()  # the last step competes too
             if trainer.is_world_process_zero():

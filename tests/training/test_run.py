@@ -1,4 +1,3 @@
-import errno
 import json
 import os
 import shutil
@@ -14,13 +13,11 @@ from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel
 
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, TrainingError
-from lookahead_router.hub.layout import write_json
+from lookahead_router.errors import CheckpointError, ConfigurationError, DataError
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.training import fit, run, trainer
 from lookahead_router.training.batches import source_weights
 from lookahead_router.training.recipe import LoraSettings, RefitSettings
-from lookahead_router.training.run import _last_whole_checkpoint
 from lookahead_router.training.trainer import selection_score
 
 
@@ -80,52 +77,6 @@ def test_another_recipe_may_not_use_the_folder_of_a_run(trained_run, dataset, ba
         fit(dataset, toy_recipe(n_epochs=1), trained_run, backbone=backbone_folder, show_progress=False)
 
 
-@pytest.mark.parametrize(("checkpoint_steps", "resumed_from"), [(50, 14), (10, 20)])
-def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
-    tmp_path, trained_run, backbone_folder, monkeypatch, checkpoint_steps, resumed_from
-):
-    monkeypatch.setattr(run, "CHECKPOINT_STEPS", checkpoint_steps)
-    script = textwrap.dedent(
-        f"""
-        import os, signal, sys
-        sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
-        from conftest import toy_dataset, toy_recipe
-        from lookahead_router.training import fit, run, trainer
-        from lookahead_router.training.trainer import LookaheadTrainer
-        run.CHECKPOINT_STEPS = {checkpoint_steps}
-        evaluate = LookaheadTrainer.evaluate
-        def dying(self, *args, **kwargs):
-            metrics = evaluate(self, *args, **kwargs)
-            if self.state.global_step >= 26:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return metrics
-        LookaheadTrainer.evaluate = dying
-        fit(toy_dataset(), toy_recipe(), {str(tmp_path / "run")!r}, backbone={str(backbone_folder)!r},
-            show_progress=False)
-        """
-    )
-    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert killed.returncode == -9, killed.stderr
-    assert not (tmp_path / "run" / "predictor").exists()
-    assert _last_whole_checkpoint(tmp_path / "run").name == f"checkpoint-{resumed_from}"
-    assert (tmp_path / "run" / "checkpoints" / "checkpoint-14").is_dir()  # after the first evaluation
-
-    fit(toy_dataset(), toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    resumed = load_file(tmp_path / "run" / "predictor" / "model.safetensors")
-    whole = load_file(trained_run / "predictor" / "model.safetensors")
-    for name, tensor in whole.items():
-        torch.testing.assert_close(resumed[name], tensor, rtol=1e-4, atol=1e-5)
-
-
-def test_a_checkpoint_without_its_last_file_is_skipped(tmp_path):
-    for step, is_whole in ((10, True), (20, True), (30, False)):
-        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        if is_whole:
-            (folder / "average.safetensors").touch()
-    assert _last_whole_checkpoint(tmp_path).name == "checkpoint-20"
-
-
 def test_a_missing_split_is_named(tmp_path, dataset, backbone_folder):
     recipe = toy_recipe().model_copy(update={"data": toy_recipe().data.model_copy(update={"train_split": "trian"})})
     with pytest.raises(DataError, match="'trian'; there are 'test', 'train', 'validation'"):
@@ -144,30 +95,6 @@ def test_settings_that_cannot_work_may_be_mended_in_the_same_folder(tmp_path, da
     with pytest.raises(ConfigurationError, match="positions"):
         fit(dataset, wrong, tmp_path / "run", backbone=backbone_folder, show_progress=False)
     fit(dataset, toy_recipe(n_epochs=1), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-
-
-@pytest.mark.parametrize("n_epochs", [1, 1.5])
-def test_a_run_cut_off_after_its_last_step_finishes(tmp_path, dataset, backbone_folder, monkeypatch, n_epochs):
-    def cut_off(path, record):
-        if path.name == "trained.json":
-            raise KeyboardInterrupt
-        write_json(path, record)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(run, "write_json", cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            fit(dataset, toy_recipe(n_epochs=n_epochs), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    lines = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
-    best = (tmp_path / "run" / "best.json").read_bytes()
-    for path in (tmp_path / "run").glob("best.*"):
-        path.unlink()  # so that the evaluation of the last step must come out as before
-    fit(dataset, toy_recipe(n_epochs=n_epochs), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    last = max(line["step"] for line in lines)
-    assert json.loads((tmp_path / "run" / "trained.json").read_text()) == {"step": last}
-    again = json.loads((tmp_path / "run" / "best.json").read_text())
-    known = {line["step"]: line["eval_selection_score"] for line in lines if "eval_selection_score" in line}
-    assert again == {"step": last, "selection_score": pytest.approx(known[last])}
-    assert json.loads(best)["selection_score"] == max(known.values())
 
 
 def test_other_prices_are_not_ignored_and_cost_no_training(trained_run, dataset, backbone_folder, tmp_path):
@@ -375,101 +302,6 @@ def test_two_processes_train_as_one_that_accumulates(tmp_path, backbone_folder):
     assert (tmp_path / "two" / "predictor" / "model.safetensors").is_file()
 
 
-def test_two_processes_that_are_killed_resume_on_the_rows_that_were_next(tmp_path, backbone_folder):
-    script = tmp_path / "train.py"
-    script.write_text(
-        textwrap.dedent(
-            f"""
-            import json, os, sys
-            sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
-            from conftest import toy_dataset, toy_recipe
-            from lookahead_router.training import fit, run
-            from lookahead_router.training.trainer import LookaheadTrainer
-            run.CHECKPOINT_STEPS = 13  # amid the second epoch of nine steps
-            folder, last = sys.argv[1], int(sys.argv[2])
-            step = LookaheadTrainer.training_step
-            def watched(self, model, inputs, *args, **kwargs):
-                if self.state.global_step == last:
-                    os._exit(9)
-                with open(f"{{folder}}-rows-{{self.args.process_index}}.jsonl", "a") as lines:
-                    print(json.dumps([self.state.global_step, inputs["prompt_ids"].tolist()]), file=lines)
-                return step(self, model, inputs, *args, **kwargs)
-            LookaheadTrainer.training_step = watched
-            recipe = toy_recipe(batch_size=4, n_epochs=3, n_evaluations=1)
-            fit(toy_dataset(), recipe, folder, backbone={str(backbone_folder)!r}, show_progress=False)
-            """
-        )
-    )
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    rows = {}
-    for name, last, finishes in (("whole", -1, True), ("cut", 15, False), ("cut", -1, True)):
-        done = subprocess.run(
-            [*launcher, str(tmp_path / name), str(last)], capture_output=True, text=True, check=False, env=environment
-        )
-        assert (done.returncode == 0) == finishes, done.stderr[-3000:]
-        rows[name, finishes] = [
-            dict(json.loads(line) for line in (tmp_path / f"{name}-rows-{process}.jsonl").read_text().splitlines())
-            for process in (0, 1)
-        ]
-        for path in tmp_path.glob("*.jsonl"):
-            path.unlink()
-    for whole, resumed in zip(rows["whole", True], rows["cut", True], strict=True):
-        assert list(resumed) == list(range(13, 27))
-        assert resumed == {step: whole[step] for step in resumed}
-
-
-def test_a_loss_that_is_no_number_stops_the_run_with_its_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):
-    routing_loss, calls = trainer.routing_loss, []
-
-    def breaking(*args, **kwargs):
-        calls.append(1)
-        return routing_loss(*args, **kwargs) * (float("nan") if len(calls) == 30 else 1.0)
-
-    monkeypatch.setattr(trainer, "routing_loss", breaking)
-    with pytest.raises(TrainingError, match="the loss is nan at step 29; the last checkpoint is kept"):
-        fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    assert _last_whole_checkpoint(tmp_path / "run") is not None
-    fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    assert (tmp_path / "run" / "predictor").is_dir()
-
-
-@pytest.mark.parametrize("step", [29, 53])  # amid the run, and in its last step
-def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weights(
-    tmp_path, dataset, backbone_folder, monkeypatch, step
-):
-    routing_loss, calls = trainer.routing_loss, []
-
-    def breaking(logits, *args, **kwargs):
-        calls.append(1)
-        nothing = torch.sqrt(0.0 * logits.sum()) if len(calls) == step + 1 else 0.0  # with an infinite slope
-        return routing_loss(logits, *args, **kwargs) + nothing
-
-    monkeypatch.setattr(trainer, "routing_loss", breaking)
-    with pytest.raises(TrainingError, match=f"a gradient is not finite at step {step}; the last checkpoint is kept"):
-        fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    for tensor in load_file(_last_whole_checkpoint(tmp_path / "run") / "model.safetensors").values():
-        assert tensor.isfinite().all()
-    predictor = fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    assert np.isfinite(predictor.predict_scores(["sum 1 2 ?"])).all()
-
-
-def test_a_full_disk_stops_the_run_and_keeps_the_last_whole_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):
-    save_file, calls = trainer.save_file, []
-
-    def filling(tensors, path):
-        calls.append(path)
-        if len(calls) == 4:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        save_file(tensors, path)
-
-    monkeypatch.setattr(trainer, "save_file", filling)
-    with pytest.raises(TrainingError, match=r"disk of .* is full; the last whole checkpoint is kept"):
-        fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    assert _last_whole_checkpoint(tmp_path / "run") is not None
-    fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-
-
 def test_a_run_stops_early_once_validation_no_longer_improves(tmp_path, dataset, backbone_folder):
     recipe = toy_recipe(n_epochs=40, n_evaluations=40, early_stopping_patience=2)
     fit(dataset, recipe, tmp_path / "run", backbone=backbone_folder, show_progress=False)
@@ -478,25 +310,6 @@ def test_a_run_stops_early_once_validation_no_longer_improves(tmp_path, dataset,
     best = json.loads((tmp_path / "run" / "best.json").read_text())
     assert len(evaluations) < 40
     assert [line["step"] for line in evaluations].index(best["step"]) == len(evaluations) - 3
-
-
-def test_a_run_cut_off_after_it_stopped_early_does_not_go_on(tmp_path, dataset, backbone_folder, monkeypatch):
-    recipe = toy_recipe(n_epochs=40, n_evaluations=40, early_stopping_patience=2)
-    finished, cut = tmp_path / "finished", tmp_path / "cut"
-    fit(dataset, recipe, finished, backbone=backbone_folder, show_progress=False)
-
-    def cut_off(path, record):
-        if path.name == "trained.json":
-            raise KeyboardInterrupt
-        write_json(path, record)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(run, "write_json", cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            fit(dataset, recipe, cut, backbone=backbone_folder, show_progress=False)
-    fit(dataset, recipe, cut, backbone=backbone_folder, show_progress=False)
-    for name in ("trained.json", "best.json"):
-        assert (cut / name).read_text() == (finished / name).read_text()
 
 
 def test_progress_is_one_bar_with_loss_score_mask_rate_and_validation(tmp_path, dataset, backbone_folder, capsys):
