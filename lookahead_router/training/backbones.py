@@ -16,6 +16,7 @@ from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.clm import LookaheadCLM
 from lookahead_router.networks.configuration import LookaheadCLMConfig, LookaheadMLMConfig
 from lookahead_router.networks.mlm import LookaheadMLM
+from lookahead_router.training.compatibility import check_backbone
 from lookahead_router.training.recipe import LoraSettings, Recipe
 from lookahead_router.types import describe
 
@@ -88,6 +89,7 @@ def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[
         network = LookaheadCLM(shape, model.base_model, model.get_output_embeddings().weight)
     else:
         network = LookaheadMLM(shape, model)
+    check_backbone(network, settings.n_slots)
     if recipe.objective.reconstruction_weight == 0 or settings.n_slots == 0:
         for name, parameter in network.named_parameters():
             if name.startswith(("reconstruction_head", "output_embedding")):

@@ -1,0 +1,114 @@
+import shutil
+
+import pytest
+import torch
+from conftest import VOCABULARY, llama_config, toy_recipe
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    FalconConfig,
+    FNetConfig,
+    GPT2Config,
+    GPTNeoConfig,
+    Lfm2Config,
+    MistralConfig,
+    ModernBertConfig,
+    SqueezeBertConfig,
+)
+
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.training.backbones import build_network
+
+V = len(VOCABULARY)
+LLAMA = llama_config().to_dict()
+SHAPE = {name: LLAMA[name] for name in ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size")}
+WINDOWS = {**SHAPE, "num_hidden_layers": 2, "num_key_value_heads": 1, "max_position_embeddings": 64}
+N_TOKENS = 24 + 1 + 4
+"""Of the toy recipe's prompt window, a MID token and the slots."""
+
+
+@pytest.fixture
+def build(tmp_path, backbone_folder, causal_backbone_folder):
+    """Builds the toy recipe's network on a backbone of a config."""
+
+    def build(config, variant):
+        shutil.copytree(
+            causal_backbone_folder if variant == "clm" else backbone_folder, tmp_path / "backbone", dirs_exist_ok=True
+        )
+        torch.manual_seed(0)
+        loader = AutoModelForCausalLM if variant == "clm" else AutoModel
+        loader.from_config(config).save_pretrained(tmp_path / "backbone")
+        recipe = toy_recipe()
+        network = recipe.network.model_copy(update={"variant": variant, "mid_tokens": "<MID_{index}>"})
+        return build_network(
+            recipe.model_copy(update={"network": network}), str(tmp_path / "backbone"), n_candidates=3
+        )[0]
+
+    return build
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Lfm2Config(**SHAPE, num_hidden_layers=2, num_key_value_heads=1, layer_types=["conv", "full_attention"]),
+        MistralConfig(**WINDOWS, sliding_window=N_TOKENS - 1),
+        GPTNeoConfig(
+            vocab_size=V,
+            hidden_size=32,
+            num_layers=2,
+            num_heads=2,
+            attention_types=[[["global", "local"], 1]],
+            window_size=N_TOKENS,
+        ),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_a_decoder_that_does_not_keep_candidates_apart_is_refused(build, config):
+    with pytest.raises(ConfigurationError, match=f"'{config.model_type}' backbone gives a candidate other states"):
+        build(config, "clm")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        MistralConfig(**WINDOWS, sliding_window=N_TOKENS),
+        GPT2Config(vocab_size=V, n_embd=32, n_layer=2, n_head=2, n_positions=64),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_a_decoder_that_attends_to_all_that_precedes_is_taken(build, config):
+    build(config, "clm")
+
+
+def test_an_encoder_that_ignores_its_mask_is_refused(build):
+    config = FNetConfig(
+        vocab_size=V, hidden_size=32, num_hidden_layers=2, intermediate_size=64, max_position_embeddings=64
+    )
+    with pytest.raises(ConfigurationError, match="'fnet' backbone gives a prompt other scores with padding"):
+        build(config, "mlm")
+
+
+def test_an_encoder_with_local_windows_is_taken(build):
+    special = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
+    build(ModernBertConfig(**SHAPE, num_hidden_layers=3, local_attention=8, **special), "mlm")
+
+
+@pytest.mark.parametrize(
+    ("config", "variant"),
+    [
+        (FalconConfig(vocab_size=V, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, alibi=True), "clm"),
+        (SqueezeBertConfig(**SHAPE, num_hidden_layers=2, embedding_size=32, max_position_embeddings=64), "mlm"),
+    ],
+    ids=["falcon", "squeezebert"],
+)
+def test_a_backbone_that_breaks_is_refused_with_what_it_said(build, config, variant):
+    with pytest.raises(ConfigurationError, match=f"'{config.model_type}' backbone cannot run as this network needs"):
+        build(config, variant)
+
+
+def test_the_check_draws_nothing_of_the_runs_seed(build, monkeypatch):
+    build(llama_config(), "clm")
+    checked = torch.random.get_rng_state()
+    monkeypatch.setattr("lookahead_router.training.backbones.check_backbone", lambda network, n_slots: None)
+    build(llama_config(), "clm")
+    assert torch.equal(torch.random.get_rng_state(), checked)
