@@ -175,12 +175,30 @@ class Collator:
 class LengthBucketSampler(Sampler[int]):
     """Batches of prompts of like length, in random order.
 
-    The order depends on seed and epoch alone, so a resumed run sees the rows that it would have seen.
+    The order depends on seed and epoch alone, so a resumed run sees the rows that it would have seen. The
+    first rows of an epoch fill its last step, so that a row counts alike in however many batches and on however
+    many processes a step is spread.
+
+    Args:
+        lengths: tokens of each prompt.
+        batch_size: rows of a batch.
+        batches_per_step: batches of an optimiser step, over accumulation and processes.
+        seed: of the order.
+        batches_per_bucket: batches among whose prompts like lengths are sought.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, batches_per_bucket: int = 30) -> None:
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        batches_per_step: int,
+        seed: int,
+        batches_per_bucket: int = 30,
+    ) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size, self.seed, self.batches_per_bucket = batch_size, seed, batches_per_bucket
+        step = batch_size * batches_per_step
+        self.n_rows = -(-len(lengths) // step) * step
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -188,7 +206,7 @@ class LengthBucketSampler(Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return self.n_rows
 
     def __iter__(self) -> Iterator[int]:
         generator = np.random.default_rng((self.seed, self.epoch))
@@ -202,4 +220,4 @@ class LengthBucketSampler(Sampler[int]):
         full = [batch for batch in batches if len(batch) == self.batch_size]
         partial = [batch for batch in batches if len(batch) < self.batch_size]
         shuffled = [full[i] for i in generator.permutation(len(full))]
-        return iter(np.concatenate([*shuffled, *partial]).tolist())
+        return iter(np.resize(np.concatenate([*shuffled, *partial]), self.n_rows).tolist())

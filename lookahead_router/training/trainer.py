@@ -69,7 +69,8 @@ class LookaheadTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset=None) -> LengthBucketSampler:
         lengths = [len(ids) for ids in self.train_dataset.prompt_ids]
-        self.sampler = LengthBucketSampler(lengths, self.args.train_batch_size, self.args.seed)
+        per_step = self.args.gradient_accumulation_steps * self.args.world_size
+        self.sampler = LengthBucketSampler(lengths, self.args.train_batch_size, per_step, self.args.seed)
         return self.sampler
 
     def create_optimizer(self, model=None):

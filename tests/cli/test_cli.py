@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -207,6 +208,31 @@ def test_train_and_export_make_a_router(cli, backbone_folder, tmp_path):
     assert re.search(r"fp32 scores within \S+ of torch", out)
     assert re.search(r"int8 decides the same on \S+% of 120 prompts", out)
     assert cli("route", "sum 1 ?", "--router", tmp_path / "run" / "predictor")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        ["torch.distributed.run", "--standalone", "--nproc-per-node=2"],
+        ["accelerate.commands.launch", "--cpu", "--num_processes=1", "--num_machines=1", "--mixed_precision=no"],
+    ],
+    ids=["torchrun", "accelerate launch"],
+)
+def test_train_runs_under_a_launcher_and_says_so_once(backbone_folder, tmp_path, launcher):
+    toy_dataset().to_jsonl(tmp_path / "toy.jsonl")
+    (tmp_path / "toy.yaml").write_text(
+        "name: toy\nbackbone: org/tiny\nnetwork: {n_slots: 2, max_prompt_tokens: 24}\n"
+        "optimizer: {n_epochs: 1, batch_size: 16, use_bf16: false, n_evaluations: 1}\n"
+    )
+    command = [
+        sys.executable, "-m", *launcher, "-m", "lookahead_router.cli.main", "train", tmp_path / "toy.yaml",
+        "--data", tmp_path / "toy.jsonl", "--backbone", backbone_folder, "--output", tmp_path / "run", "--quiet",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("saved") == 1
+    LookaheadPredictor.load(tmp_path / "run" / "predictor", backend="torch")
 
 
 def test_the_card_links_to_a_dataset_of_the_hub_that_was_trained_on(cli, backbone_folder, tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ def test_responses_are_cut_to_the_slots_and_their_lengths_counted(tokenized):
 
 
 def test_an_epoch_visits_every_row_once_in_an_order_of_its_own():
-    sampler = LengthBucketSampler(list(range(100)), batch_size=8, seed=1)
+    sampler = LengthBucketSampler(list(range(100)), batch_size=5, batches_per_step=4, seed=1)
     first = list(sampler)
     sampler.set_epoch(1)
     second = list(sampler)
@@ -36,9 +36,18 @@ def test_an_epoch_visits_every_row_once_in_an_order_of_its_own():
     assert list(sampler) == first
 
 
+@pytest.mark.parametrize(("n", "n_filled"), [(96, 96), (97, 120), (3, 24)])
+def test_the_last_step_of_an_epoch_is_filled_with_its_first_rows(n, n_filled):
+    sampler = LengthBucketSampler(list(range(n)), batch_size=8, batches_per_step=3, seed=1)
+    order = list(sampler)
+    assert len(order) == len(sampler) == n_filled
+    assert sorted(order[:n]) == list(range(n))
+    assert order[n:] == (order[:n] * 8)[: n_filled - n]
+
+
 def test_batches_hold_prompts_of_like_length():
     lengths = np.random.default_rng(0).integers(1, 200, size=640)
-    order = list(LengthBucketSampler(lengths, batch_size=32, seed=0))
+    order = list(LengthBucketSampler(lengths, batch_size=32, batches_per_step=1, seed=0))
     spread = np.mean([np.ptp(lengths[order[i : i + 32]]) for i in range(0, 640, 32)])
     assert spread < 0.2 * np.ptp(lengths)
 

@@ -286,7 +286,7 @@ def test_two_processes_train_as_one_that_accumulates(tmp_path, backbone_folder):
                 update={{"head_dropout": 0.0, "attention_dropout": 0.0}})}})
             recipe = recipe.model_copy(update={{"objective": recipe.objective.model_copy(
                 update={{"max_reconstruction_targets": None, "reconstruction_weight": 0.01}})}})
-            fit(toy_dataset(), recipe, run, backbone={str(backbone)!r}, show_progress=False)
+            fit(toy_dataset(110), recipe, run, backbone={str(backbone)!r}, show_progress=False)  # 66 rows: 8.25 steps
             """
         )
     )
