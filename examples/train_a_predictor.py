@@ -1,4 +1,4 @@
-"""Trains a predictor on a pool of your own: data, backbone, recipe, export, evaluation, in some minutes on a CPU.
+"""Trains a predictor on a pool of your own: data, backbone, recipe, export, evaluation, report; some minutes on a CPU.
 
 The pool is invented so that its best choice is known: `calculator` answers prompts about numbers well,
 `poet` all others, and `parrot` neither. The backbone is a small encoder with fresh weights, so nothing is
@@ -13,8 +13,11 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from lookahead_router import Candidate, CandidatePool, Router, RoutingDataset, evaluate
+from lookahead_router import Candidate, CandidatePool, Router, RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
+from lookahead_router.evaluation.compare import Material, compare
+from lookahead_router.evaluation.predictions import Entry
+from lookahead_router.evaluation.report import write_report
 from lookahead_router.predictors.export import export_predictor
 from lookahead_router.training import Recipe, fit
 
@@ -102,12 +105,16 @@ def main() -> None:
     folder = arguments.output / "run" / "predictor"
     print(export_predictor(folder, dataset.filter(split="validation").prompts))
 
+    splits = {name: dataset.filter(split=name) for name in ("test", "train", "validation")}
+    entries = [Entry("lookahead", locations=(str(folder),)), Entry("rule", baseline="rule")]
+    report = compare(entries, [Material("sums-and-verses", "test", *splits.values())])
+    write_report(report, arguments.output / "report")
+    for result in report.datasets[0].predictors:
+        value, low, high = result.average
+        print(f"{result.predictor}: normalised score on test {value:.1f} [{low:.1f}, {high:.1f}]")
+    print(f"wrote {arguments.output / 'report' / 'report.html'}")
+
     router = Router.from_pretrained(folder)
-    average = evaluate(router, dataset.filter(split="test"), train=dataset.filter(split="train")).average
-    value, low, high = average.normalized
-    print(
-        f"normalised score on test: {value:.1f} [{low:.1f}, {high:.1f}]; {average.best_single_normalized:.1f} without"
-    )
     for prompt in ("What is 17 plus 25?", "Write a line about winter and copper."):
         print(f"{prompt} -> {router.route(prompt).name}")
 
