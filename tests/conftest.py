@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, ModernBertConfig, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertModel,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    ModernBertConfig,
+    PreTrainedTokenizerFast,
+)
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
@@ -101,6 +109,12 @@ def llama_config(**changes) -> LlamaConfig:
     return LlamaConfig(**{**settings, **changes})
 
 
+def gpt2_config() -> GPT2Config:
+    return GPT2Config(
+        vocab_size=len(VOCABULARY), n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=2, eos_token_id=3
+    )
+
+
 def causal_config(backbone=None, **changes) -> LookaheadCLMConfig:
     settings = {
         "backbone_config": (backbone or llama_config()).to_dict(),
@@ -118,7 +132,9 @@ NETWORKS = {
     "modernbert": lambda: network_config(modernbert_config()),
     "bert-separate": lambda: network_config(prediction="separate", mask_token_id=4),
     "bert-latents": lambda: network_config(readout="cls+latents"),
+    "bert-classifier": lambda: network_config(n_slots=0),
     "llama": lambda: causal_config(),
+    "gpt2": lambda: causal_config(gpt2_config()),
     "llama-untied": lambda: causal_config(llama_config(tie_word_embeddings=False)),
 }
 

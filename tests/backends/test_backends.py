@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from lookahead_router.backends.export import export_onnx
 from lookahead_router.backends.onnx import OnnxBackend
 from lookahead_router.errors import CheckpointError
 from lookahead_router.predictors.lookahead import LookaheadPredictor
@@ -27,6 +28,20 @@ def test_onnx_and_torch_agree_on_every_prompt(predictor_folder, dataset):
     expected = load(predictor_folder, "torch").predict_scores(dataset.prompts)
     found = load(predictor_folder, "onnx").predict_scores(dataset.prompts)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+
+
+def test_a_graph_of_every_kind_scores_as_torch_does(any_network, tmp_path):
+    any_network.configuration = any_network.configuration.model_copy(update={"score_scale": 2.5})
+    export_onnx(any_network, tmp_path / "model.onnx")
+    backend = OnnxBackend(tmp_path / "model.onnx")
+    generator = torch.Generator().manual_seed(0)
+    for n_prompts, n_tokens in ((1, 3), (4, 9)):
+        ids = torch.randint(5, 30, (n_prompts, n_tokens), generator=generator)
+        mask = torch.ones_like(ids)
+        mask[-1, :2] = 0
+        with torch.inference_mode():
+            expected = any_network(ids, mask).score_logits.numpy()
+        np.testing.assert_allclose(backend.score_logits(ids.numpy(), mask.numpy()), expected, rtol=0, atol=1e-5)
 
 
 def test_int8_decides_as_torch_does(predictor_folder, dataset):
