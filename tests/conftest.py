@@ -261,6 +261,13 @@ def toy_recipe(**optimizer) -> Recipe:
     )
 
 
+def changed(recipe: Recipe, **sections) -> Recipe:
+    """The recipe with some settings of some sections changed."""
+    return recipe.model_copy(
+        update={name: getattr(recipe, name).model_copy(update=settings) for name, settings in sections.items()}
+    )
+
+
 @pytest.fixture(scope="session")
 def trained_run(tmp_path_factory, dataset, backbone_folder):
     """Folder of a finished training run on the toy world."""

@@ -8,14 +8,14 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from conftest import toy_dataset, toy_recipe
+from conftest import changed, toy_dataset, toy_recipe
 from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError
 from lookahead_router.predictors.lookahead import LookaheadPredictor
-from lookahead_router.training import fit, run, trainer
+from lookahead_router.training import fit, trainer
 from lookahead_router.training.batches import source_weights
 from lookahead_router.training.recipe import LoraSettings, RefitSettings
 from lookahead_router.training.trainer import selection_score
@@ -167,13 +167,6 @@ def test_a_backbone_that_is_not_there_is_a_checkpoint_error(tmp_path, dataset):
         fit(dataset, toy_recipe(), tmp_path / "run", backbone=tmp_path / "empty", show_progress=False)
 
 
-def changed(recipe, **sections):
-    """The recipe with some settings of some sections changed."""
-    return recipe.model_copy(
-        update={name: getattr(recipe, name).model_copy(update=settings) for name, settings in sections.items()}
-    )
-
-
 @pytest.mark.parametrize(
     ("name", "sections"),
     [
@@ -200,66 +193,6 @@ def test_every_kind_of_network_learns_the_toy_world_and_loads_again(tmp_path, da
     again = type(predictor).load(tmp_path / "run" / "predictor", backend="torch")
     np.testing.assert_array_equal(again.predict_scores(test.prompts), scores)
     assert "lora" not in " ".join(load_file(tmp_path / "run" / "predictor" / "model.safetensors"))
-
-
-def test_heads_learn_at_their_own_rate_and_biases_and_norms_do_not_decay(
-    tmp_path, dataset, backbone_folder, monkeypatch
-):
-    groups = {}
-    create_optimizer = trainer.LookaheadTrainer.create_optimizer
-
-    def watched(self, model=None):
-        optimizer = create_optimizer(self, model)
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                groups[names[parameter]] = (group["lr"], group["weight_decay"])
-        return optimizer
-
-    monkeypatch.setattr(trainer.LookaheadTrainer, "create_optimizer", watched)
-    recipe = toy_recipe(n_epochs=1, learning_rate=1e-3, head_learning_rate=1e-2, weight_decay=0.25)
-    fit(dataset, recipe, tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    weights = load_file(tmp_path / "run" / "best.safetensors")
-    assert set(groups) <= set(weights)
-    assert {name.partition(".")[0] for name in groups} >= {"backbone", "score_head", "reconstruction_head"}
-    for name, (rate, decay) in groups.items():
-        assert rate == (1e-3 if name.startswith("backbone.") else 1e-2), name
-        assert decay == (0.25 if weights[name].ndim == 2 else 0.0), name
-
-
-def test_no_more_targets_are_rebuilt_than_the_recipe_allows(tmp_path, dataset, backbone_folder, monkeypatch):
-    counts = []
-    reconstruction_loss = trainer.reconstruction_loss
-
-    def counting(logits, targets):
-        counts.append(len(targets))
-        return reconstruction_loss(logits, targets)
-
-    monkeypatch.setattr(trainer, "reconstruction_loss", counting)
-    recipe = changed(toy_recipe(n_epochs=1), objective={"max_reconstruction_targets": 5})
-    fit(dataset, recipe, tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    assert max(counts) == 5
-
-
-def test_a_share_of_the_training_prompts_is_drawn_by_seed(tmp_path, dataset, backbone_folder, monkeypatch):
-    drawn = []
-    build = run.TokenizedDataset.build
-
-    def watched(rows, *args):
-        drawn.append(rows)
-        return build(rows, *args)
-
-    monkeypatch.setattr(run.TokenizedDataset, "build", watched)
-    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
-        recipe = changed(toy_recipe(n_epochs=1), data={"train_fraction": 0.25}).model_copy(update={"seed": seed})
-        fit(dataset, recipe, tmp_path / name, backbone=backbone_folder, show_progress=False)
-    first, validation, again, _, other, _ = drawn
-    n_train = (dataset.splits == "train").sum()
-    assert len(first) == len(other) == round(n_train / 4)
-    assert set(first.splits) == {"train"}
-    assert list(first.prompts) == list(again.prompts) != list(other.prompts)
-    assert len(validation) == (dataset.splits == "validation").sum()
-    assert json.loads((tmp_path / "first" / "predictor" / "training.json").read_text())["n_train"] == len(first)
 
 
 def losses_of(run):

@@ -1,0 +1,171 @@
+"""Settings of a recipe on their way into the training."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import changed, toy_recipe
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lookahead_router.training import fit, run, trainer
+from lookahead_router.training.curriculum import MaskingCurriculum
+
+
+@pytest.fixture
+def run_of(tmp_path, dataset, backbone_folder):
+    """Trains by a recipe; the folder of the run."""
+
+    def run_of(recipe, name="run"):
+        fit(dataset, recipe, tmp_path / name, backbone=backbone_folder, show_progress=False)
+        return tmp_path / name
+
+    return run_of
+
+
+def history(folder):
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def test_the_curriculum_follows_the_recipe_by_optimiser_step(run_of, monkeypatch):
+    seen = []
+    mask_responses = trainer.mask_responses
+
+    def watched(ids, lengths, fillers, rate, masking):
+        seen.append((rate, masking))
+        return mask_responses(ids, lengths, fillers, rate, masking)
+
+    monkeypatch.setattr(trainer, "mask_responses", watched)
+    curriculum = {"masking": "random", "initial_mask_rate": 0.5, "warmup_share": 0.75}
+    recipe = changed(toy_recipe(n_epochs=2, gradient_accumulation_steps=3), curriculum=curriculum)
+    folder = run_of(recipe)
+    n_steps = history(folder)[-1]["step"]
+    assert len(seen) == 3 * n_steps == 2 * 9
+    clock = MaskingCurriculum(0.5, 0.75)
+    assert seen == [(clock.mask_rate(i // 3, n_steps), "random") for i in range(len(seen))]
+    assert seen[0][0] == 0.5
+    assert seen[-1][0] == 1.0
+
+
+@pytest.mark.parametrize(("use_bf16", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_products_are_of_the_asked_precision_and_weights_of_float32(run_of, monkeypatch, use_bf16, dtype):
+    seen = set()
+    build_network, reconstruction_loss = run.build_network, trainer.reconstruction_loss
+
+    def watched_network(*args, **kwargs):
+        network, tokenizer = build_network(*args, **kwargs)
+        network.score_head.register_forward_hook(lambda head, _, scores: seen.add((head.training, scores.dtype)))
+        return network, tokenizer
+
+    def watched_loss(logits, targets):
+        seen.add(("reconstruction", logits.dtype))
+        return reconstruction_loss(logits, targets)
+
+    monkeypatch.setattr(run, "build_network", watched_network)
+    monkeypatch.setattr(trainer, "reconstruction_loss", watched_loss)
+    folder = run_of(toy_recipe(n_epochs=1, use_bf16=use_bf16))
+    assert seen == {(True, dtype), (False, dtype), ("reconstruction", dtype)}
+    weights = load_file(folder / "predictor" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+def test_gradients_are_clipped_to_the_norm_of_the_recipe(run_of, monkeypatch):
+    norms = []
+
+    def watched(self, args, state, control, model=None, **kwargs):
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        norms.append(torch.nn.utils.get_total_norm(gradients).item())
+
+    monkeypatch.setattr(trainer._FiniteGradients, "on_pre_optimizer_step", watched)
+    run_of(toy_recipe(n_epochs=1, max_gradient_norm=0.01))
+    assert norms == pytest.approx([0.01] * len(norms), rel=1e-3)
+
+
+def test_the_learning_rate_warms_up_and_falls(run_of, monkeypatch):
+    arguments = run._arguments
+
+    def logging_every_step(*args):
+        made = arguments(*args)
+        made.logging_steps = 1
+        return made
+
+    monkeypatch.setattr(run, "_arguments", logging_every_step)
+    folder = run_of(toy_recipe(n_epochs=4, learning_rate=1e-3, warmup_share=0.25))
+    rates = [line["learning_rate"] for line in history(folder) if "learning_rate" in line]
+    n_warmup = len(rates) // 4
+    assert len(rates) == 36
+    assert rates[: n_warmup + 1] == pytest.approx(np.linspace(0, 1e-3, n_warmup + 1))
+    assert rates[n_warmup:] == sorted(rates[n_warmup:], reverse=True)
+    assert rates[-1] < 1e-5
+
+
+def test_tensorboard_shows_what_the_history_holds(run_of):
+    folder = run_of(toy_recipe(n_epochs=2))
+    (events,) = {path.parent for path in (folder / "checkpoints").rglob("events.out.tfevents*")}
+    board = EventAccumulator(str(events)).Reload()
+    for shown, name in (
+        ("train/loss", "loss"),
+        ("train/mask_rate", "mask_rate"),
+        ("train/reconstruction_loss", "reconstruction_loss"),
+        ("eval/selection_score", "eval_selection_score"),
+    ):
+        expected = [(line["step"], pytest.approx(line[name])) for line in history(folder) if name in line]
+        assert [(event.step, event.value) for event in board.Scalars(shown)] == expected
+
+
+def test_heads_learn_at_their_own_rate_and_biases_and_norms_do_not_decay(run_of, monkeypatch):
+    groups = {}
+    create_optimizer = trainer.LookaheadTrainer.create_optimizer
+
+    def watched(self, model=None):
+        optimizer = create_optimizer(self, model)
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                groups[names[parameter]] = (group["lr"], group["weight_decay"])
+        return optimizer
+
+    monkeypatch.setattr(trainer.LookaheadTrainer, "create_optimizer", watched)
+    recipe = toy_recipe(n_epochs=1, learning_rate=1e-3, head_learning_rate=1e-2, weight_decay=0.25)
+    weights = load_file(run_of(recipe) / "best.safetensors")
+    assert set(groups) <= set(weights)
+    assert {name.partition(".")[0] for name in groups} >= {"backbone", "score_head", "reconstruction_head"}
+    for name, (rate, decay) in groups.items():
+        assert rate == (1e-3 if name.startswith("backbone.") else 1e-2), name
+        assert decay == (0.25 if weights[name].ndim == 2 else 0.0), name
+
+
+def test_no_more_targets_are_rebuilt_than_the_recipe_allows(run_of, monkeypatch):
+    counts = []
+    reconstruction_loss = trainer.reconstruction_loss
+
+    def counting(logits, targets):
+        counts.append(len(targets))
+        return reconstruction_loss(logits, targets)
+
+    monkeypatch.setattr(trainer, "reconstruction_loss", counting)
+    recipe = changed(toy_recipe(n_epochs=1), objective={"max_reconstruction_targets": 5})
+    run_of(recipe)
+    assert max(counts) == 5
+
+
+def test_a_share_of_the_training_prompts_is_drawn_by_seed(run_of, dataset, tmp_path, monkeypatch):
+    drawn = []
+    build = run.TokenizedDataset.build
+
+    def watched(rows, *args):
+        drawn.append(rows)
+        return build(rows, *args)
+
+    monkeypatch.setattr(run.TokenizedDataset, "build", watched)
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        recipe = changed(toy_recipe(n_epochs=1), data={"train_fraction": 0.25}).model_copy(update={"seed": seed})
+        run_of(recipe, name)
+    first, validation, again, _, other, _ = drawn
+    n_train = (dataset.splits == "train").sum()
+    assert len(first) == len(other) == round(n_train / 4)
+    assert set(first.splits) == {"train"}
+    assert list(first.prompts) == list(again.prompts) != list(other.prompts)
+    assert len(validation) == (dataset.splits == "validation").sum()
+    assert json.loads((tmp_path / "first" / "predictor" / "training.json").read_text())["n_train"] == len(first)
