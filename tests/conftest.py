@@ -14,6 +14,8 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
     BertConfig,
     BertModel,
     GPT2Config,
@@ -241,6 +243,20 @@ def causal_backbone_folder(tmp_path_factory):
         tokenizer_object=make_tokenizer(), pad_token="[PAD]", eos_token="[SEP]", unk_token="[UNK]"
     ).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def save_backbone(tmp_path_factory, backbone_folder, causal_backbone_folder):
+    """Saves a backbone of a config, with fresh weights and the toy tokenizer; its folder."""
+
+    def save(config, *, is_causal=False):
+        folder = tmp_path_factory.mktemp(config.model_type)
+        shutil.copytree(causal_backbone_folder if is_causal else backbone_folder, folder, dirs_exist_ok=True)
+        torch.manual_seed(0)
+        (AutoModelForCausalLM if is_causal else AutoModel).from_config(config).save_pretrained(folder)
+        return folder
+
+    return save
 
 
 def toy_recipe(**optimizer) -> Recipe:

@@ -139,6 +139,7 @@ def add_lora(network: LookaheadNetwork, settings: LoraSettings) -> Callable[[], 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for an older name
+            warnings.filterwarnings("ignore", message="fan_in_fan_out")  # and sets it right for GPT-2's layers
             adapted = peft.get_peft_model(network.backbone, config)  # changes the backbone in place
     except ValueError as error:
         raise ConfigurationError(f"network.lora does not fit this backbone: {error}") from error

@@ -1,15 +1,20 @@
 import json
-import shutil
 
 import pytest
 import torch
-from conftest import VOCABULARY, bert_config, llama_config, make_tokenizer, toy_recipe
+from conftest import (
+    VOCABULARY,
+    bert_config,
+    changed,
+    gpt2_config,
+    llama_config,
+    make_tokenizer,
+    modernbert_config,
+    toy_recipe,
+)
 from tokenizers import Tokenizer
 from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
     CTRLConfig,
-    GPT2Config,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
@@ -24,13 +29,7 @@ MASK = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
 
 
 def recipe(reconstruction_weight=0.2, **network):
-    base = toy_recipe()
-    return base.model_copy(
-        update={
-            "network": base.network.model_copy(update=network),
-            "objective": base.objective.model_copy(update={"reconstruction_weight": reconstruction_weight}),
-        }
-    )
+    return changed(toy_recipe(), network=network, objective={"reconstruction_weight": reconstruction_weight})
 
 
 def test_spare_entries_of_the_vocabulary_become_mid_tokens():
@@ -102,16 +101,18 @@ def test_an_untied_output_embedding_is_that_of_the_pretrained_model(tmp_path):
     assert network.reconstruct(torch.ones(1, 32)).shape == (1, size + 3)
 
 
-def test_low_rank_updates_train_and_merge_into_the_same_scores(causal_backbone_folder):
+@pytest.mark.parametrize("config", [bert_config(), modernbert_config(), llama_config(), gpt2_config()])
+def test_low_rank_updates_train_and_merge_into_the_same_scores(save_backbone, config):
+    variant = "clm" if config.model_type in ("llama", "gpt2") else "mlm"
+    folder = save_backbone(config, is_causal=variant == "clm")
+    network, _ = build_network(recipe(variant=variant, mid_tokens="<MID_{index}>"), str(folder), n_candidates=3)
     torch.manual_seed(0)
-    network, _ = build_network(
-        recipe(variant="clm", mid_tokens="<MID_{index}>"), str(causal_backbone_folder), n_candidates=3
-    )
     plain_names = set(network.state_dict())
     merge = add_lora(network, LoraSettings(rank=2))
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert trained
-    assert all("lora_" in name or "trainable_tokens" in name or name.startswith("score_head") for name in trained)
+    heads = ("score_head", "reconstruction_head")
+    assert all("lora_" in name or "trainable_tokens" in name or name.startswith(heads) for name in trained)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name in trained:
@@ -159,16 +160,14 @@ def test_a_causal_window_must_hold_the_responses_of_training(causal_backbone_fol
     [
         (bert_config(), "attention_probs_dropout_prob"),
         (llama_config(), "attention_dropout"),
-        (GPT2Config(vocab_size=len(VOCABULARY), n_embd=32, n_layer=1, n_head=2), "attn_pdrop"),
+        (gpt2_config(), "attn_pdrop"),
     ],
 )
-def test_attention_dropout_reaches_the_backbone_under_the_name_that_it_has_there(tmp_path, request, config, name):
+def test_attention_dropout_reaches_the_backbone_under_the_name_that_it_has_there(save_backbone, config, name):
     is_causal = config.model_type != "bert"
-    folder = request.getfixturevalue("causal_backbone_folder" if is_causal else "backbone_folder")
-    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
-    (AutoModelForCausalLM if is_causal else AutoModel).from_config(config).save_pretrained(tmp_path)
+    folder = save_backbone(config, is_causal=is_causal)
     variant = {"variant": "clm", "mid_tokens": "<MID_{index}>"} if is_causal else {}
-    network, _ = build_network(recipe(attention_dropout=0.25, **variant), str(tmp_path), n_candidates=3)
+    network, _ = build_network(recipe(attention_dropout=0.25, **variant), str(folder), n_candidates=3)
     assert getattr(network.backbone.config, name) == 0.25
 
 

@@ -25,6 +25,17 @@ def test_responses_are_cut_to_the_slots_and_their_lengths_counted(tokenized):
     assert set(tokenized.response_lengths.ravel()) <= {2, 3}
 
 
+def test_a_missing_response_has_no_tokens_and_leaves_the_others(tokenized):
+    dataset = toy_dataset()
+    dataset.responses[4, 1] = None
+    tokenizer = PromptTokenizer(make_tokenizer(), max_prompt_tokens=24, prefix=(2,), suffix=(3,), pad_token_id=0)
+    found = TokenizedDataset.build(dataset, tokenizer, 3, ObjectiveSettings())
+    is_missing = np.zeros(found.response_lengths.shape, dtype=bool)
+    is_missing[4, 1] = True
+    np.testing.assert_array_equal(found.response_lengths, np.where(is_missing, 0, tokenized.response_lengths))
+    np.testing.assert_array_equal(found.response_ids, np.where(is_missing[..., None], 0, tokenized.response_ids))
+
+
 def test_an_epoch_visits_every_row_once_in_an_order_of_its_own():
     sampler = LengthBucketSampler(list(range(100)), batch_size=5, batches_per_step=4, seed=1)
     first = list(sampler)

@@ -1,18 +1,12 @@
-import shutil
-
 import pytest
 import torch
-from conftest import VOCABULARY, llama_config, toy_recipe
+from conftest import VOCABULARY, changed, gpt2_config, llama_config, modernbert_config, toy_recipe
 from transformers import (
-    AutoModel,
-    AutoModelForCausalLM,
     FalconConfig,
     FNetConfig,
-    GPT2Config,
     GPTNeoConfig,
     Lfm2Config,
     MistralConfig,
-    ModernBertConfig,
     SqueezeBertConfig,
 )
 
@@ -28,21 +22,12 @@ N_TOKENS = 24 + 1 + 4
 
 
 @pytest.fixture
-def build(tmp_path, backbone_folder, causal_backbone_folder):
+def build(save_backbone):
     """Builds the toy recipe's network on a backbone of a config."""
 
     def build(config, variant):
-        shutil.copytree(
-            causal_backbone_folder if variant == "clm" else backbone_folder, tmp_path / "backbone", dirs_exist_ok=True
-        )
-        torch.manual_seed(0)
-        loader = AutoModelForCausalLM if variant == "clm" else AutoModel
-        loader.from_config(config).save_pretrained(tmp_path / "backbone")
-        recipe = toy_recipe()
-        network = recipe.network.model_copy(update={"variant": variant, "mid_tokens": "<MID_{index}>"})
-        return build_network(
-            recipe.model_copy(update={"network": network}), str(tmp_path / "backbone"), n_candidates=3
-        )[0]
+        recipe = changed(toy_recipe(), network={"variant": variant, "mid_tokens": "<MID_{index}>"})
+        return build_network(recipe, str(save_backbone(config, is_causal=variant == "clm")), n_candidates=3)
 
     return build
 
@@ -72,7 +57,7 @@ def test_a_decoder_that_does_not_keep_candidates_apart_is_refused(build, config)
     "config",
     [
         MistralConfig(**WINDOWS, sliding_window=N_TOKENS),
-        GPT2Config(vocab_size=V, n_embd=32, n_layer=2, n_head=2, n_positions=64),
+        gpt2_config(),
     ],
     ids=lambda config: config.model_type,
 )
@@ -89,8 +74,7 @@ def test_an_encoder_that_ignores_its_mask_is_refused(build):
 
 
 def test_an_encoder_with_local_windows_is_taken(build):
-    special = {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3}
-    build(ModernBertConfig(**SHAPE, num_hidden_layers=3, local_attention=8, **special), "mlm")
+    build(modernbert_config(), "mlm")
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from conftest import toy_dataset, toy_recipe
+from conftest import changed, toy_dataset, toy_recipe
 from safetensors.torch import load_file
 
 from lookahead_router.errors import TrainingError
 from lookahead_router.hub.layout import write_json
 from lookahead_router.training import fit, run, trainer
+from lookahead_router.training.recipe import LoraSettings
 from lookahead_router.training.run import _last_whole_checkpoint
 
 
@@ -46,7 +47,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
         f"""
         import os, signal, sys
         sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
-        from conftest import toy_dataset, toy_recipe
+        from conftest import changed, toy_dataset, toy_recipe
         from lookahead_router.training import fit, run, trainer
         from lookahead_router.training.trainer import LookaheadTrainer
         run.CHECKPOINT_STEPS = {checkpoint_steps}
@@ -70,6 +71,42 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     fit(toy_dataset(), toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
     resumed = load_file(tmp_path / "run" / "predictor" / "model.safetensors")
     whole = load_file(trained_run / "predictor" / "model.safetensors")
+    for name, tensor in whole.items():
+        torch.testing.assert_close(resumed[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("is_causal", "sections"),
+    [
+        (True, {"network": {"variant": "clm", "mid_tokens": "<MID_{index}>"}}),
+        (True, {"network": {"variant": "clm", "mid_tokens": "<MID_{index}>", "lora": LoraSettings(rank=4)}}),
+        (False, {"network": {"prediction": "separate"}}),
+        (False, {"network": {"readout": "cls+latents"}, "curriculum": {"masking": "random"}}),
+        (False, {"optimizer": {"use_bf16": True, "averaging_decay": None, "gradient_accumulation_steps": 2}}),
+    ],
+    ids=["causal", "causal-lora", "separate", "latents", "bf16"],
+)
+def test_every_kind_of_run_resumes_to_the_weights_of_an_uninterrupted_one(
+    tmp_path, dataset, backbone_folder, causal_backbone_folder, monkeypatch, is_causal, sections
+):
+    monkeypatch.setattr(run, "CHECKPOINT_STEPS", 3)
+    recipe = changed(toy_recipe(n_epochs=2, n_evaluations=1), **sections)
+    backbone = causal_backbone_folder if is_causal else backbone_folder
+    training_step = trainer.LookaheadTrainer.training_step
+
+    def cut_off(self, *args, **kwargs):
+        if self.state.global_step == 5:
+            raise KeyboardInterrupt
+        return training_step(self, *args, **kwargs)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer.LookaheadTrainer, "training_step", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            fit(dataset, recipe, tmp_path / "cut", backbone=backbone, show_progress=False)
+    assert _last_whole_checkpoint(tmp_path / "cut").name == "checkpoint-3"
+    for name in ("cut", "whole"):
+        fit(dataset, recipe, tmp_path / name, backbone=backbone, show_progress=False)
+    resumed, whole = (load_file(tmp_path / name / "predictor" / "model.safetensors") for name in ("cut", "whole"))
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=1e-4, atol=1e-5)
 
@@ -106,7 +143,7 @@ def test_two_processes_that_are_killed_resume_on_the_rows_that_were_next(tmp_pat
             f"""
             import json, os, sys
             sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
-            from conftest import toy_dataset, toy_recipe
+            from conftest import changed, toy_dataset, toy_recipe
             from lookahead_router.training import fit, run
             from lookahead_router.training.trainer import LookaheadTrainer
             run.CHECKPOINT_STEPS = 13  # amid the second epoch of nine steps

@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 import torch
-from conftest import changed, toy_dataset, toy_recipe
+from conftest import changed, modernbert_config, toy_dataset, toy_recipe
 from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel
 
@@ -180,11 +180,20 @@ def test_a_backbone_that_is_not_there_is_a_checkpoint_error(tmp_path, dataset):
         ),
         ("separate", {"network": {"prediction": "separate"}, "optimizer": {"learning_rate": 1e-3, "n_epochs": 30.0}}),
         ("latents", {"network": {"readout": "cls+latents"}, "curriculum": {"masking": "random"}}),
+        ("modernbert", {}),
+        (
+            "bert-lora",
+            {"network": {"lora": LoraSettings(rank=8)}, "optimizer": {"learning_rate": 1e-2, "n_epochs": 12.0}},
+        ),
         ("added-tokens", {"network": {"mid_tokens": "<MID_{index}>"}, "objective": {"routing": "expected-regret"}}),
     ],
 )
-def test_every_kind_of_network_learns_the_toy_world_and_loads_again(tmp_path, dataset, request, name, sections):
+def test_every_kind_of_network_learns_the_toy_world_and_loads_again(
+    tmp_path, dataset, request, save_backbone, name, sections
+):
     folder = request.getfixturevalue("causal_backbone_folder" if name.startswith("causal") else "backbone_folder")
+    if name == "modernbert":
+        folder = save_backbone(modernbert_config())
     recipe = changed(toy_recipe(), **sections)
     predictor = fit(dataset, recipe, tmp_path / "run", backbone=folder, show_progress=False)
     test = dataset.filter(split="test")
