@@ -92,20 +92,24 @@ def test_every_kind_of_run_resumes_to_the_weights_of_an_uninterrupted_one(
     monkeypatch.setattr(run, "CHECKPOINT_STEPS", 3)
     recipe = changed(toy_recipe(n_epochs=2, n_evaluations=1), **sections)
     backbone = causal_backbone_folder if is_causal else backbone_folder
-    training_step = trainer.LookaheadTrainer.training_step
+    training_step, taken = trainer.LookaheadTrainer.training_step, []
 
-    def cut_off(self, *args, **kwargs):
-        if self.state.global_step == 5:
+    def watched(self, *args, **kwargs):
+        taken.append(self.state.global_step)
+        if len(taken) == n_calls:
             raise KeyboardInterrupt
         return training_step(self, *args, **kwargs)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(trainer.LookaheadTrainer, "training_step", cut_off)
-        with pytest.raises(KeyboardInterrupt):
-            fit(dataset, recipe, tmp_path / "cut", backbone=backbone, show_progress=False)
-    assert _last_whole_checkpoint(tmp_path / "cut").name == "checkpoint-3"
+    monkeypatch.setattr(trainer.LookaheadTrainer, "training_step", watched)
+    n_calls = 1 + 5 * recipe.optimizer.gradient_accumulation_steps
+    with pytest.raises(KeyboardInterrupt):
+        fit(dataset, recipe, tmp_path / "cut", backbone=backbone, show_progress=False)
+    assert taken[-1] == 5
     for name in ("cut", "whole"):
+        taken.clear()
+        n_calls = 0
         fit(dataset, recipe, tmp_path / name, backbone=backbone, show_progress=False)
+        assert taken[0] == (3 if name == "cut" else 0)
     resumed, whole = (load_file(tmp_path / name / "predictor" / "model.safetensors") for name in ("cut", "whole"))
     for name, tensor in whole.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=1e-4, atol=1e-5)
