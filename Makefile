@@ -48,13 +48,13 @@ smoke: $(DEV)/installed
 
 # The embedded default, from its recipe: make train DATA=… BACKBONE=folder-of-all-MiniLM-L6-v2
 train: $(DEV)/installed
-	$(DEV)/bin/lookahead-router train recipes/lookahead-mlm-minilm.yaml --data $(DATA) --backbone $(BACKBONE)
-	$(DEV)/bin/lookahead-router export runs/lookahead-mlm-minilm/predictor --data $(DATA) --weight-bits 4
+	$(DEV)/bin/lookahead-router train recipes/Llama-lookahead-mlm-minilm.yaml --data $(DATA) --backbone $(BACKBONE)
+	$(DEV)/bin/lookahead-router export runs/Llama-lookahead-mlm-minilm/predictor --data $(DATA) --weight-bits 4
 
 # To the Hub, with the token of `hf auth login`: make publish ORG=… [FOLDERS="runs/NAME/predictor …"]; see docs/development/releasing.md
 # The checkpoint of every recipe that was trained here; the embedded predictor stands in for its own.
 TRAINED := $(wildcard $(patsubst recipes/%.yaml,runs/%/predictor,$(wildcard recipes/*.yaml)))
-EMBEDDED := lookahead_router/pretrained/lookahead-mlm-minilm
+EMBEDDED := lookahead_router/pretrained/Llama-lookahead-mlm-minilm
 FOLDERS ?= $(TRAINED) $(if $(filter runs/$(notdir $(EMBEDDED))/predictor,$(TRAINED)),,$(EMBEDDED))
 publish: $(DEV)/installed
 	@test -n "$(ORG)" || { echo "name the organisation: make publish ORG=…"; exit 2; }

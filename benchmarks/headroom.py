@@ -31,7 +31,7 @@ from lookahead_router.training.recipe import ObjectiveSettings
 from lookahead_router.training.run import _arguments
 from lookahead_router.training.trainer import LookaheadTrainer
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "lookahead-mlm-minilm.yaml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "Llama-lookahead-mlm-minilm.yaml"
 SETTINGS = ("objective.reconstruction_weight=0", "optimizer.n_evaluations=1", "refit=null")
 STRENGTHS = np.logspace(-1, 5, 13)
 """Of the ridge penalty, on embeddings of unit variance."""

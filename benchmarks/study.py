@@ -23,7 +23,7 @@ from lookahead_router import LookaheadPredictor, RoutingDataset, metrics
 from lookahead_router.evaluation.evaluate import average_normalized_score
 from lookahead_router.training import Recipe, fit
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "lookahead-mlm-minilm.yaml"
+RECIPE = Path(__file__).parents[1] / "recipes" / "Llama-lookahead-mlm-minilm.yaml"
 SMALL = ("optimizer.n_epochs=0.5", "optimizer.n_evaluations=1", "refit=null")
 """The ablations' budget: half of the steps under a schedule as much shorter, and no second head."""
 HALVES = (

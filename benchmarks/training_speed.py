@@ -4,7 +4,7 @@ Steps are those of a recipe on real prompts and answers. The reference is the fa
 square matrices that was seen in the same process. For a causal network, the same step is also done the plain way,
 one row for each candidate, with the same losses.
 
-    python benchmarks/training_speed.py lookahead7.parquet recipes/lookahead-mlm-minilm.yaml --backbone FOLDER
+    python benchmarks/training_speed.py lookahead7.parquet recipes/Llama-lookahead-mlm-minilm.yaml --backbone FOLDER
 """
 
 import argparse

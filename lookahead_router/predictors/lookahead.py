@@ -21,7 +21,7 @@ from lookahead_router.predictors.calibration import MIN_CALIBRATION_PROMPTS, Cal
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.types import CandidatePool, Prompt, describe
 
-EMBEDDED = Path(__file__).parent.parent / "pretrained" / "lookahead-mlm-minilm"
+EMBEDDED = Path(__file__).parent.parent / "pretrained" / "Llama-lookahead-mlm-minilm"
 """The predictor in the wheel."""
 
 WEIGHTS = {"onnx-int8": "onnx/model_int8.onnx", "onnx": "onnx/model.onnx", "torch": "model.safetensors"}

@@ -15,6 +15,7 @@ def test_every_shipped_recipe_loads_and_survives_a_round_trip(path, tmp_path):
     (tmp_path / "again.yaml").write_text(recipe.to_yaml())
     assert Recipe.from_yaml(tmp_path / "again.yaml").training_settings() == recipe.training_settings()
     assert any("Built with Llama" in term for term in recipe.card.terms)  # its predictor may be published
+    assert recipe.name.startswith("Llama")  # as those terms ask
 
 
 def test_the_recipe_of_the_guide_is_one(tmp_path):
