@@ -94,21 +94,24 @@ def network_config(backbone=None, **changes) -> LookaheadMLMConfig:
     return LookaheadMLMConfig(**{**settings, **changes})
 
 
+DECODER = {
+    "vocab_size": len(VOCABULARY),
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+    "tie_word_embeddings": True,
+    "pad_token_id": 0,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+}
+"""The shape of a tiny decoder, in most families' words."""
+
+
 def llama_config(**changes) -> LlamaConfig:
-    settings = {
-        "vocab_size": len(VOCABULARY),
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "intermediate_size": 64,
-        "max_position_embeddings": 64,
-        "tie_word_embeddings": True,
-        "pad_token_id": 0,
-        "bos_token_id": 2,
-        "eos_token_id": 3,
-    }
-    return LlamaConfig(**{**settings, **changes})
+    return LlamaConfig(**{**DECODER, **changes})
 
 
 def gpt2_config() -> GPT2Config:

@@ -62,4 +62,11 @@ class LookaheadCLM(LookaheadNetwork):
         return LookaheadOutput(self._score_logits(self.score_head(latents[:, :, 0])), latents)
 
     def reconstruct(self, states: torch.Tensor) -> torch.Tensor:
-        return F.linear(states, self.embedding if self.output_embedding is None else self.output_embedding)
+        """As the backbone's own head does, but for a bias."""
+        logits = F.linear(states, self.embedding if self.output_embedding is None else self.output_embedding)
+        config = self.configuration.backbone_config
+        scale = config.get("logit_scale", 1.0) / config.get("logits_scaling", 1.0)  # Cohere's, Granite's
+        if scale != 1.0:
+            logits = scale * logits
+        cap = config.get("final_logit_softcapping")  # Gemma's
+        return logits if cap is None else cap * torch.tanh(logits / cap)

@@ -164,8 +164,9 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
             objective = objective.model_copy(update={"source_shrinkage": recipe.refit.source_shrinkage})
         aimed = dataclasses.replace(train, targets=dataset_targets(train_rows, objective))
         refitted = _refit(network, aimed, validation, recipe, trainer)
-    with trainer.accelerator.autocast():
-        logits = predict_logits(network, validation, batch_size=2 * recipe.optimizer.batch_size)
+    # In float32, as it will be served: what follows reads the scores themselves, not their order alone.
+    network = trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False)
+    logits = predict_logits(network, validation, batch_size=2 * recipe.optimizer.batch_size)
     if recipe.objective.routing in RELATIVE_OBJECTIVES:
         scale = score_scale(logits, validation.scores)
         network.configuration = network.configuration.model_copy(update={"score_scale": scale})

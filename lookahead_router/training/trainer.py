@@ -45,6 +45,8 @@ class LookaheadTrainer(Trainer):
         self.best_weights = output / "best.safetensors"
         self.best_record = output / "best.json"
         self.history = output / "history.jsonl"
+        is_causal = isinstance(network.configuration, LookaheadCLMConfig)
+        self.masks_responses = train.response_ids.shape[2] > 0 and not is_causal
         self.since_logged: dict[str, list[float]] = {"routing_loss": [], "reconstruction_loss": [], "chosen_score": []}
         super().__init__(
             model=network,
@@ -144,13 +146,13 @@ class LookaheadTrainer(Trainer):
         return mask_responses(ids, lengths, network.filler_token_ids, rate, self.recipe.curriculum.masking)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds both losses, the chosen score and the mask rate to what is shown, and keeps every line."""
+        """Adds the losses, the chosen score and the mask rate, as far as there are, and keeps every line."""
         for name, values in self.since_logged.items():
             known = [value for value in values if np.isfinite(value)]  # a batch may have no judged score
             if known and "loss" in logs:
                 logs[name] = float(np.mean(known))
                 values.clear()
-        if "loss" in logs:
+        if "loss" in logs and self.masks_responses:
             logs["mask_rate"] = self.curriculum.mask_rate(self.state.global_step, self.state.max_steps)
         if self.is_world_process_zero():
             with self.history.open("a", encoding="utf-8") as lines:

@@ -2,8 +2,10 @@
 
 import pytest
 import torch
-from conftest import make_network
+from conftest import causal_config, llama_config, make_network
+from torch.utils.flop_counter import FlopCounterMode
 
+from lookahead_router.networks.build import build_network
 from lookahead_router.networks.clm import LookaheadCLM
 from lookahead_router.networks.mlm import LookaheadMLM
 from lookahead_router.training.curriculum import next_token_targets
@@ -99,7 +101,7 @@ def causal_rows(network, prompts, slots):
     return states
 
 
-@pytest.mark.parametrize("name", ["llama", "llama-untied"])
+@pytest.mark.parametrize("name", ["llama", "llama-untied", "gpt2"])
 @torch.inference_mode()
 def test_packed_causal_prediction_equals_separate_rows_in_scores_and_loss(name):
     network = make_network(name)
@@ -127,6 +129,25 @@ def test_packed_causal_prediction_equals_separate_rows_in_scores_and_loss(name):
         if target != IGNORE_INDEX:
             losses.append(-network.reconstruct(state[None]).log_softmax(dim=1)[0, target])
     torch.testing.assert_close(found, torch.stack(losses).mean(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_packed_pass_costs_at_most_a_third_of_a_row_for_each_candidate():
+    K, T, M = 5, 98, 16  # the median prompt of lookahead7 and its recipe's slots
+    shape = {"hidden_size": 576, "intermediate_size": 1536, "num_attention_heads": 9, "num_key_value_heads": 3}
+    backbone = llama_config(**shape, max_position_embeddings=512)  # two layers of SmolLM2-135M's thirty
+    network = build_network(causal_config(backbone, n_candidates=K, mid_token_ids=range(5, 5 + K)))
+    network.backbone.set_attn_implementation("eager")  # whose products are counted
+    ids, slots = torch.zeros(1, T, dtype=torch.long), torch.zeros(1, K, M, dtype=torch.long)
+    rows = torch.zeros(K, T + 1 + M, dtype=torch.long)
+    flops = {}
+    for name, run in (
+        ("packed", lambda: network(ids, torch.ones_like(ids), slots).latents),
+        ("rows", lambda: network.backbone(input_ids=rows, use_cache=False).last_hidden_state),
+    ):
+        with FlopCounterMode(display=False) as counter:
+            run().sum().backward()
+        flops[name] = counter.get_total_flops()
+    assert 0 < flops["packed"] <= flops["rows"] / 3
 
 
 def test_a_response_cannot_reach_a_causal_networks_scores():

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from conftest import (
+    DECODER,
     VOCABULARY,
     bert_config,
     changed,
@@ -14,7 +15,11 @@ from conftest import (
 )
 from tokenizers import Tokenizer
 from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
     CTRLConfig,
+    Gemma2Config,
+    GraniteConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
@@ -99,6 +104,29 @@ def test_an_untied_output_embedding_is_that_of_the_pretrained_model(tmp_path):
     size = len(model.lm_head.weight)
     torch.testing.assert_close(network.output_embedding[:size], model.lm_head.weight, rtol=0, atol=0)
     assert network.reconstruct(torch.ones(1, 32)).shape == (1, size + 3)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        llama_config(),
+        llama_config(tie_word_embeddings=False),
+        gpt2_config(),
+        CohereConfig(**DECODER, logit_scale=0.25),
+        GraniteConfig(**DECODER, logits_scaling=8.0),
+        Gemma2Config(**DECODER, head_dim=16, final_logit_softcapping=0.01),
+    ],
+    ids=["llama", "llama-untied", "gpt2", "cohere", "granite", "gemma2"],
+)
+@torch.inference_mode()
+def test_responses_are_rebuilt_as_by_the_pretrained_head(save_backbone, config):
+    folder = save_backbone(config, is_causal=True)
+    network, _ = build_network(recipe(variant="clm"), str(folder), n_candidates=3)
+    network.eval()
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    row = torch.cat([IDS[1], network.mid_token_ids[:1]])
+    rebuilt = network.reconstruct(network(IDS[1:], MASK[1:]).latents[0, 0])
+    torch.testing.assert_close(rebuilt, model(row[None]).logits[0, -1:], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("config", [bert_config(), modernbert_config(), llama_config(), gpt2_config()])

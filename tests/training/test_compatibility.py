@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import VOCABULARY, changed, gpt2_config, llama_config, modernbert_config, toy_recipe
+from conftest import DECODER, VOCABULARY, changed, gpt2_config, llama_config, modernbert_config, toy_recipe
 from transformers import (
     FalconConfig,
     FNetConfig,
@@ -14,9 +14,6 @@ from lookahead_router.errors import ConfigurationError
 from lookahead_router.training.backbones import build_network
 
 V = len(VOCABULARY)
-LLAMA = llama_config().to_dict()
-SHAPE = {name: LLAMA[name] for name in ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size")}
-WINDOWS = {**SHAPE, "num_hidden_layers": 2, "num_key_value_heads": 1, "max_position_embeddings": 64}
 N_TOKENS = 24 + 1 + 4
 """Of the toy recipe's prompt window, a MID token and the slots."""
 
@@ -35,8 +32,8 @@ def build(save_backbone):
 @pytest.mark.parametrize(
     "config",
     [
-        Lfm2Config(**SHAPE, num_hidden_layers=2, num_key_value_heads=1, layer_types=["conv", "full_attention"]),
-        MistralConfig(**WINDOWS, sliding_window=N_TOKENS - 1),
+        Lfm2Config(**DECODER, layer_types=["conv", "full_attention"]),
+        MistralConfig(**DECODER, sliding_window=N_TOKENS - 1),
         GPTNeoConfig(
             vocab_size=V,
             hidden_size=32,
@@ -56,7 +53,7 @@ def test_a_decoder_that_does_not_keep_candidates_apart_is_refused(build, config)
 @pytest.mark.parametrize(
     "config",
     [
-        MistralConfig(**WINDOWS, sliding_window=N_TOKENS),
+        MistralConfig(**DECODER, sliding_window=N_TOKENS),
         gpt2_config(),
     ],
     ids=lambda config: config.model_type,
@@ -81,7 +78,12 @@ def test_an_encoder_with_local_windows_is_taken(build):
     ("config", "variant"),
     [
         (FalconConfig(vocab_size=V, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, alibi=True), "clm"),
-        (SqueezeBertConfig(**SHAPE, num_hidden_layers=2, embedding_size=32, max_position_embeddings=64), "mlm"),
+        (
+            SqueezeBertConfig(
+                vocab_size=V, hidden_size=32, num_attention_heads=2, intermediate_size=64, embedding_size=32
+            ),
+            "mlm",
+        ),
     ],
     ids=["falcon", "squeezebert"],
 )

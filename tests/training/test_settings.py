@@ -9,6 +9,7 @@ from conftest import changed, toy_recipe
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.training import fit, run, trainer
 from lookahead_router.training.curriculum import MaskingCurriculum
 
@@ -65,9 +66,35 @@ def test_products_are_of_the_asked_precision_and_weights_of_float32(run_of, monk
     monkeypatch.setattr(run, "build_network", watched_network)
     monkeypatch.setattr(trainer, "reconstruction_loss", watched_loss)
     folder = run_of(toy_recipe(n_epochs=1, use_bf16=use_bf16))
-    assert seen == {(True, dtype), (False, dtype), ("reconstruction", dtype)}
+    calibration = (False, torch.float32)
+    assert seen == {(True, dtype), (False, dtype), ("reconstruction", dtype), calibration}
     weights = load_file(folder / "predictor" / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("routing", ["bce", "ce"])
+def test_after_training_in_bf16_probabilities_are_fitted_to_the_scores_that_are_served(
+    run_of, dataset, monkeypatch, routing
+):
+    seen = []
+    fit_calibration = run.fit_calibration
+
+    def watched(predicted, *args):
+        seen.append(predicted)
+        return fit_calibration(predicted, *args)
+
+    monkeypatch.setattr(run, "fit_calibration", watched)
+    monkeypatch.setattr(run, "MIN_CALIBRATION_PROMPTS", 10)
+    folder = run_of(changed(toy_recipe(n_epochs=1, use_bf16=True), objective={"routing": routing}))
+    served = LookaheadPredictor.load(folder / "predictor", backend="torch")
+    np.testing.assert_allclose(seen[0], served.predict_scores(dataset.filter(split="validation").prompts), atol=1e-6)
+
+
+def test_a_causal_network_masks_nothing_and_shows_no_mask_rate(tmp_path, dataset, causal_backbone_folder):
+    recipe = changed(toy_recipe(n_epochs=1), network={"variant": "clm", "mid_tokens": "<MID_{index}>"})
+    fit(dataset, recipe, tmp_path, backbone=causal_backbone_folder, show_progress=False)
+    assert any("reconstruction_loss" in line for line in history(tmp_path))
+    assert not any("mask_rate" in line for line in history(tmp_path))
 
 
 def test_gradients_are_clipped_to_the_norm_of_the_recipe(run_of, monkeypatch):
