@@ -42,7 +42,7 @@ format: $(DEV)/installed
 wheel: $(DEV)/installed
 	$(DEV)/bin/python -m build --wheel
 
-# Data, training, export, evaluation on an invented pool, some minutes on a CPU; the tests run it shortened.
+# Data, training, export, evaluation and report of an invented pool, a minute or two on a CPU; the tests run it shortened.
 smoke: $(DEV)/installed
 	$(DEV)/bin/python examples/train_a_predictor.py
 

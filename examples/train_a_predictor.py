@@ -1,4 +1,4 @@
-"""Trains a predictor on a pool of your own: data, backbone, recipe, export, evaluation, report; some minutes on a CPU.
+"""Trains a predictor on a pool of your own, from data to an evaluation report, in a minute or two on a CPU.
 
 The pool is invented so that its best choice is known: `calculator` answers prompts about numbers well,
 `poet` all others, and `parrot` neither. The backbone is a small encoder with fresh weights, so nothing is

@@ -16,7 +16,7 @@ from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.clm import LookaheadCLM
 from lookahead_router.networks.configuration import LookaheadCLMConfig, LookaheadMLMConfig
 from lookahead_router.networks.mlm import LookaheadMLM
-from lookahead_router.training.compatibility import check_backbone
+from lookahead_router.training.compatibility import check_head
 from lookahead_router.training.recipe import LoraSettings, Recipe
 from lookahead_router.types import describe
 
@@ -54,7 +54,7 @@ def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[
     mids, added = mid_token_ids(fast, settings.mid_tokens, n_candidates)
     _set_embeddings(model, added)
     window = getattr(config, "max_position_embeddings", None)
-    needed = settings.max_prompt_tokens + 1 + settings.n_slots
+    needed = settings.max_prompt_tokens + 1 + recipe.n_response_tokens
     if is_causal and window is not None and needed > window:
         raise ConfigurationError(
             f"network.max_prompt_tokens, a MID token and n_slots need {needed} positions in training, "
@@ -87,10 +87,10 @@ def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[
         raise ConfigurationError(f"this backbone and recipe.network do not fit: {describe(error)}") from error
     if is_causal:
         network = LookaheadCLM(shape, model.base_model, model.get_output_embeddings().weight)
+        check_head(network, model)
     else:
         network = LookaheadMLM(shape, model)
-    check_backbone(network, settings.n_slots)
-    if recipe.objective.reconstruction_weight == 0 or settings.n_slots == 0:
+    if not recipe.n_response_tokens:
         for name, parameter in network.named_parameters():
             if name.startswith(("reconstruction_head", "output_embedding")):
                 parameter.requires_grad_(False)

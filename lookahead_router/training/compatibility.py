@@ -1,6 +1,10 @@
 """Whether a backbone computes what the packed layouts count on: that attention masks and positions say it all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+from torch import nn
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.networks.base import LookaheadNetwork
@@ -13,31 +17,21 @@ N_PADDING = 5
 
 
 def check_backbone(network: LookaheadNetwork, n_slots: int) -> None:
-    """Compares, on random tokens as long as the longest row, results that the layouts take to be equal.
+    """Compares, on random tokens that fill the prompt window, results that the layouts take to be equal.
 
     `LookaheadCLM`: the last candidate's block beside all others and padding, and alone after the prompt in a pass
     of the plain backbone. `LookaheadMLM`: a prompt with padding and without.
 
     Args:
-        network: in whichever mode; stays in it.
+        network: on the device that it will train on; in training mode afterwards if it was before.
         n_slots: M, response tokens of each block in training.
 
     Raises:
         ConfigurationError: they differ, or the backbone cannot run at all.
     """
     kind = network.backbone.config.model_type
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            packed, plain = _two_results(network, n_slots)
-    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError) as error:  # of whatever model code
-        raise ConfigurationError(
-            f"a {kind!r} backbone cannot run as this network needs it: {error}; choose another family"
-        ) from error
-    finally:
-        network.train(was_training)
-    difference = float((packed - plain).norm() / plain.norm())
+    with _evaluating(network):
+        difference = _difference(*_two_results(network, n_slots))
     if difference <= TOLERANCE:
         return
     if isinstance(network, LookaheadCLM):
@@ -52,6 +46,47 @@ def check_backbone(network: LookaheadNetwork, n_slots: int) -> None:
         "the prompts beside it would change its route. Choose an encoder that minds its attention mask "
         "(bert, modernbert, ...)"
     )
+
+
+def check_head(network: LookaheadCLM, model: nn.Module) -> None:
+    """Compares the logits that responses are rebuilt by with those of the pretrained model, less a bias.
+
+    Raises:
+        ConfigurationError: they differ, so that what the model knows of language would be lost.
+    """
+    ids = torch.randint(len(network.embedding), (1, 8), generator=torch.Generator().manual_seed(0))
+    with _evaluating(network):
+        rebuilt = network.reconstruct(network.backbone(input_ids=ids, use_cache=False).last_hidden_state)
+        own = model(input_ids=ids, use_cache=False).logits
+        bias = getattr(model.get_output_embeddings(), "bias", None)
+        difference = _difference(rebuilt, own if bias is None else own - bias)
+    if difference > TOLERANCE:
+        raise ConfigurationError(
+            f"a {network.backbone.config.model_type!r} model says words by more than a product with its embeddings "
+            f"(they differ by a share of {difference:.1e}); choose another family (llama, qwen3, gpt2, ...)"
+        )
+
+
+@contextmanager
+def _evaluating(network: LookaheadNetwork) -> Iterator[None]:
+    """Passes without dropout and gradients; what breaks in one, in whatever model code, is the backbone's."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError) as error:
+        raise ConfigurationError(
+            f"a {network.backbone.config.model_type!r} backbone cannot run as this network needs it "
+            f"({type(error).__name__}: {error}); choose another family, or lower network.max_prompt_tokens if memory "
+            "ran out"
+        ) from error
+    finally:
+        network.train(was_training)
+
+
+def _difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
 
 
 def _two_results(network: LookaheadNetwork, n_slots: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -164,6 +164,11 @@ class Recipe(Value):
         """Where a run goes unless told otherwise: `runs/NAME`."""
         return Path("runs") / self.name
 
+    @property
+    def n_response_tokens(self) -> int:
+        """Tokens of each response that training reads; none without the reconstruction loss."""
+        return self.network.n_slots if self.objective.reconstruction_weight else 0
+
     @classmethod
     def from_yaml(cls, path: str | Path, overrides: Iterable[str] = ()) -> "Recipe":
         """Reads a recipe and applies overrides like `optimizer.learning_rate=1e-5`.

@@ -31,6 +31,7 @@ from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.training.backbones import add_lora, build_network
 from lookahead_router.training.batches import TokenizedDataset, dataset_targets, ranks_candidates
 from lookahead_router.training.calibration import score_scale
+from lookahead_router.training.compatibility import check_backbone
 from lookahead_router.training.memory import keeping_freed_memory
 from lookahead_router.training.recipe import RELATIVE_OBJECTIVES, Recipe
 from lookahead_router.training.refit import fit_head, readout_states
@@ -127,12 +128,12 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
         if not ranks_candidates(rows.scores).any():
             raise DataError(f"split {rows.splits[0]!r} ranks nothing: on every prompt all candidates score alike")
     _check_judged(train_rows, recipe.data.train_split)
-    n_slots = recipe.network.n_slots if recipe.objective.reconstruction_weight else 0
-    train = TokenizedDataset.build(train_rows, tokenizer, n_slots, recipe.objective)
+    train = TokenizedDataset.build(train_rows, tokenizer, recipe.n_response_tokens, recipe.objective)
     # Selection is on the plain mean over sources, which is what an evaluation reports.
     alike = recipe.objective.model_copy(update={"source_weight_exponent": 1.0})
     validation = TokenizedDataset.build(validation_rows, tokenizer, 0, alike)
     arguments = _arguments(recipe, output, len(train))
+    check_backbone(network.to(arguments.device), recipe.n_response_tokens)
     trainer = LookaheadTrainer(network, recipe, arguments, train, validation, output, show_progress=show_progress)
     checkpoint = _last_whole_checkpoint(output)
     if checkpoint is not None:

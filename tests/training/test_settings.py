@@ -90,11 +90,23 @@ def test_after_training_in_bf16_probabilities_are_fitted_to_the_scores_that_are_
     np.testing.assert_allclose(seen[0], served.predict_scores(dataset.filter(split="validation").prompts), atol=1e-6)
 
 
-def test_a_causal_network_masks_nothing_and_shows_no_mask_rate(tmp_path, dataset, causal_backbone_folder):
-    recipe = changed(toy_recipe(n_epochs=1), network={"variant": "clm", "mid_tokens": "<MID_{index}>"})
-    fit(dataset, recipe, tmp_path, backbone=causal_backbone_folder, show_progress=False)
-    assert any("reconstruction_loss" in line for line in history(tmp_path))
-    assert not any("mask_rate" in line for line in history(tmp_path))
+@pytest.mark.parametrize(
+    ("sections", "is_masking"),
+    [
+        ({}, True),
+        ({"network": {"n_slots": 0}}, False),
+        ({"objective": {"reconstruction_weight": 0.0}}, False),
+        ({"network": {"variant": "clm", "mid_tokens": "<MID_{index}>"}}, False),
+    ],
+    ids=["mlm", "classifier", "no reconstruction", "clm"],
+)
+def test_a_mask_rate_is_shown_where_something_is_masked(
+    tmp_path, dataset, backbone_folder, causal_backbone_folder, sections, is_masking
+):
+    recipe = changed(toy_recipe(n_epochs=1), **sections)
+    backbone = causal_backbone_folder if recipe.network.variant == "clm" else backbone_folder
+    fit(dataset, recipe, tmp_path, backbone=backbone, show_progress=False)
+    assert any("mask_rate" in line for line in history(tmp_path)) == is_masking
 
 
 def test_gradients_are_clipped_to_the_norm_of_the_recipe(run_of, monkeypatch):
