@@ -12,17 +12,19 @@ bound of what foreseeing these tokens could gain.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
+from transformers import AutoModel, AutoTokenizer
 
 from lookahead_router import RoutingDataset, metrics
 from lookahead_router.evaluation.evaluate import average_normalized_score
 from lookahead_router.predictors.embedder import Embedder
-from lookahead_router.predictors.tokenization import PromptTokenizer
+from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.training import Recipe
 from lookahead_router.training.backbones import build_network
 from lookahead_router.training.batches import Collator, TokenizedDataset
@@ -57,16 +59,19 @@ VARIANTS = {
 def within(arguments: argparse.Namespace) -> None:
     dataset = RoutingDataset.from_file(arguments.data)
     dataset = dataset.select(np.isin(dataset.splits, ["train", "validation"]))
-    embedder = Embedder.load(arguments.backbone)
+    if arguments.layer is None:
+        embeddings = Embedder.load(arguments.backbone).embed(dataset.prompts)
+    else:
+        embeddings = decoder_states(arguments.backbone, dataset.prompts, arguments.layer)
     print(
         "| source | prompts | best candidate | best ridge of all strengths, cross-validated | ridge minus candidate |"
     )
     print("|---|--:|--:|--:|--:|")
     for source in dict.fromkeys(dataset.sources):
         rows = dataset.filter(source=source)
-        scores, embeddings = rows.scores, embedder.embed(rows.prompts)
+        scores, known = rows.scores, embeddings[dataset.sources == source]
         best = scores[:, scores.mean(axis=0).argmax()]
-        tried = [ridge_choices(embeddings, scores, strength, n_repeats=arguments.repeats) for strength in STRENGTHS]
+        tried = [ridge_choices(known, scores, strength, n_repeats=arguments.repeats) for strength in STRENGTHS]
         chosen = max(tried, key=np.mean)
         low, high = (
             [lambda i, values=values, scores=scores: metrics.normalized_score(values[i], scores[i])]
@@ -79,6 +84,22 @@ def within(arguments: argparse.Namespace) -> None:
             f"| {gap.value:+.1f} [{gap.low:.1f}, {gap.high:.1f}] |",
             flush=True,
         )
+
+
+def decoder_states(folder: str, prompts: Sequence[str], layer: int, max_tokens: int = 256) -> np.ndarray:
+    """`(n, H)` mean states of the prompts' last tokens in a layer of a causal language model."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    decoder = AutoModel.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    ids = [np.array(tokenizer(prompt).input_ids[-max_tokens:]) for prompt in prompts]
+    states = np.empty((len(ids), decoder.config.hidden_size), dtype=np.float32)
+    order = np.argsort([len(row) for row in ids], kind="stable")
+    with torch.inference_mode():
+        for rows in np.array_split(order, -(-len(order) // 16)):
+            padded, mask = map(torch.from_numpy, left_pad([ids[row] for row in rows], 0))
+            found = decoder(padded, attention_mask=mask, output_hidden_states=True, use_cache=False)
+            weights = mask[..., None] / mask.sum(dim=1)[:, None, None]
+            states[rows] = (found.hidden_states[layer].float() * weights).sum(dim=1).numpy()
+    return states
 
 
 def ridge_choices(embeddings: np.ndarray, scores: np.ndarray, strength: float, *, n_repeats: int) -> np.ndarray:
@@ -207,6 +228,7 @@ def main() -> None:
         command.add_argument("--resamples", type=int, default=1000)
         if name == "within":
             command.add_argument("--repeats", type=int, default=5)
+            command.add_argument("--layer", type=int, help="the backbone is a decoder: mean states of this layer")
         else:
             command.add_argument("--output", type=Path, default=Path("runs/headroom"))
             command.add_argument("--epochs", type=float, default=1.0)

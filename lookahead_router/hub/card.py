@@ -261,7 +261,7 @@ class _Card:
         return (
             "`predict_probabilities` gives the probability that a candidate's answer is good. On held-out folds of "
             f"{self.calibration['n_prompts']:,} validation prompts its expected calibration error is "
-            f"{self.calibration['expected_calibration_error']:.3f} (torch weights, mean over candidates)."
+            f"{self.calibration['expected_calibration_error']:.3f} (mean over candidates)."
         )
 
 
