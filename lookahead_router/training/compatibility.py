@@ -1,4 +1,4 @@
-"""Whether a backbone computes what the packed layouts count on: that attention masks and positions say it all."""
+"""Whether a backbone computes what the networks count on: masks that separate, and a linear language-model head."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,8 +62,8 @@ def check_head(network: LookaheadCLM, model: nn.Module) -> None:
         difference = _difference(rebuilt, own if bias is None else own - bias)
     if difference > TOLERANCE:
         raise ConfigurationError(
-            f"a {network.backbone.config.model_type!r} model says words by more than a product with its embeddings "
-            f"(they differ by a share of {difference:.1e}); choose another family (llama, qwen3, gpt2, ...)"
+            f"the head of a {network.backbone.config.model_type!r} model is more than a product with its output embedding "
+            f"(logits differ by a share of {difference:.1e}); choose another family (llama, qwen3, gpt2, ...)"
         )
 
 

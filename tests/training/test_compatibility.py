@@ -116,7 +116,7 @@ def test_memory_that_runs_out_is_told_apart(check, monkeypatch):
 
 def test_a_decoder_whose_head_is_more_than_a_product_is_refused(check):
     config = ModernBertDecoderConfig(**{**DECODER, "num_key_value_heads": 2}, local_attention=64)
-    with pytest.raises(ConfigurationError, match="'modernbert-decoder' model says words by more than a product"):
+    with pytest.raises(ConfigurationError, match="head of a 'modernbert-decoder' model is more than a product"):
         check(config, "clm")
 
 
