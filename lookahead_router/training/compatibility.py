@@ -61,8 +61,9 @@ def check_head(network: LookaheadCLM, model: nn.Module) -> None:
         bias = getattr(model.get_output_embeddings(), "bias", None)
         difference = _difference(rebuilt, own if bias is None else own - bias)
     if difference > TOLERANCE:
+        kind = network.backbone.config.model_type
         raise ConfigurationError(
-            f"the head of a {network.backbone.config.model_type!r} model is more than a product with its output embedding "
+            f"the head of a {kind!r} model is more than a product with its output embedding "
             f"(logits differ by a share of {difference:.1e}); choose another family (llama, qwen3, gpt2, ...)"
         )
 
