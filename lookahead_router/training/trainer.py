@@ -138,9 +138,9 @@ class LookaheadTrainer(Trainer):
     def _slots(self, network, inputs) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """What the slots show in this batch, and what is to be rebuilt; nothing without reconstruction."""
         ids, lengths = inputs["response_ids"], inputs["response_lengths"]
-        if not self.recipe.objective.reconstruction_weight or ids.shape[2] == 0:
+        if ids.shape[2] == 0:
             return None, None
-        if isinstance(network.configuration, LookaheadCLMConfig):
+        if not self.masks_responses:
             return ids, next_token_targets(ids, lengths, network.configuration.eos_token_id)
         rate = self.curriculum.mask_rate(self.state.global_step, self.state.max_steps)
         return mask_responses(ids, lengths, network.filler_token_ids, rate, self.recipe.curriculum.masking)

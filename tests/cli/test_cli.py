@@ -191,12 +191,17 @@ def test_calibrate_needs_prices_and_the_predictors_candidates(cli, predictor_fol
     assert cli("calibrate", tmp_path / "toy.jsonl", "--target-usd", 1)[0] == 4
 
 
-def test_train_and_export_make_a_router(cli, backbone_folder, tmp_path):
-    toy_dataset().to_jsonl(tmp_path / "toy.jsonl")
-    (tmp_path / "toy.yaml").write_text(
+def write_toy_run(folder):
+    """`toy.jsonl` and `toy.yaml`: data and a short recipe."""
+    toy_dataset().to_jsonl(folder / "toy.jsonl")
+    (folder / "toy.yaml").write_text(
         "name: toy\nbackbone: org/tiny\nnetwork: {n_slots: 2, max_prompt_tokens: 24}\n"
         "optimizer: {n_epochs: 1, batch_size: 16, use_bf16: false, learning_rate: 3.0e-3, n_evaluations: 1}\n"
     )
+
+
+def test_train_and_export_make_a_router(cli, backbone_folder, tmp_path):
+    write_toy_run(tmp_path)
     code, out, err = cli(
         "train", tmp_path / "toy.yaml", "--data", tmp_path / "toy.jsonl", "--backbone", backbone_folder,
         "--output", tmp_path / "run", "--set", "seed=3", "--quiet",
@@ -219,11 +224,7 @@ def test_train_and_export_make_a_router(cli, backbone_folder, tmp_path):
     ids=["torchrun", "accelerate launch"],
 )
 def test_train_runs_under_a_launcher_and_says_so_once(backbone_folder, tmp_path, launcher):
-    toy_dataset().to_jsonl(tmp_path / "toy.jsonl")
-    (tmp_path / "toy.yaml").write_text(
-        "name: toy\nbackbone: org/tiny\nnetwork: {n_slots: 2, max_prompt_tokens: 24}\n"
-        "optimizer: {n_epochs: 1, batch_size: 16, use_bf16: false, n_evaluations: 1}\n"
-    )
+    write_toy_run(tmp_path)
     command = [
         sys.executable, "-m", *launcher, "-m", "lookahead_router.cli.main", "train", tmp_path / "toy.yaml",
         "--data", tmp_path / "toy.jsonl", "--backbone", backbone_folder, "--output", tmp_path / "run", "--quiet",
