@@ -27,7 +27,7 @@ test-hubs: $(DEV)/installed
 	  $(DEV)/bin/pip install --quiet --no-deps --upgrade --target "$(DEV)/hub-$$hub" "huggingface-hub==$$hub" && \
 	  export PYTHONPATH="$(DEV)/hub-$$hub" && \
 	  $(DEV)/bin/python -c "import huggingface_hub as hub; print('huggingface-hub', hub.__version__)" && \
-	  $(DEV)/bin/python -m pytest tests/hub || exit 1; \
+	  $(DEV)/bin/python -m pytest tests/saved || exit 1; \
 	done
 
 check: $(DEV)/installed

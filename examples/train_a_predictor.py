@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from lookahead_router import Candidate, CandidatePool, Router, RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.evaluation.compare import Material, compare
-from lookahead_router.evaluation.predictions import Entry
+from lookahead_router.evaluation.entries import Entry
 from lookahead_router.evaluation.report import write_report
 from lookahead_router.predictors.export import export_predictor
 from lookahead_router.training import Recipe, fit

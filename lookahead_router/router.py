@@ -10,11 +10,12 @@ from typing import Unpack
 import numpy as np
 
 from lookahead_router.errors import ConfigurationError, UncalibratedScoresWarning
-from lookahead_router.hub.download import HubOptions
+from lookahead_router.hub import HubOptions
 from lookahead_router.policies import BestQuality, Policy, Restricted, reads_probabilities, rename
 from lookahead_router.predictors.base import Predictor
-from lookahead_router.predictors.baselines.registry import load_predictor
-from lookahead_router.types import Candidate, CandidatePool, Decision, Prompt, prompt_text
+from lookahead_router.predictors.load import load_predictor
+from lookahead_router.prompts import Prompt, prompt_text
+from lookahead_router.types import Candidate, CandidatePool, Decision
 
 
 class Router:

@@ -10,9 +10,9 @@ import lookahead_router
 PACKAGE = Path(lookahead_router.__file__).parent
 LAYERS = [
     {"errors"},
-    {"_files"},
-    {"types", "_optional", "_hub"},
-    {"metrics", "data", "hub", "policies", "networks"},
+    {"files"},
+    {"types", "prompts", "extras", "hub"},
+    {"metrics", "data", "saved", "policies", "networks"},
     {"backends"},
     {"predictors"},
     {"router"},

@@ -9,9 +9,9 @@ import time
 import pytest
 
 from lookahead_router import LookaheadPredictor, Router
-from lookahead_router.hub.layout import PredictorFolder
-from lookahead_router.hub.upload import checked_files
 from lookahead_router.predictors.lookahead import EMBEDDED
+from lookahead_router.saved.folder import PredictorFolder
+from lookahead_router.saved.push import checked_files
 
 PROMPTS = ["Prove that the square root of 2 is irrational.", "Write a Python function that reverses a list.", "Hello!"]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lookahead_router._files import replacing_file, replacing_folder, write_text
+from lookahead_router.files import replacing_file, replacing_folder, write_text
 
 
 class Crash(Exception):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from lookahead_router.errors import PromptError
-from lookahead_router.types import clean_text, prompt_text
+from lookahead_router.prompts import clean_text, prompt_text
 
 relaxed = settings(deadline=None, max_examples=100)
 

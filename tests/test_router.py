@@ -13,7 +13,7 @@ from lookahead_router.errors import (
     UnknownCandidateError,
 )
 from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
-from lookahead_router.predictors.baselines.registry import baseline_class
+from lookahead_router.predictors.load import baseline_class
 from lookahead_router.router import Router
 from lookahead_router.types import Candidate, CandidatePool
 

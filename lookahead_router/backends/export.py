@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lookahead_router._files import replacing_file
-from lookahead_router._optional import require
 from lookahead_router.errors import CheckpointError
+from lookahead_router.extras import require
+from lookahead_router.files import replacing_file
 from lookahead_router.networks.base import LookaheadNetwork
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lookahead_router._files import replacing_file
-from lookahead_router._optional import require
 from lookahead_router.errors import ConfigurationError
+from lookahead_router.extras import require
+from lookahead_router.files import replacing_file
 
 BLOCK_SIZE = 32
 """Inputs that share a scale, in weights and activations alike."""

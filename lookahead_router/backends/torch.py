@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lookahead_router._optional import require
 from lookahead_router.errors import CheckpointError
+from lookahead_router.extras import require
 from lookahead_router.networks.configuration import NetworkConfig
 
 if TYPE_CHECKING:

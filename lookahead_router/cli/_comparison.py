@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.evaluation.compare import Material, compare
-from lookahead_router.evaluation.predictions import Entry
+from lookahead_router.evaluation.entries import Entry
 from lookahead_router.evaluation.results import ComparisonReport
-from lookahead_router.hub.download import is_repo_id
+from lookahead_router.hub import is_repo_id
 from lookahead_router.policies import Policy
-from lookahead_router.predictors.baselines.registry import BASELINES
 from lookahead_router.predictors.embedder import DEFAULT_EMBEDDER, Embedder
+from lookahead_router.predictors.load import BASELINES
 
 
 def run_comparison(

@@ -16,8 +16,8 @@ def card(
 
     Results come from 'evaluate --save', the parity of the graphs from 'export'.
     """
-    from lookahead_router.hub.card import write_card, write_card_settings
-    from lookahead_router.hub.layout import PredictorFolder
+    from lookahead_router.saved.card import write_card, write_card_settings
+    from lookahead_router.saved.folder import PredictorFolder
 
     saved = PredictorFolder(folder)
     saved.check()

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from lookahead_router._optional import require
 from lookahead_router.cli._options import POLICY_HELP, REVISION_HELP, ROUTER_HELP, parse_policy
 from lookahead_router.errors import ConfigurationError, TruncatedPromptWarning
+from lookahead_router.extras import require
 
 
 def evaluate(
@@ -63,7 +63,7 @@ def evaluate(
     if report is not None:
         require("matplotlib", "eval")  # not after all the work
     from lookahead_router.cli._comparison import parse_entries, run_comparison
-    from lookahead_router.evaluation.predictions import Entry
+    from lookahead_router.evaluation.entries import Entry
 
     found = run_comparison(
         data,
@@ -127,8 +127,8 @@ def _evaluate_one(
             n_resamples=resamples,
         )
     if save:
-        from lookahead_router.hub.card import record_result, write_card
-        from lookahead_router.hub.layout import PredictorFolder
+        from lookahead_router.saved.card import record_result, write_card
+        from lookahead_router.saved.folder import PredictorFolder
 
         folder = PredictorFolder(Path(router))
         record_result(folder, f"{Path(data).stem}/{split}", report.to_dict())

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from lookahead_router._optional import require
 from lookahead_router.errors import TruncatedPromptWarning
+from lookahead_router.extras import require
 
 
 class WeightBits(StrEnum):

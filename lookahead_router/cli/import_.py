@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from lookahead_router._optional import require
 from lookahead_router.data.importers import FORMATS, import_dataset
 from lookahead_router.errors import ConfigurationError
+from lookahead_router.extras import require
 
 
 def import_(

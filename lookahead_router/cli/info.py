@@ -15,8 +15,8 @@ def info(
     """Show a predictor's candidates, network, files and revision."""
     from pathlib import Path
 
-    from lookahead_router.hub.layout import PredictorFolder
     from lookahead_router.predictors.lookahead import EMBEDDED
+    from lookahead_router.saved.folder import PredictorFolder
 
     folder = PredictorFolder(EMBEDDED if router is None else Path(router))
     folder.check()

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 import lookahead_router
-from lookahead_router.cli.calibrate import calibrate
 from lookahead_router.cli.card import card
 from lookahead_router.cli.evaluate import evaluate
 from lookahead_router.cli.export import export
@@ -15,6 +14,7 @@ from lookahead_router.cli.info import info
 from lookahead_router.cli.push import push
 from lookahead_router.cli.route import route
 from lookahead_router.cli.train import train
+from lookahead_router.cli.tune import calibrate
 from lookahead_router.errors import (
     CheckpointError,
     ConfigurationError,

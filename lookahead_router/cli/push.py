@@ -24,7 +24,7 @@ def push(
     from rich.console import Console
     from rich.table import Table
 
-    from lookahead_router.hub.upload import push_folder
+    from lookahead_router.saved.push import push_folder
 
     upload = push_folder(
         folder,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lookahead_router._optional import require
+from lookahead_router.extras import require
 
 
 def train(
@@ -21,7 +21,7 @@ def train(
     for module in ("torch", "transformers", "accelerate", "yaml"):
         require(module, "train")
     from lookahead_router.data.dataset import RoutingDataset
-    from lookahead_router.hub.download import is_repo_id
+    from lookahead_router.hub import is_repo_id
     from lookahead_router.training.recipe import Recipe
     from lookahead_router.training.run import fit
 

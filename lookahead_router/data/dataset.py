@@ -10,7 +10,8 @@ import numpy as np
 
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import DataError, PoolMismatchError, PromptError, SchemaError
-from lookahead_router.types import CandidatePool, clean_text, prompt_text
+from lookahead_router.prompts import clean_text, prompt_text
+from lookahead_router.types import CandidatePool
 
 
 @dataclass(frozen=True, eq=False)

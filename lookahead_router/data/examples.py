@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lookahead_router.types import Prompt
+from lookahead_router.prompts import Prompt
 
 
 @dataclass(frozen=True)

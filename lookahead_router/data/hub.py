@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from lookahead_router._hub import hub_errors
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import DataError
+from lookahead_router.hub import hub_errors
 from lookahead_router.types import CandidatePool
 
 

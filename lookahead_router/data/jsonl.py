@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lookahead_router._files import replacing_file
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import SchemaError
+from lookahead_router.files import replacing_file
 from lookahead_router.types import CandidatePool
 
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from lookahead_router._files import replacing_file
-from lookahead_router._optional import require
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.jsonl import example_from_record, record_from_example
 from lookahead_router.errors import SchemaError
+from lookahead_router.extras import require
+from lookahead_router.files import replacing_file
 from lookahead_router.types import CandidatePool
 
 _TEXT_COLUMNS = ("id", "source", "split")

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookahead_router import __version__
-from lookahead_router._optional import require
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError, LookaheadRouterError, TruncatedPromptWarning
+from lookahead_router.evaluation.entries import Entry, Predictions
 from lookahead_router.evaluation.leakage import find_leakage
 from lookahead_router.evaluation.measure import Measured, Yardstick
-from lookahead_router.evaluation.predictions import Entry, Predictions
 from lookahead_router.evaluation.results import ComparisonReport, DatasetResult, PredictorResult
+from lookahead_router.extras import require
 from lookahead_router.policies import BestQuality, Policy
 from lookahead_router.predictors.embedder import Embedder
 

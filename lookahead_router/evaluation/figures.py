@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lookahead_router._optional import require
 from lookahead_router.evaluation.results import DatasetResult, PredictorResult
 from lookahead_router.evaluation.tables import label, measured, number
+from lookahead_router.extras import require
 from lookahead_router.metrics import cost_quality_frontier
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lookahead_router._optional import require
 from lookahead_router.evaluation.results import LeakageResult
+from lookahead_router.extras import require
 
 _BLOCK = 512
 

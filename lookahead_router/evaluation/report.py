@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from lookahead_router._files import replacing_file, write_text
 from lookahead_router.evaluation import figures, tables
 from lookahead_router.evaluation.results import ComparisonReport, DatasetResult
 from lookahead_router.evaluation.tables import Section, label
+from lookahead_router.files import replacing_file, write_text
 
 TITLE = "Comparison of predictors"
 

@@ -6,7 +6,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from lookahead_router.errors import PromptError
-from lookahead_router.types import CandidatePool, Prompt, prompt_text
+from lookahead_router.prompts import Prompt, prompt_text
+from lookahead_router.types import CandidatePool
 
 
 @runtime_checkable

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lookahead_router._optional import require
 from lookahead_router.errors import CheckpointError, DataError
+from lookahead_router.extras import require
 from lookahead_router.metrics import expected_calibration_error
 from lookahead_router.types import describe
 

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lookahead_router._files import replacing_file
-from lookahead_router._hub import hub_errors
-from lookahead_router._optional import require
 from lookahead_router.errors import CheckpointError
-from lookahead_router.hub.download import is_repo_id
+from lookahead_router.extras import require
+from lookahead_router.files import replacing_file
+from lookahead_router.hub import hub_errors, is_repo_id
 from lookahead_router.predictors.tokenization import PromptTokenizer
 
 DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"

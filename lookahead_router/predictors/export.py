@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from lookahead_router.errors import CheckpointError
-from lookahead_router.hub.card import PARITY, record_result, write_card
-from lookahead_router.hub.layout import PredictorFolder
 from lookahead_router.predictors.lookahead import LookaheadPredictor
-from lookahead_router.types import Prompt
+from lookahead_router.prompts import Prompt
+from lookahead_router.saved.card import PARITY, record_result, write_card
+from lookahead_router.saved.folder import PredictorFolder
 
 MAX_SCORE_DIFFERENCE = 1e-4
 """Of fp32 scores from torch's."""

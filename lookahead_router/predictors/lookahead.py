@@ -9,17 +9,19 @@ from typing import Any, Unpack
 import numpy as np
 from pydantic import ValidationError
 
-from lookahead_router._files import replacing_folder
 from lookahead_router.backends.base import Backend
 from lookahead_router.errors import CheckpointError, ConfigurationError, PoolMismatchError, TruncatedPromptWarning
-from lookahead_router.hub.download import HubOptions, fetch, is_repo_id, refuse_options
-from lookahead_router.hub.layout import PredictorConfig, PredictorFolder
-from lookahead_router.hub.upload import Upload, push_folder
+from lookahead_router.files import replacing_folder
+from lookahead_router.hub import HubOptions, is_repo_id
 from lookahead_router.networks.configuration import NetworkConfig, parse_network_config
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.calibration import MIN_CALIBRATION_PROMPTS, Calibration
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
-from lookahead_router.types import CandidatePool, Prompt, describe
+from lookahead_router.prompts import Prompt
+from lookahead_router.saved.fetch import fetch, refuse_options
+from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
+from lookahead_router.saved.push import Upload, push_folder
+from lookahead_router.types import CandidatePool, describe
 
 EMBEDDED = Path(__file__).parent.parent / "pretrained" / "Llama-lookahead-mlm-minilm"
 """The predictor in the wheel."""
@@ -236,7 +238,7 @@ class LookaheadPredictor:
 
         Args:
             repo_id: `org/name`; created, private, if need be.
-            options: those of `lookahead_router.hub.upload.push_folder`: `private`, `revision`, `tag`, `create_pr`,
+            options: those of `lookahead_router.saved.push.push_folder`: `private`, `revision`, `tag`, `create_pr`,
                 `message`, `dry_run`, `token`, `endpoint`.
 
         Raises:

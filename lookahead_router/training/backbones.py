@@ -10,8 +10,8 @@ from tokenizers import AddedToken, Tokenizer
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
 
-from lookahead_router._optional import require
 from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.extras import require
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.clm import LookaheadCLM
 from lookahead_router.networks.configuration import LookaheadCLMConfig, LookaheadMLMConfig

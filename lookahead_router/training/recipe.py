@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from lookahead_router._optional import require
 from lookahead_router.errors import ConfigurationError
-from lookahead_router.hub.card import CardSettings
+from lookahead_router.extras import require
+from lookahead_router.saved.card import CardSettings
 from lookahead_router.types import Value
 
 RoutingObjective = Literal["bce", "ce", "mse", "forward-kl", "reverse-kl", "expected-regret"]

@@ -19,15 +19,15 @@ from safetensors.torch import load_file, save_file
 from transformers import TrainingArguments
 
 import lookahead_router
-from lookahead_router._files import replacing_folder, write_text
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError, TrainingError
-from lookahead_router.hub.card import CardSettings, write_card, write_card_settings
-from lookahead_router.hub.layout import FORMAT_VERSION, PredictorConfig, PredictorFolder, write_json
+from lookahead_router.files import replacing_folder, write_text
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.predictors.calibration import MIN_CALIBRATION_PROMPTS, Calibration, fit_calibration
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.predictors.tokenization import PromptTokenizer
+from lookahead_router.saved.card import CardSettings, write_card, write_card_settings
+from lookahead_router.saved.folder import FORMAT_VERSION, PredictorConfig, PredictorFolder, write_json
 from lookahead_router.training.backbones import add_lora, build_network
 from lookahead_router.training.batches import TokenizedDataset, dataset_targets, ranks_candidates
 from lookahead_router.training.calibration import score_scale

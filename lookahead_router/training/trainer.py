@@ -12,12 +12,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from lookahead_router._files import replacing_file
 from lookahead_router.errors import TrainingError
-from lookahead_router.hub.layout import write_json
+from lookahead_router.files import replacing_file
 from lookahead_router.metrics import chosen_scores
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.configuration import LookaheadCLMConfig
+from lookahead_router.saved.folder import write_json
 from lookahead_router.training.batches import Collator, LengthBucketSampler, TokenizedDataset, ranks_candidates
 from lookahead_router.training.curriculum import MaskingCurriculum, mask_responses, next_token_targets
 from lookahead_router.training.memory import return_freed_memory

@@ -11,7 +11,7 @@ from conftest import toy_dataset
 
 from lookahead_router import LookaheadPredictor, RoutingDataset, errors
 from lookahead_router.cli.main import EXIT_CODES
-from lookahead_router.predictors.baselines.registry import baseline_class
+from lookahead_router.predictors.load import baseline_class
 
 
 def test_route_shows_every_candidate_and_the_chosen_one(cli, predictor_folder):

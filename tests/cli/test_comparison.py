@@ -6,9 +6,9 @@ from conftest import toy_dataset
 from lookahead_router.cli._comparison import choose_rows, parse_entries
 from lookahead_router.cli._options import parse_policy, policy_words
 from lookahead_router.errors import ConfigurationError, DataError
-from lookahead_router.evaluation.predictions import Entry
+from lookahead_router.evaluation.entries import Entry
 from lookahead_router.policies import BestQuality, CostAware, Threshold
-from lookahead_router.predictors.baselines.rule import Rule
+from lookahead_router.predictors.fitted.rule import Rule
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, NotFittedError, PoolMismatchError
 from lookahead_router.metrics import chosen_scores, hit_rate
-from lookahead_router.predictors.baselines.base import FILES
+from lookahead_router.predictors.fitted.base import FILES
 from lookahead_router.router import Router
 from lookahead_router.types import CandidatePool
 

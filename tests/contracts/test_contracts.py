@@ -10,8 +10,8 @@ from contracts.policy_contract import PolicyContract
 from contracts.predictor_contract import PredictorContract
 
 from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
-from lookahead_router.predictors.baselines.registry import BASELINES, baseline_class
 from lookahead_router.predictors.embedder import Embedder
+from lookahead_router.predictors.load import BASELINES, baseline_class
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 
 

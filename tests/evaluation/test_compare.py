@@ -10,12 +10,12 @@ from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import ConfigurationError, DataError, PoolMismatchError
 from lookahead_router.evaluation.compare import Material, compare
+from lookahead_router.evaluation.entries import Entry, Predictions
 from lookahead_router.evaluation.evaluate import evaluate
-from lookahead_router.evaluation.predictions import Entry, Predictions
 from lookahead_router.policies import CostAware, Threshold
-from lookahead_router.predictors.baselines.best_single import BestSingle
-from lookahead_router.predictors.baselines.random_choice import RandomChoice
-from lookahead_router.predictors.baselines.rule import Rule
+from lookahead_router.predictors.fitted.best_single import BestSingle
+from lookahead_router.predictors.fitted.random_choice import RandomChoice
+from lookahead_router.predictors.fitted.rule import Rule
 from lookahead_router.router import Router
 
 ENTRIES = [

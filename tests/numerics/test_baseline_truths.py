@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from lookahead_router.errors import MissingDependencyError
-from lookahead_router.predictors.baselines import descending
-from lookahead_router.predictors.baselines.base import filled_scores, group_means
-from lookahead_router.predictors.baselines.clusters import cluster, nearest_center
-from lookahead_router.predictors.baselines.registry import BASELINES, baseline_class
-from lookahead_router.predictors.baselines.routerdc import _contrast
-from lookahead_router.predictors.baselines.rule import DOMAINS, _domain
+from lookahead_router.predictors.fitted import descending
+from lookahead_router.predictors.fitted.base import filled_scores, group_means
+from lookahead_router.predictors.fitted.clusters import cluster, nearest_center
+from lookahead_router.predictors.fitted.routerdc import _contrast
+from lookahead_router.predictors.fitted.rule import DOMAINS, _domain
+from lookahead_router.predictors.load import BASELINES, baseline_class
 
 DESCENDING = ("routerdc", "kl", "matrix-factorization", "irt", "uniroute")
 WIDTH = 32
@@ -154,7 +154,7 @@ def losses(monkeypatch):
         return {n: v.astype(np.float32) for n, v in start.items()}
 
     for module in ("routerdc", "kl", "matrix_factorization", "irt", "uniroute"):
-        monkeypatch.setattr(f"lookahead_router.predictors.baselines.{module}.fit_by_descent", keep)
+        monkeypatch.setattr(f"lookahead_router.predictors.fitted.{module}.fit_by_descent", keep)
     return kept
 
 

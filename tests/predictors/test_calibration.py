@@ -7,9 +7,9 @@ import pytest
 from conftest import POOL
 
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, MissingDependencyError
-from lookahead_router.hub.layout import PredictorFolder, write_json
 from lookahead_router.predictors.calibration import Calibration, Isotonic, Platt, fit_calibration
 from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.saved.folder import PredictorFolder, write_json
 
 CURVES = {
     "digits": Platt(slope=2.0, intercept=-1.0),

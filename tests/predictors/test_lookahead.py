@@ -17,9 +17,9 @@ from lookahead_router.errors import (
     TruncatedPromptWarning,
 )
 from lookahead_router.hub import layout
-from lookahead_router.hub.layout import PredictorFolder
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import CandidatePool
 
 BACKENDS = ["onnx-int8", "onnx", "torch"]

@@ -14,7 +14,7 @@ from conftest import changed, toy_dataset, toy_recipe
 from safetensors.torch import load_file
 
 from lookahead_router.errors import TrainingError
-from lookahead_router.hub.layout import write_json
+from lookahead_router.saved.folder import write_json
 from lookahead_router.training import fit, run, trainer
 from lookahead_router.training.recipe import LoraSettings
 from lookahead_router.training.run import _last_whole_checkpoint

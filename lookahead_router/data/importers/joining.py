@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import DataError, SchemaError, UnknownCandidateError
-from lookahead_router.types import Prompt
+from lookahead_router.prompts import Prompt
 
 
 @dataclass(frozen=True)

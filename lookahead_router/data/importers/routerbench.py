@@ -10,11 +10,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lookahead_router._optional import require
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.data.importers.joining import choose
 from lookahead_router.data.importers.records import Record, read_jsonl
 from lookahead_router.errors import SchemaError
+from lookahead_router.extras import require
 
 _RESPONSE, _COST = "|model_response", "|total_cost"
 

@@ -1,0 +1,288 @@
+"""`Baseline`: a predictor that is fitted on a routing dataset in seconds, and its saved folder.
+
+config.json         which baseline, its settings, the embedder it reads, the revision that all files must give
+pool.json           the candidates, in column order
+arrays.npz          what was fitted
+calibration.json    maps scores to probabilities, once calibrated
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, NotFittedError
+from lookahead_router.files import replacing_folder
+from lookahead_router.predictors.base import prompt_texts
+from lookahead_router.predictors.calibration import Calibration, fit_calibration
+from lookahead_router.predictors.embedder import Embedder
+from lookahead_router.prompts import Prompt
+from lookahead_router.types import CandidatePool
+
+FORMAT_VERSION = 1
+FILES = frozenset({"config.json", "pool.json", "arrays.npz", "calibration.json"})
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(eq=False, kw_only=True)
+class Baseline:
+    """A predictor fitted on observed scores. Safe under threads once fitted, and picklable.
+
+    A subclass names its settings as fields and gives `_fit` and `_predict`; what it learns is arrays.
+    """
+
+    kind: ClassVar[str]
+    """As the command line calls it."""
+    reads_embeddings: ClassVar[bool] = True
+    """Whether `_fit` and `_predict` get embeddings of the prompts, or their texts."""
+    is_random: ClassVar[bool] = True
+    """Whether another seed gives another predictor."""
+    _positive: ClassVar[frozenset[str]] = frozenset(
+        {"temperature", "learning_rate", "inverse_penalty", "prior_prompts"}
+    )
+    """Settings that may not be zero."""
+
+    embedder: Embedder | None = None
+    seed: int = 0
+    """Of whatever is random in fitting; `random` predicts by it."""
+    pool: CandidatePool = field(init=False, repr=False)
+    calibration: Calibration | None = field(init=False, repr=False, default=None)
+    """Curves from scores to probabilities; `None` before `fit_calibration`."""
+    revision: str | None = field(init=False, repr=False, default=None)
+    """Hash of settings, candidates and all that was fitted; `None` before fitting."""
+    _arrays: Arrays | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        for name, value in self.settings().items():
+            is_count = name.startswith("n_")
+            kinds = int if is_count or name == "seed" else (int, float)
+            low, high = 1 if is_count else 0, 1 if name.endswith("_share") else np.inf
+            is_number = isinstance(value, kinds) and not isinstance(value, bool)
+            if not is_number or not low <= value <= high or value in (0.0 if name in self._positive else None, np.inf):
+                domain = f"{'(' if name in self._positive else '['}{low}, {high}{']' if high == 1 else ')'}"
+                raise ConfigurationError(f"{self.kind}: {name}={value!r} lies outside {domain}, or is no number of it")
+
+    @property
+    def name(self) -> str:
+        return self.kind
+
+    def _hash(self) -> str:
+        digest = hashlib.sha256(json.dumps([self.kind, self.settings(), self.pool.names]).encode())
+        digest.update(self.embedder.fingerprint.encode() if self.reads_embeddings else b"")
+        for name, array in sorted(self._arrays.items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+        return digest.hexdigest()[:12]
+
+    def fit(self, dataset: RoutingDataset) -> Self:
+        """Learns from the observed scores of a dataset; prompts without any are left out.
+
+        Args:
+            dataset: training prompts; scores may be missing for some candidates of a prompt.
+
+        Raises:
+            DataError: a candidate has no score at all.
+            ConfigurationError: embeddings are needed and no embedder was given.
+            MissingDependencyError: scikit-learn or torch is needed and not installed.
+        """
+        judged = ~np.isnan(dataset.scores)
+        unjudged = [name for name, column in zip(dataset.pool.names, judged.T, strict=True) if not column.any()]
+        if unjudged:
+            raise DataError(f"no training prompt has a score of {', '.join(unjudged)}; judge some, or leave them out")
+        rows = dataset.select(judged.any(axis=1))
+        fitted = self._fit(self._features(list(rows.prompts)), rows)
+        self.pool, self.calibration = dataset.pool, None
+        self._arrays = {name: np.asarray(array) for name, array in fitted.items()}
+        self.revision = self._hash()
+        return self
+
+    def fit_calibration(self, dataset: RoutingDataset) -> Self:
+        """Fits the curves that map scores to probabilities of a good answer, on prompts that fitted nothing.
+
+        Raises:
+            NotFittedError: before `fit`.
+            PoolMismatchError: other candidates.
+            DataError: too few judged prompts.
+        """
+        dataset = dataset.align(self._fitted_pool())
+        self.calibration = fit_calibration(self.predict_scores(dataset.prompts), dataset.scores, self.pool.names)
+        return self
+
+    def predict_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
+        """Predicted scores `(n_prompts, n_candidates)` in [0, 1], higher is better.
+
+        Raises:
+            NotFittedError: before `fit`.
+            PromptError: a prompt that cannot be routed; says which.
+        """
+        n_candidates = len(self._fitted_pool())
+        texts = prompt_texts(prompts)
+        if not texts:
+            return np.zeros((0, n_candidates))
+        return np.clip(self._predict(self._features(texts), self._arrays).astype(np.float64), 0.0, 1.0)
+
+    def calibrate(self, scores: np.ndarray) -> np.ndarray:
+        """The probabilities `(n_prompts, n_candidates)` that belong to predicted scores of that shape.
+
+        Raises:
+            ConfigurationError: it was not calibrated.
+        """
+        if self.calibration is None:
+            raise ConfigurationError(f"the predictor {self.name!r} is not calibrated; call fit_calibration first")
+        return self.calibration.probabilities(scores, self.pool.names)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the fitted predictor, whole or not at all. The embedder is named, not copied.
+
+        Raises:
+            NotFittedError: before `fit`.
+            ConfigurationError: the folder holds something else, or the path is a file's.
+        """
+        self._fitted_pool()
+        folder = Path(folder)
+        if folder.exists() and not _holds_nothing_else(folder):
+            raise ConfigurationError(f"{folder} holds more than a saved baseline; choose another folder")
+        config = {
+            "format_version": FORMAT_VERSION,
+            "predictor": self.kind,
+            "revision": self.revision,
+            "settings": self.settings(),
+        }
+        if self.reads_embeddings:
+            config["embedder"] = {"location": self.embedder.location, "fingerprint": self.embedder.fingerprint}
+        with replacing_folder(folder) as temporary:
+            (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            pool = json.dumps(self.pool.to_dict(), indent=2, ensure_ascii=False)
+            (temporary / "pool.json").write_text(pool + "\n", encoding="utf-8")
+            np.savez(temporary / "arrays.npz", **self._arrays)
+            if self.calibration is not None:
+                (temporary / "calibration.json").write_text(self.calibration.model_dump_json(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path, *, embedder: Embedder | None = None) -> Self:
+        """The predictor that `save` wrote.
+
+        Args:
+            folder: of this kind of baseline; `registry.load_predictor` reads any kind.
+            embedder: the one it was fitted with; loaded from where it was then when absent.
+
+        Raises:
+            CheckpointError: missing, damaged, of another kind, or the embedder is another one.
+            HubError: its embedder is on the Hub and cannot be read.
+        """
+        folder = Path(folder)
+        try:
+            config = json.loads((folder / "config.json").read_bytes())
+            pool = CandidatePool(json.loads((folder / "pool.json").read_bytes())["candidates"])
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise CheckpointError(f"not a saved baseline: {error}", location=str(folder)) from error
+        kind = config.get("predictor") if isinstance(config, dict) else None
+        if kind != cls.kind or config.get("format_version") != FORMAT_VERSION:
+            found = f"{kind!r}, format {config.get('format_version')}" if kind else "something else"
+            expected = f"expected {cls.kind!r}, format {FORMAT_VERSION}"
+            raise CheckpointError(f"{expected}, found {found}; fit it again", location=str(folder))
+        arrays = _read_arrays(folder)
+        try:
+            baseline = cls(**config["settings"])
+        except (KeyError, TypeError, ConfigurationError) as error:
+            raise CheckpointError(f"config.json, settings: {error}", location=str(folder)) from error
+        if cls.reads_embeddings:
+            baseline.embedder = _embedder_of(config, embedder, folder)
+        baseline.pool, baseline._arrays = pool, arrays
+        baseline.revision = baseline._hash()
+        if baseline.revision != config.get("revision"):
+            raise CheckpointError("its files were damaged or swapped; fit the baseline again", location=str(folder))
+        if (folder / "calibration.json").is_file():
+            baseline.calibration = Calibration.read(folder / "calibration.json", pool.names)
+        return baseline
+
+    def _fit(self, features: Any, dataset: RoutingDataset) -> Arrays:
+        """What is learnt, as arrays.
+
+        Args:
+            features: `(n, H)` unit embeddings, or `n` texts.
+            dataset: the rows they belong to; every candidate has a score somewhere, every row of some candidate.
+        """
+        raise NotImplementedError
+
+    def _predict(self, features: Any, arrays: Arrays) -> np.ndarray:
+        """`(n, K)` scores."""
+        raise NotImplementedError
+
+    def _features(self, texts: list[str]) -> Any:
+        if not self.reads_embeddings:
+            return texts
+        if self.embedder is None:
+            raise ConfigurationError(f"{self.kind} reads embeddings; pass embedder=Embedder.load(...)")
+        return self.embedder.embed(texts)
+
+    def settings(self) -> dict[str, Any]:
+        """Its settings by name, as plain JSON."""
+        return {
+            entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init and entry.name != "embedder"
+        }
+
+    def _fitted_pool(self) -> CandidatePool:
+        if self._arrays is None:
+            raise NotFittedError(f"the {self.kind} baseline is not fitted; call fit(dataset) first")
+        return self.pool
+
+
+def _holds_nothing_else(folder: Path) -> bool:
+    """Whether it is a folder that is empty or a saved baseline's, without other files."""
+    if not folder.is_dir():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    return not names or ("arrays.npz" in names and names <= FILES)
+
+
+def _read_arrays(folder: Path) -> Arrays:
+    try:
+        with (folder / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # those of zipfile, zlib and numpy share no base
+        raise CheckpointError(f"arrays.npz cannot be read: {error}; fit it again", location=str(folder)) from error
+
+
+def _embedder_of(config: dict, given: Embedder | None, folder: Path) -> Embedder:
+    saved = config.get("embedder")
+    if not isinstance(saved, dict) or not isinstance(saved.get("location"), str) or not saved["location"]:
+        raise CheckpointError("config.json names no embedder; fit it again", location=str(folder))
+    embedder = Embedder.load(saved["location"]) if given is None else given
+    if embedder.fingerprint != saved.get("fingerprint"):
+        raise CheckpointError(
+            f"fitted on embeddings of {saved.get('location')} ({saved.get('fingerprint')}), and the one given or "
+            f"found there now is {embedder.fingerprint}; pass the right embedder, or fit it again",
+            location=str(folder),
+        )
+    return embedder
+
+
+def filled_scores(dataset: RoutingDataset) -> np.ndarray:
+    """`(n, K)` observed scores, missing ones as that candidate's mean."""
+    return np.where(np.isnan(dataset.scores), mean_scores(dataset.scores), dataset.scores)
+
+
+def mean_scores(scores: np.ndarray) -> np.ndarray:
+    """`(K,)` mean of what is judged of each candidate, which is something."""
+    return np.nanmean(scores, axis=0)
+
+
+def group_means(groups: np.ndarray, n_groups: int, scores: np.ndarray, *, prior_prompts: float) -> np.ndarray:
+    """`(n_groups, K)` mean scores of each group's prompts, drawn to the mean of all as by that many more prompts.
+
+    Args:
+        groups: `(n,)` which group each prompt is in.
+        n_groups: the number of groups; one may be empty.
+        scores: `(n, K)`, NaN where not judged.
+        prior_prompts: > 0.
+    """
+    overall = mean_scores(scores)
+    member = np.eye(n_groups)[groups]
+    judged = ~np.isnan(scores)
+    sums, counts = member.T @ np.where(judged, scores, 0.0), member.T @ judged
+    return (sums + prior_prompts * overall) / (counts + prior_prompts)

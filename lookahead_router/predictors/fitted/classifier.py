@@ -1,0 +1,50 @@
+"""The prompt-only classifier on frozen embeddings (the paper's MLC; fine-tuned, it is a recipe without slots)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.extras import require
+from lookahead_router.predictors.fitted.base import Arrays, Baseline
+
+
+@dataclass(eq=False, kw_only=True)
+class Classifier(Baseline):
+    """Logistic regression of each candidate's score on the embedding."""
+
+    kind = "classifier"
+    is_random = False
+
+    inverse_penalty: float = 1.0
+    """scikit-learn's `C`, on unit embeddings."""
+
+    def _fit(self, features: np.ndarray, dataset: RoutingDataset) -> Arrays:
+        linear = require("sklearn.linear_model", "eval")
+        weights, biases = [], []
+        for scores in dataset.scores.T:
+            judged = ~np.isnan(scores)
+            # A score between is that much of a good answer and the rest of a bad one; never all of either.
+            good = np.clip(scores[judged], 1e-3, 1 - 1e-3)
+            model = linear.LogisticRegression(C=self.inverse_penalty, max_iter=1000).fit(
+                np.concatenate([features[judged]] * 2),
+                np.repeat([1, 0], judged.sum()),
+                sample_weight=np.concatenate([good, 1 - good]),
+            )
+            weights.append(model.coef_[0])
+            biases.append(model.intercept_[0])
+        return {"weights": np.stack(weights, axis=1), "biases": np.array(biases)}
+
+    def _predict(self, features: np.ndarray, arrays: Arrays) -> np.ndarray:
+        return sigmoid(features.astype(np.float64) @ arrays["weights"] + arrays["biases"])
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Of logits of any shape, in [0, 1]."""
+    return 1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """`(n, K)`, rows sum to 1."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)

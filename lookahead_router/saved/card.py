@@ -1,0 +1,354 @@
+"""The model card: rendered from the files of a saved predictor, never written by hand."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.files import write_text
+from lookahead_router.hub import is_repo_id
+from lookahead_router.saved.folder import PredictorConfig, PredictorFolder, write_json
+from lookahead_router.types import CandidatePool, Value
+
+PARITY = "parity"
+"""Under this name `evaluation.json` keeps how the graphs agree with the torch weights."""
+
+
+PLACEHOLDER = "ORG/NAME"
+"""In a card's snippets, for the repository that it is pushed to."""
+
+
+class HubBenchmark(Value):
+    """A benchmark dataset of the Hub that the results belong to, as its leaderboard knows it."""
+
+    dataset_id: str
+    task_id: str
+    result: str
+    """Which of the recorded results, e.g. `lookahead7/test`."""
+
+
+class CardSettings(Value):
+    """What a model card says beyond what the run's files know; the recipe's section `card`."""
+
+    license: str | None = None
+    """As the Hub spells licences, e.g. `apache-2.0`, `cc-by-nc-4.0`, `other`."""
+    language: tuple[str, ...] = ("en",)
+    datasets: tuple[str, ...] = ()
+    """Ids on the Hub."""
+    notes: tuple[str, ...] = ()
+    """About the results: how they were reached, what to doubt."""
+    limits: tuple[str, ...] = ()
+    """What the predictor is not for."""
+    terms: tuple[str, ...] = ()
+    """Licences and conditions of data, outputs and backbone."""
+    benchmarks: tuple[HubBenchmark, ...] = ()
+
+    def with_dataset(self, dataset_id: str) -> "CardSettings":
+        """The same with a dataset of the Hub among its datasets."""
+        return self.model_copy(update={"datasets": tuple(dict.fromkeys([*self.datasets, dataset_id]))})
+
+
+def write_card_settings(folder: PredictorFolder, settings: CardSettings) -> None:
+    """Keeps the settings in `card.json`."""
+    write_json(folder.card_settings, settings.model_dump(mode="json"))
+
+
+def record_result(folder: PredictorFolder, name: str, result: Mapping[str, Any]) -> None:
+    """Keeps a result under a name in `evaluation.json`, beside the others; whole or not at all."""
+    results = read_results(folder)
+    write_json(folder.evaluation, {**results, name: dict(result)})
+
+
+def read_results(folder: PredictorFolder) -> dict[str, Any]:
+    """Recorded results by name; empty where nothing was recorded.
+
+    Raises:
+        CheckpointError: `evaluation.json` is unreadable.
+    """
+    return folder.read_json(folder.evaluation) if folder.evaluation.is_file() else {}
+
+
+def write_card(folder: PredictorFolder) -> None:
+    """Renders `README.md` of a saved predictor, and `.eval_results/` where the recipe names benchmarks.
+
+    Raises:
+        CheckpointError: a file that it reads is missing or malformed.
+    """
+    folder.check()
+    settings = CardSettings()
+    if folder.card_settings.is_file():
+        try:
+            settings = CardSettings(**folder.read_json(folder.card_settings))
+        except ConfigurationError as error:
+            raise CheckpointError(f"card.json: {error}", location=str(folder.path)) from error
+    results = read_results(folder)
+    card = _Card(
+        folder.read_config(),
+        folder.read_pool(),
+        folder.read_json(folder.training) if folder.training.is_file() else {},
+        folder.read_json(folder.calibration) if folder.calibration.is_file() else None,
+        results,
+        settings,
+    )
+    try:
+        text, hub_results = card.render(), _hub_results(results, settings)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"evaluation.json or training.json is malformed ({error!r}); evaluate with --save again, or delete it",
+            location=str(folder.path),
+        ) from error
+    write_text(folder.card, text)
+    if hub_results:
+        write_text(folder.hub_results, hub_results)
+    else:
+        folder.hub_results.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Card:
+    config: PredictorConfig
+    pool: CandidatePool
+    training: dict[str, Any]
+    calibration: dict[str, Any] | None
+    results: dict[str, Any]
+    settings: CardSettings
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        return self.training.get("recipe", {})
+
+    @property
+    def evaluated(self) -> dict[str, Any]:
+        return {name: result for name, result in self.results.items() if name != PARITY}
+
+    def render(self) -> str:
+        sections = [
+            ("", self._introduction()),
+            ("Use", self._use()),
+            ("Candidates", self._candidates()),
+            ("Training", self._training()),
+            ("Results", self._results()),
+            ("Calibration", self._calibration()),
+            ("Limits", _items(self.settings.limits)),
+            ("Terms", _items(self.settings.terms)),
+            ("Citation", _CITATION),
+        ]
+        body = "\n\n".join(f"## {title}\n\n{text}" if title else text for title, text in sections if text)
+        return f"---\n{self._metadata()}\n---\n\n{body}\n"
+
+    def _metadata(self) -> str:
+        from huggingface_hub import EvalResult, ModelCardData
+
+        backbone = self.recipe.get("backbone")
+        evaluated = [
+            EvalResult(
+                task_type="text-classification",
+                dataset_type=name.partition("/")[0],
+                dataset_name=name,
+                metric_type="normalized_score",
+                metric_name="normalised score (0 random, 100 oracle)",
+                metric_value=round(result["average"]["normalized"]["value"], 1),
+            )
+            for name, result in self.evaluated.items()
+            if result["average"]["normalized"]["value"] is not None
+        ]
+        return (
+            ModelCardData(
+                language=list(self.settings.language),
+                license=self.settings.license,
+                library_name="lookahead-router",
+                pipeline_tag="text-classification",
+                tags=["llm-routing", "lookahead", "arxiv:2510.19506"],
+                base_model=backbone if is_repo_id(backbone) else None,
+                datasets=list(self.settings.datasets) or None,
+                model_name=self.config.name if evaluated else None,
+                eval_results=evaluated or None,
+            )
+            .to_yaml()
+            .strip()
+        )
+
+    def _introduction(self) -> str:
+        network = self.config.network
+        kind = {"lookahead-mlm": "masked", "lookahead-clm": "causal"}[network.get("kind", "lookahead-mlm")]
+        foresight = (
+            f"{network['n_slots']} lookahead slots per candidate"
+            if network.get("n_slots")
+            else "one token per candidate"
+        )
+        backbone = self.recipe.get("backbone") or network.get("backbone_config", {}).get("model_type")
+        return (
+            f"# {self.config.name}\n\n"
+            f"Predicts, from a prompt alone, which of {len(self.pool)} LLMs will answer it best. A {kind} Lookahead\n"
+            "network (Huang et al., *Lookahead Routing for Large Language Models*, NeurIPS 2025,\n"
+            f"[arXiv 2510.19506](https://arxiv.org/abs/2510.19506)) on `{backbone}`: {foresight},\n"
+            f"prompts cut to their last {network.get('max_prompt_tokens')} tokens. Saved by lookahead-router "
+            f"{self.config.library_version}, format {self.config.format_version}."
+        )
+
+    def _use(self) -> str:
+        models = "".join(f"    {json.dumps(name, ensure_ascii=False)}: model,\n" for name in self.pool.names)
+        return _USE.replace("MODELS", models)
+
+    def _candidates(self) -> str:
+        columns = {
+            "input, USD per 1M tokens": "input_usd_per_million_tokens",
+            "output, USD per 1M tokens": "output_usd_per_million_tokens",
+            "context window, tokens": "context_window_tokens",
+        }
+        known = {
+            title: field for title, field in columns.items() if any(getattr(c, field) is not None for c in self.pool)
+        }
+        lines = [" | ".join(["candidate", *known]), "|".join(["---", *["--:"] * len(known)])]
+        for candidate in self.pool:
+            values = (getattr(candidate, field) for field in known.values())
+            lines.append(" | ".join([candidate.name, *("–" if v is None else f"{v:g}" for v in values)]))
+        table = "\n".join(f"| {line} |" for line in lines) if known else "\n".join(f"- {c.name}" for c in self.pool)
+        return f"{table}\n\n{_SCORES[self._objective()]}"
+
+    def _objective(self) -> str:
+        return self.recipe.get("objective", {}).get("routing", "bce")
+
+    def _training(self) -> str:
+        if not self.training:
+            return ""
+        sources = self.training.get("train_sources") or {}
+        drawn = ", ".join(f"{source or 'unnamed'} {n:,}" for source, n in sources.items())
+        best = self.training.get("best", {})
+        lines = [
+            f"Recipe `{self.recipe.get('name')}`, seed {self.recipe.get('seed')}; all of it is in `training.json`.",
+            f"{self.training.get('n_train', 0):,} prompts with every candidate's answer and score"
+            + (f": {drawn}." if drawn else "."),
+            f"The weights of step {best.get('step')} were the best on {self.training.get('n_validation', 0):,} "
+            "validation prompts.",
+        ]
+        refit = self.training.get("refit")
+        if refit:
+            kept = "was kept" if refit["after"] > refit["before"] else "was not kept, being no better there"
+            lines.append(f"A score head trained anew on the frozen states {kept}.")
+        excluded = self.recipe.get("data", {}).get("exclude_sources")
+        if excluded:
+            lines.append(f"Left out of training and selection: {', '.join(excluded)}.")
+        return "\n".join(lines)
+
+    def _results(self) -> str:
+        parts = []
+        for name, result in self.evaluated.items():
+            average = result["average"]
+            parts.append(
+                f"`{name}`, {average['n_prompts']:,} prompts: average normalised score "
+                f"**{_interval(average['normalized'])}**, where 0 is a random candidate and 100 the best one of every "
+                f"prompt. {_references(result)}\n\n"
+                "| benchmark | prompts | normalised score [95 %] |\n|---|--:|--:|\n"
+                + "\n".join(
+                    f"| {row['source'] or '–'} | {row['n_prompts']:,} | {_interval(row['normalized'])} |"
+                    for row in result["sources"]
+                )
+            )
+        if parity := self.results.get(PARITY):
+            bits = parity.get("weight_bits", 8)
+            parts.append(
+                f"The fp32 graph gives the scores of the torch weights within {parity['max_score_difference']:.1e}; "
+                f"the int8 graph ({bits}-bit weights) decides as it does on {parity['same_decisions']:.2%} of "
+                f"{parity['n_prompts']:,} prompts."
+            )
+        return "\n\n".join([*parts, *self.settings.notes])
+
+    def _calibration(self) -> str:
+        if self.calibration is None:
+            return ""
+        return (
+            "`predict_probabilities` gives the probability that a candidate's answer is good. On held-out folds of "
+            f"{self.calibration['n_prompts']:,} validation prompts its expected calibration error is "
+            f"{self.calibration['expected_calibration_error']:.3f} (mean over candidates)."
+        )
+
+
+def _references(result: Mapping[str, Any]) -> str:
+    average = result["average"]
+    sentences = []
+    if average.get("best_single_normalized") is not None:
+        single = f"{average['best_single_normalized']:.1f}"
+        sentences.append(f"The best single candidate of the training data, {result['best_single']}, has {single}.")
+    if average.get("hindsight_normalized") is not None:
+        hindsight = f"{average['hindsight_normalized']:.1f}"
+        sentences.append(f"The best candidate of each benchmark, chosen in hindsight, has {hindsight}.")
+    return " ".join(sentences)
+
+
+def _interval(record: Mapping[str, float | None]) -> str:
+    value, low, high = (record[key] for key in ("value", "low", "high"))
+    return "–" if value is None else f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _items(texts: tuple[str, ...]) -> str:
+    return "\n".join(f"- {text}" for text in texts)
+
+
+def _hub_results(results: dict[str, Any], settings: CardSettings) -> str:
+    """What the Hub's benchmark pages read, in YAML; empty where there is nothing to say."""
+    known = [b for b in settings.benchmarks if b.result in results]
+    if not known:
+        return ""
+    import yaml
+    from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
+
+    entries = [
+        EvalResultEntry(
+            dataset_id=benchmark.dataset_id,
+            task_id=benchmark.task_id,
+            value=round(results[benchmark.result]["average"]["normalized"]["value"], 1),
+        )
+        for benchmark in known
+    ]
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
+
+
+_SCORES = {
+    "bce": "A score is the predicted chance that the candidate is near the best *of these* on the prompt.",
+    "mse": "A score is the expected place between the worst and the best *of these* on the prompt.",
+    **dict.fromkeys(
+        ("ce", "forward-kl", "reverse-kl", "expected-regret"),
+        "A score is 0.5 plus what the candidate's answer is expected to score above the mean *of these*.",
+    ),
+}
+
+_USE = """\
+```python
+from lookahead_router import Router
+
+router = Router.from_pretrained("ORG/NAME")  # this repository, or a folder with its files
+decision = router.route("Prove that the square root of 2 is irrational.")
+```
+
+```python
+from langchain_lookahead_router import ChatLookaheadRouter
+
+candidates = {  # a chat model for each; some may be left out
+MODELS}
+llm = ChatLookaheadRouter(router="ORG/NAME", candidates=candidates)
+llm.invoke("Prove that the square root of 2 is irrational.")
+```
+
+```python
+from llama_index.llms.lookahead_router import LookaheadRouterLLM
+
+candidates = {  # an LLM for each; to leave some out, give a Router made with restrict_to
+MODELS}
+llm = LookaheadRouterLLM(router="ORG/NAME", candidates=candidates)
+llm.complete("Prove that the square root of 2 is irrational.")
+```"""
+
+_CITATION = """\
+```bibtex
+@inproceedings{huang2025lookahead,
+  title     = {Lookahead Routing for Large Language Models},
+  author    = {Huang and others},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2025},
+  note      = {arXiv:2510.19506}
+}
+```
+
+This is an independent implementation."""

@@ -1,0 +1,281 @@
+"""The layout of a saved predictor, described once.
+
+    config.json              what it is: format version, network, backbone, hashes of the files below
+    pool.json                the candidates, in column order
+    tokenizer.json           the backbone's tokenizer
+    model.safetensors        torch weights; a folder without them routes only
+    onnx/model.onnx          the routing graph in fp32
+    onnx/model_int8.onnx     the same, dynamically quantised; the default for routing
+    calibration.json         maps scores to probabilities, once calibrated
+    README.md                the model card
+    training.json            resolved recipe, data fingerprint, seed and validation figures
+    evaluation.json          parity, and results on data that trained nothing, for the card
+    card.json                what else the card says: licence, terms, limits
+    .eval_results/lookahead-router.yaml   some of them, as the benchmark pages of the Hub read them
+
+A folder holds at least one of the three weight files. There is no pickle and no code in it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.files import write_text
+from lookahead_router.types import CandidatePool, describe
+
+FORMAT_VERSION = 1
+"""Raised when a folder of the new layout cannot be read by the code before it."""
+RENAMED_SETTINGS: dict[int, dict[str, str]] = {}
+"""Settings of the network that a format called otherwise than the next one: `{version: {old: new}}`."""
+RENAMED_TENSORS: dict[int, dict[str, str]] = {}
+"""The same for tensors of `model.safetensors`."""
+
+
+class FileRecord(BaseModel):
+    """Size and hash of a file, checked before it is loaded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size_bytes: int = Field(ge=0)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class PredictorConfig(BaseModel):
+    """What `config.json` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: int
+    predictor: Literal["lookahead"] = "lookahead"
+    name: str = Field(min_length=1)
+    library_version: str
+    network: dict[str, Any]
+    """The network's configuration; `networks/configuration.py` knows its fields."""
+    files: dict[str, FileRecord] = {}
+
+
+@dataclass(frozen=True)
+class PredictorFolder:
+    """Where the parts of a saved predictor lie."""
+
+    path: Path
+    root: Path | None = None
+    """What links may point into; the folder itself when absent."""
+    commit: str | None = None
+    """The commit of its repository on the Hub, where it came from there."""
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def pool(self) -> Path:
+        return self.path / "pool.json"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer.json"
+
+    @property
+    def weights(self) -> Path:
+        return self.path / "model.safetensors"
+
+    @property
+    def onnx(self) -> Path:
+        return self.path / "onnx" / "model.onnx"
+
+    @property
+    def onnx_int8(self) -> Path:
+        return self.path / "onnx" / "model_int8.onnx"
+
+    @property
+    def calibration(self) -> Path:
+        return self.path / "calibration.json"
+
+    @property
+    def card(self) -> Path:
+        return self.path / "README.md"
+
+    @property
+    def training(self) -> Path:
+        return self.path / "training.json"
+
+    @property
+    def evaluation(self) -> Path:
+        return self.path / "evaluation.json"
+
+    @property
+    def card_settings(self) -> Path:
+        return self.path / "card.json"
+
+    @property
+    def hub_results(self) -> Path:
+        return self.path / ".eval_results" / "lookahead-router.yaml"
+
+    def names(self) -> tuple[str, ...]:
+        """The names of all files of the layout, there or not."""
+        parts = (
+            self.config, self.pool, self.tokenizer, self.weights, self.onnx, self.onnx_int8,
+            self.calibration, self.card, self.training, self.evaluation, self.card_settings, self.hub_results,
+        )  # fmt: skip
+        return tuple(path.relative_to(self.path).as_posix() for path in parts)
+
+    def files(self) -> list[Path]:
+        """The layout's files that are there."""
+        return [path for name in self.names() if (path := self.path / name).is_file()]
+
+    def check(self, *, needs_weights: bool = True) -> None:
+        """Raises `CheckpointError` with what is missing, unless the folder can be loaded."""
+        if not self.path.is_dir():
+            raise CheckpointError(
+                "no such folder; pass the folder of a saved predictor, or nothing for the embedded one",
+                location=str(self.path),
+            )
+        root = (self.root or self.path).resolve()
+        strays = [path.name for path in self.files() if not path.resolve().is_relative_to(root)]
+        if strays:
+            raise CheckpointError(
+                f"{', '.join(strays)}: a link that leaves the folder; copy the file itself", location=str(self.path)
+            )
+        missing = [path.name for path in (self.config, self.pool, self.tokenizer) if not path.is_file()]
+        if needs_weights and not any(path.is_file() for path in (self.weights, self.onnx, self.onnx_int8)):
+            missing.append("model.safetensors or onnx/model.onnx or onnx/model_int8.onnx")
+        if missing:
+            raise CheckpointError(
+                f"not a saved predictor: missing {', '.join(missing)}", location=str(self.path), missing=missing
+            )
+
+    def is_whole(self, weights: str) -> bool:
+        """Whether all is there that routing with these weights reads: false after an interrupted download."""
+        try:
+            config = self.read_config()
+        except CheckpointError:
+            return False
+        recorded = [self.calibration] if "calibration.json" in config.files else []
+        return all(path.is_file() for path in (self.pool, self.tokenizer, self.path / weights, *recorded))
+
+    def read_config(self) -> PredictorConfig:
+        """The checked `config.json`.
+
+        Raises:
+            CheckpointError: unreadable, of another kind of model, or of a newer format.
+        """
+        record = self.read_json(self.config)
+        version = record.get("format_version")
+        if type(version) is not int or version < 1:
+            raise CheckpointError(
+                "config.json has no format_version: not a lookahead-router predictor", location=str(self.path)
+            )
+        if version > FORMAT_VERSION:
+            raise CheckpointError(
+                f"saved in format {version}, this version reads up to {FORMAT_VERSION}; upgrade lookahead-router",
+                location=str(self.path),
+            )
+        if isinstance(record.get("network"), dict):
+            renamed = _since(version, RENAMED_SETTINGS)
+            record["network"] = {renamed.get(name, name): value for name, value in record["network"].items()}
+        try:
+            return PredictorConfig.model_validate(record)
+        except ValidationError as error:
+            raise CheckpointError(f"config.json: {describe(error)}", location=str(self.path)) from error
+
+    def holds_nothing_else(self) -> bool:
+        """Whether this is a saved predictor, or an empty folder, without files that are not of the layout."""
+        files = [path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if not path.is_dir()]
+        return self.path.is_dir() and set(files) <= set(self.names()) and (self.config.is_file() or not files)
+
+    def forget_absent_files(self) -> None:
+        """Takes files that are not there out of what `config.json` records, and leaves the rest of it alone."""
+        record = self.read_json(self.config)
+        record["files"] = {name: entry for name, entry in record["files"].items() if (self.path / name).is_file()}
+        write_json(self.config, record)
+
+    def renamed_tensors(self, config: PredictorConfig) -> dict[str, str]:
+        """Today's names of the tensors that the folder's format called otherwise, by their old names."""
+        return _since(config.format_version, RENAMED_TENSORS)
+
+    def read_pool(self) -> CandidatePool:
+        """The checked `pool.json`.
+
+        Raises:
+            CheckpointError: unreadable or malformed.
+        """
+        record = self.read_json(self.pool)
+        candidates = record.get("candidates")
+        if not isinstance(candidates, list):
+            raise CheckpointError("pool.json holds no list of candidates", location=str(self.path))
+        try:
+            return CandidatePool(candidates)
+        except (ConfigurationError, TypeError) as error:
+            raise CheckpointError(f"pool.json: {error}", location=str(self.path)) from error
+
+    def write(self, config: PredictorConfig, pool: CandidatePool) -> None:
+        """Writes `pool.json`, and `config.json` with the hashes of every file that makes the predictor."""
+        write_json(self.pool, pool.to_dict())
+        about = (self.config, self.card, self.evaluation, self.card_settings, self.hub_results)
+        hashed = [path for path in self.files() if path not in about]
+        records = {path.relative_to(self.path).as_posix(): record_file(path) for path in hashed}
+        write_json(self.config, config.model_copy(update={"files": records}).model_dump(mode="json"))
+
+    def verify(self, config: PredictorConfig, paths: Iterable[Path]) -> None:
+        """Compares files with the size and hash that the config recorded, where it did.
+
+        Raises:
+            CheckpointError: a file was damaged or swapped.
+        """
+        for path in paths:
+            name = path.relative_to(self.path).as_posix()
+            recorded = config.files.get(name)
+            if recorded is not None and record_file(path) != recorded:
+                raise CheckpointError(
+                    f"{name} differs from what config.json recorded: damaged or swapped; "
+                    "fetch the folder again, or export it again if you changed it",
+                    location=str(self.path),
+                )
+
+    def revision(self, config: PredictorConfig) -> str:
+        """The commit on the Hub; of a folder, 12 hex digits of config, pool, tokenizer and weights as recorded."""
+        return self.commit or hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """The JSON object in one of the files.
+
+        Raises:
+            CheckpointError: unreadable, or no object.
+        """
+        try:
+            record = json.loads(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path.name} is not readable JSON: {error}", location=str(self.path)) from error
+        if not isinstance(record, dict):
+            raise CheckpointError(f"{path.name} holds no JSON object", location=str(self.path))
+        return record
+
+
+def _since(version: int, renamed: dict[int, dict[str, str]]) -> dict[str, str]:
+    """All renamings of the formats from `version` on, joined to one step."""
+    joined: dict[str, str] = {}
+    for step in range(version, FORMAT_VERSION):
+        names = renamed.get(step, {})
+        joined = {old: names.get(new, new) for old, new in joined.items()} | {
+            old: new for old, new in names.items() if old not in joined.values()
+        }
+    return joined
+
+
+def record_file(path: Path) -> FileRecord:
+    """Size and SHA-256 of a file."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(size_bytes=path.stat().st_size, sha256=digest)
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Writes indented JSON, whole or not at all."""
+    write_text(path, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

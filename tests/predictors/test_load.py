@@ -1,0 +1,49 @@
+import pytest
+
+from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.predictors.fitted.base import Baseline
+from lookahead_router.predictors.load import BASELINES, baseline_class, load_predictor
+from lookahead_router.predictors.lookahead import LookaheadPredictor
+
+
+def test_every_kind_is_a_class_that_goes_by_that_name():
+    classes = [baseline_class(kind) for kind in BASELINES]
+    assert all(issubclass(cls, Baseline) for cls in classes)
+    assert [cls.kind for cls in classes] == list(BASELINES)
+    assert len(set(classes)) == len(classes)
+
+
+def test_an_unknown_kind_says_which_there_are():
+    with pytest.raises(ConfigurationError, match=r"unknown baseline 'nearest'; choose one of random, best-single"):
+        baseline_class("nearest")
+
+
+def test_without_a_location_it_is_the_embedded_predictor():
+    assert isinstance(load_predictor(), LookaheadPredictor)
+
+
+def test_a_folder_of_lookahead_takes_its_options(predictor_folder):
+    predictor = load_predictor(predictor_folder, backend="onnx", n_threads=1)
+    assert isinstance(predictor, LookaheadPredictor)
+    assert predictor.backend.name == "onnx"
+
+
+@pytest.mark.parametrize("kind", ["random", "best-single", "rule"])
+def test_a_folder_of_a_baseline_is_read_as_that_kind(dataset, tmp_path, kind):
+    fitted = baseline_class(kind)().fit(dataset)
+    fitted.save(tmp_path / "saved")
+    loaded = load_predictor(str(tmp_path / "saved"))
+    assert type(loaded) is baseline_class(kind)
+    assert loaded.revision == fitted.revision
+
+
+@pytest.mark.parametrize("config", ["", "{", "[]", "3", "{}", '{"predictor": []}', '{"predictor": "surely-absent"}'])
+def test_nonsense_is_a_checkpoint_error(tmp_path, config):
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(CheckpointError):
+        load_predictor(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_a_checkpoint_error(tmp_path):
+    with pytest.raises(CheckpointError, match="no such folder"):
+        load_predictor(tmp_path / "absent")
