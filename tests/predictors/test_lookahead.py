@@ -16,9 +16,9 @@ from lookahead_router.errors import (
     PromptError,
     TruncatedPromptWarning,
 )
-from lookahead_router.hub import layout
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.saved import folder as layout
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import CandidatePool
 

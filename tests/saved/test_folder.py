@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lookahead_router.errors import CheckpointError
-from lookahead_router.hub import layout
+from lookahead_router.saved import folder as layout
 from lookahead_router.saved.folder import FORMAT_VERSION, FileRecord, PredictorConfig, PredictorFolder, record_file
 from lookahead_router.types import CandidatePool
 
