@@ -13,7 +13,7 @@ from lookahead_router.errors import (
     UnknownCandidateError,
 )
 from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
-from lookahead_router.predictors.load import baseline_class
+from lookahead_router.predictors.fitted import fitted_class
 from lookahead_router.router import Router
 from lookahead_router.types import Candidate, CandidatePool
 
@@ -286,13 +286,13 @@ def test_an_empty_batch_is_no_decision(router):
 
 @pytest.fixture
 def baseline_folder(dataset, tmp_path):
-    baseline_class("best-single")().fit(dataset).save(tmp_path / "baseline")
+    fitted_class("best-single")().fit(dataset).save(tmp_path / "baseline")
     return tmp_path / "baseline"
 
 
 @pytest.fixture
 def knn_folder(dataset, embedder, tmp_path):
-    knn = baseline_class("knn")(embedder=embedder, n_neighbors=5).fit(dataset.filter(split="train"))
+    knn = fitted_class("knn")(embedder=embedder, n_neighbors=5).fit(dataset.filter(split="train"))
     knn.fit_calibration(dataset).save(tmp_path / "knn")
     return tmp_path / "knn"
 

@@ -14,7 +14,7 @@ from lookahead_router.evaluation.results import ComparisonReport
 from lookahead_router.hub import is_repo_id
 from lookahead_router.policies import Policy
 from lookahead_router.predictors.embedder import DEFAULT_EMBEDDER, Embedder
-from lookahead_router.predictors.load import BASELINES
+from lookahead_router.predictors.fitted import FITTED
 
 
 def run_comparison(
@@ -68,9 +68,9 @@ def parse_entries(names: str) -> list[Entry]:
     locations: dict[str, list[str | None]] = {}
     for name in (part.strip() for part in names.split(",")):
         label, equals, location = name.partition("=")
-        if equals and label and location and label not in BASELINES:
+        if equals and label and location and label not in FITTED:
             locations.setdefault(label, []).append(location)
-        elif name in BASELINES:
+        elif name in FITTED:
             locations[name] = []
         elif name == "lookahead":
             locations.setdefault(name, []).append(None)
@@ -78,7 +78,7 @@ def parse_entries(names: str) -> list[Entry]:
             locations.setdefault(name, []).append(name)
         else:
             raise ConfigurationError(
-                f"--predictors: {name!r} is none of lookahead, {', '.join(BASELINES)}, a folder here, org/name, or "
+                f"--predictors: {name!r} is none of lookahead, {', '.join(FITTED)}, a folder here, org/name, or "
                 "LABEL=LOCATION with a label that is no baseline"
             )
     return [

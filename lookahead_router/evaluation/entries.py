@@ -21,8 +21,9 @@ from lookahead_router.files import replacing_file, write_text
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.calibration import MIN_CALIBRATION_PROMPTS
 from lookahead_router.predictors.embedder import Embedder
-from lookahead_router.predictors.fitted.base import Baseline
-from lookahead_router.predictors.load import baseline_class, load_predictor
+from lookahead_router.predictors.fitted import fitted_class
+from lookahead_router.predictors.fitted.base import FittedPredictor
+from lookahead_router.predictors.load import load_predictor
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Predictions:
             for predictor in self._fitting(entry.locations):
                 yield self._ask(predictor, None)
             return
-        kind = baseline_class(entry.baseline)
+        kind = fitted_class(entry.baseline)
         if self.train is None:
             raise ConfigurationError("no training split to fit it on; give one in the file, or with --fit-data")
         encoder = self.embedder() if kind.reads_embeddings else None
@@ -94,9 +95,9 @@ class Predictions:
             raise ConfigurationError("none of its saved predictors has the candidates of this dataset")
         return fitting
 
-    def _fit(self, baseline: Baseline) -> tuple[Predictor, float]:
+    def _fit(self, baseline: FittedPredictor) -> tuple[Predictor, float]:
         """The fitted baseline, out of the cache if it is there, and how long it took without embeddings."""
-        settings = json.dumps(baseline.settings(), sort_keys=True)
+        settings = json.dumps(baseline.settings.model_dump(), sort_keys=True)
         encoder = "" if baseline.embedder is None else baseline.embedder.fingerprint
         key = _key(baseline.kind, settings, encoder, *self._learnt_from)
         folder = None if self.cache is None else self.cache / "baselines" / f"{baseline.kind}-{key}"

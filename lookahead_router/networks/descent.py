@@ -1,4 +1,4 @@
-"""How the baselines that learn by gradient are fitted: small heads over frozen prompt embeddings."""
+"""Fitting by gradient of small heads over frozen prompt embeddings."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Prompt embeddings of a frozen sentence encoder, which the baselines share."""
+"""Prompt embeddings of a frozen sentence encoder, which the fitted predictors share."""
 
 import hashlib
 import json

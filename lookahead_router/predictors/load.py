@@ -1,41 +1,15 @@
-"""The baselines by the names that the command line knows, and any saved predictor from its folder."""
+"""A saved predictor of any kind from its folder."""
 
 import json
-from importlib import import_module
 from pathlib import Path
 
-from lookahead_router.errors import ConfigurationError
+from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.predictors.base import Predictor
-from lookahead_router.predictors.fitted.base import Baseline
+from lookahead_router.predictors.fitted import FITTED, fitted_class
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 
-_HOMES = {
-    "random": "random_choice.RandomChoice",
-    "best-single": "best_single.BestSingle",
-    "rule": "rule.Rule",
-    "knn": "knn.NearestNeighbors",
-    "clusters": "clusters.Clusters",
-    "classifier": "classifier.Classifier",
-    "routerdc": "routerdc.RouterDC",
-    "kl": "kl.Distillation",
-    "matrix-factorization": "matrix_factorization.MatrixFactorization",
-    "irt": "irt.ItemResponse",
-    "uniroute": "uniroute.UniRoute",
-}
-BASELINES = tuple(_HOMES)
-"""Every kind of baseline."""
-
-
-def baseline_class(kind: str) -> type[Baseline]:
-    """The class of a baseline.
-
-    Raises:
-        ConfigurationError: no such kind.
-    """
-    if kind not in _HOMES:
-        raise ConfigurationError(f"unknown baseline {kind!r}; choose one of {', '.join(BASELINES)}")
-    module, name = _HOMES[kind].split(".")
-    return getattr(import_module(f"lookahead_router.predictors.fitted.{module}"), name)
+_GONE = ("kl", "routerdc", "matrix-factorization")
+"""Kinds that earlier versions wrote."""
 
 
 def load_predictor(location: str | Path | None = None, **options) -> Predictor:
@@ -47,16 +21,22 @@ def load_predictor(location: str | Path | None = None, **options) -> Predictor:
 
     Raises:
         CheckpointError: the folder is missing, damaged or of another kind.
-        ConfigurationError: a backend, threads or options of the Hub for a baseline.
+        ConfigurationError: a backend, threads or options of the Hub for a fitted predictor.
         HubError: the repository cannot be read.
     """
     kind = None if location is None else _kind(Path(location))
-    if kind not in BASELINES:
+    if kind in _GONE:
+        raise CheckpointError(
+            f"it is a {kind} predictor, which this version no longer has; fit another kind ({', '.join(FITTED)}), "
+            "or load it with the version that wrote it",
+            location=str(location),
+        )
+    if kind not in FITTED:
         return LookaheadPredictor.load(location, **options)
     given = [name for name, value in options.items() if value and (name, value) != ("backend", "auto")]
     if given:
-        raise ConfigurationError(f"{', '.join(given)}: {location} is a {kind} baseline, which has no such option")
-    return baseline_class(kind).load(location)
+        raise ConfigurationError(f"{', '.join(given)}: {location} is a {kind} predictor, which has no such option")
+    return fitted_class(kind).load(location)
 
 
 def _kind(folder: Path) -> str | None:

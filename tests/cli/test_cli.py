@@ -11,7 +11,7 @@ from conftest import toy_dataset
 
 from lookahead_router import LookaheadPredictor, RoutingDataset, errors
 from lookahead_router.cli.main import EXIT_CODES
-from lookahead_router.predictors.load import baseline_class
+from lookahead_router.predictors.fitted import fitted_class
 
 
 def test_route_shows_every_candidate_and_the_chosen_one(cli, predictor_folder):
@@ -281,7 +281,7 @@ def test_a_result_is_kept_in_the_folder_and_in_its_card(cli, dataset, predictor_
 
 def test_a_saved_baseline_routes_and_is_evaluated_but_has_no_card(cli, dataset, tmp_path):
     folder = tmp_path / "saved"
-    baseline_class("best-single")().fit(dataset.filter(split="train")).save(folder)
+    fitted_class("best-single")().fit(dataset.filter(split="train")).save(folder)
     code, out, error = cli("route", "sum 1 ?", "--router", folder, "--json")
     assert (code, error) == (0, "")
     assert json.loads(out)["predictor"] == "best-single"

@@ -5,13 +5,13 @@ import shutil
 
 import pytest
 import torch
-from contracts.baseline_contract import BaselineContract, EmbeddingBaselineContract, fitted_baseline
+from contracts.fitted_contract import EmbeddingFittedContract, FittedContract, fitted_copy
 from contracts.policy_contract import PolicyContract
 from contracts.predictor_contract import PredictorContract
 
 from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
 from lookahead_router.predictors.embedder import Embedder
-from lookahead_router.predictors.load import BASELINES, baseline_class
+from lookahead_router.predictors.fitted import FITTED, fitted_class
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 
 
@@ -39,20 +39,17 @@ SETTINGS = {
     "knn": {"n_neighbors": 5},
     "clusters": {"n_clusters": 8, "prior_prompts": 1.0},
     "classifier": {"inverse_penalty": 10.0},
-    "routerdc": SLOWLY,
-    "kl": SLOWLY,
-    "matrix-factorization": SLOWLY,
     "irt": SLOWLY,
     "uniroute": {**SLOWLY, "n_clusters": 8},
 }
 """For the toy world, by kind; the others have none to set."""
-READ_EMBEDDINGS = tuple(kind for kind in BASELINES if baseline_class(kind).reads_embeddings)
-STARTS_CANDIDATES_AT_RANDOM = {"random", "routerdc", "matrix-factorization", "irt"}
+READ_EMBEDDINGS = tuple(kind for kind in FITTED if fitted_class(kind).reads_embeddings)
+STARTS_CANDIDATES_AT_RANDOM = {"random", "irt"}
 
 
 @pytest.fixture(scope="session")
 def fitted_once():
-    """Baselines fitted on the toy world, by kind."""
+    """Predictors fitted on the toy world, by kind."""
     return {}
 
 
@@ -63,7 +60,7 @@ def caching_embedder(encoder_folder, tmp_path_factory):
 
 @pytest.fixture
 def make(kind, caching_embedder):
-    cls = baseline_class(kind)
+    cls = fitted_class(kind)
     given = {"embedder": caching_embedder} if cls.reads_embeddings else {}
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # more would wait for each other over tensors as small as these
@@ -78,13 +75,13 @@ def other_embedder(encoder_folder, tmp_path_factory):
     return Embedder.load(folder)
 
 
-@pytest.mark.parametrize("kind", BASELINES)
-class TestBaselinesAsPredictors(PredictorContract):
+@pytest.mark.parametrize("kind", FITTED)
+class TestFittedAsPredictors(PredictorContract):
     @pytest.fixture
     def predictor(self, make, dataset, embedder, fitted_once):
-        baseline = fitted_baseline(make, dataset.filter(split="train"), fitted_once)
-        baseline.embedder = embedder if baseline.reads_embeddings else None  # without a cache that hides differences
-        return baseline
+        fitted = fitted_copy(make, dataset.filter(split="train"), fitted_once)
+        fitted.embedder = embedder if fitted.reads_embeddings else None  # without a cache that hides differences
+        return fitted
 
 
 class _Permutes:
@@ -94,14 +91,14 @@ class _Permutes:
 
 
 @pytest.mark.parametrize("kind", READ_EMBEDDINGS)
-class TestEmbeddingBaselines(_Permutes, EmbeddingBaselineContract):
+class TestEmbeddingFitted(_Permutes, EmbeddingFittedContract):
     @pytest.fixture
     def make(self, make):
         return make
 
 
-@pytest.mark.parametrize("kind", [kind for kind in BASELINES if kind not in READ_EMBEDDINGS])
-class TestOtherBaselines(_Permutes, BaselineContract):
+@pytest.mark.parametrize("kind", [kind for kind in FITTED if kind not in READ_EMBEDDINGS])
+class TestOtherFitted(_Permutes, FittedContract):
     learns_the_toy_world = False  # neither chance, nor means, nor keywords of other domains
 
     @pytest.fixture

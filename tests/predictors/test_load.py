@@ -1,21 +1,22 @@
 import pytest
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
-from lookahead_router.predictors.fitted.base import Baseline
-from lookahead_router.predictors.load import BASELINES, baseline_class, load_predictor
+from lookahead_router.predictors.fitted import FITTED, fitted_class
+from lookahead_router.predictors.fitted.base import FittedPredictor
+from lookahead_router.predictors.load import load_predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 
 
 def test_every_kind_is_a_class_that_goes_by_that_name():
-    classes = [baseline_class(kind) for kind in BASELINES]
-    assert all(issubclass(cls, Baseline) for cls in classes)
-    assert [cls.kind for cls in classes] == list(BASELINES)
+    classes = [fitted_class(kind) for kind in FITTED]
+    assert all(issubclass(cls, FittedPredictor) for cls in classes)
+    assert [cls.kind for cls in classes] == list(FITTED)
     assert len(set(classes)) == len(classes)
 
 
 def test_an_unknown_kind_says_which_there_are():
-    with pytest.raises(ConfigurationError, match=r"unknown baseline 'nearest'; choose one of random, best-single"):
-        baseline_class("nearest")
+    with pytest.raises(ConfigurationError, match=r"kind of predictor 'nearest'; choose one of random, best-single"):
+        fitted_class("nearest")
 
 
 def test_without_a_location_it_is_the_embedded_predictor():
@@ -30,10 +31,10 @@ def test_a_folder_of_lookahead_takes_its_options(predictor_folder):
 
 @pytest.mark.parametrize("kind", ["random", "best-single", "rule"])
 def test_a_folder_of_a_baseline_is_read_as_that_kind(dataset, tmp_path, kind):
-    fitted = baseline_class(kind)().fit(dataset)
+    fitted = fitted_class(kind)().fit(dataset)
     fitted.save(tmp_path / "saved")
     loaded = load_predictor(str(tmp_path / "saved"))
-    assert type(loaded) is baseline_class(kind)
+    assert type(loaded) is fitted_class(kind)
     assert loaded.revision == fitted.revision
 
 
@@ -41,6 +42,13 @@ def test_a_folder_of_a_baseline_is_read_as_that_kind(dataset, tmp_path, kind):
 def test_nonsense_is_a_checkpoint_error(tmp_path, config):
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(CheckpointError):
+        load_predictor(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["kl", "routerdc", "matrix-factorization"])
+def test_a_saved_predictor_of_a_kind_that_is_gone_says_so(tmp_path, kind):
+    (tmp_path / "config.json").write_text(f'{{"predictor": "{kind}"}}')
+    with pytest.raises(CheckpointError, match=f"a {kind} predictor, which this version no longer has; fit another"):
         load_predictor(tmp_path)
 
 

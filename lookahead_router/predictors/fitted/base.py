@@ -1,6 +1,6 @@
-"""`Baseline`: a predictor that is fitted on a routing dataset in seconds, and its saved folder.
+"""`FittedPredictor`: a predictor that is fitted on a routing dataset in seconds, and its saved folder.
 
-config.json         which baseline, its settings, the embedder it reads, the revision that all files must give
+config.json         which kind, its settings, the embedder it reads, the revision that all files must give
 pool.json           the candidates, in column order
 arrays.npz          what was fitted
 calibration.json    maps scores to probabilities, once calibrated
@@ -9,31 +9,41 @@ calibration.json    maps scores to probabilities, once calibrated
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from pydantic import ConfigDict, Field
 
-from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, NotFittedError
 from lookahead_router.files import replacing_folder
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.calibration import Calibration, fit_calibration
 from lookahead_router.predictors.embedder import Embedder
 from lookahead_router.prompts import Prompt
-from lookahead_router.types import CandidatePool
+from lookahead_router.types import CandidatePool, Value
+
+if TYPE_CHECKING:  # a saved one routes without the data that it was fitted on
+    from lookahead_router.data.dataset import RoutingDataset
 
 FORMAT_VERSION = 1
 FILES = frozenset({"config.json", "pool.json", "arrays.npz", "calibration.json"})
 Arrays = dict[str, np.ndarray]
 
 
-@dataclass(eq=False, kw_only=True)
-class Baseline:
+class Settings(Value):
+    """What every kind can be told."""
+
+    model_config = ConfigDict(strict=True)
+
+    seed: int = Field(default=0, ge=0)
+    """Of whatever is random in fitting; `random` predicts by it."""
+
+
+class FittedPredictor:
     """A predictor fitted on observed scores. Safe under threads once fitted, and picklable.
 
-    A subclass names its settings as fields and gives `_fit` and `_predict`; what it learns is arrays.
+    A subclass gives `Settings`, `_fit` and `_predict`; what it learns is arrays.
     """
 
     kind: ClassVar[str]
@@ -42,43 +52,45 @@ class Baseline:
     """Whether `_fit` and `_predict` get embeddings of the prompts, or their texts."""
     is_random: ClassVar[bool] = True
     """Whether another seed gives another predictor."""
-    _positive: ClassVar[frozenset[str]] = frozenset(
-        {"temperature", "learning_rate", "inverse_penalty", "prior_prompts"}
-    )
-    """Settings that may not be zero."""
+    Settings: ClassVar[type[Settings]] = Settings
+    """Its settings, with their defaults and domains."""
 
-    embedder: Embedder | None = None
-    seed: int = 0
-    """Of whatever is random in fitting; `random` predicts by it."""
-    pool: CandidatePool = field(init=False, repr=False)
-    calibration: Calibration | None = field(init=False, repr=False, default=None)
-    """Curves from scores to probabilities; `None` before `fit_calibration`."""
-    revision: str | None = field(init=False, repr=False, default=None)
-    """Hash of settings, candidates and all that was fitted; `None` before fitting."""
-    _arrays: Arrays | None = field(init=False, repr=False, default=None)
+    def __init__(self, *, embedder: Embedder | None = None, **settings: Any) -> None:
+        """Takes the settings, and fits nothing yet.
 
-    def __post_init__(self) -> None:
-        for name, value in self.settings().items():
-            is_count = name.startswith("n_")
-            kinds = int if is_count or name == "seed" else (int, float)
-            low, high = 1 if is_count else 0, 1 if name.endswith("_share") else np.inf
-            is_number = isinstance(value, kinds) and not isinstance(value, bool)
-            if not is_number or not low <= value <= high or value in (0.0 if name in self._positive else None, np.inf):
-                domain = f"{'(' if name in self._positive else '['}{low}, {high}{']' if high == 1 else ')'}"
-                raise ConfigurationError(f"{self.kind}: {name}={value!r} lies outside {domain}, or is no number of it")
+        Args:
+            embedder: the encoder of prompts, for a kind that reads embeddings.
+            settings: those of the kind's `Settings`.
+
+        Raises:
+            ConfigurationError: an unknown setting, or a value out of its domain.
+        """
+        self.settings = self.Settings(**settings)
+        self.embedder = embedder
+        self.pool: CandidatePool | None = None
+        """The candidates, in column order; `None` before `fit`."""
+        self.calibration: Calibration | None = None
+        """Curves from scores to probabilities; `None` before `fit_calibration`."""
+        self.revision: str | None = None
+        """Hash of settings, candidates and all that was fitted; `None` before `fit`."""
+        self._arrays: Arrays | None = None
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.model_dump().items())
+        return f"{type(self).__name__}({settings})"
 
     @property
     def name(self) -> str:
         return self.kind
 
     def _hash(self) -> str:
-        digest = hashlib.sha256(json.dumps([self.kind, self.settings(), self.pool.names]).encode())
+        digest = hashlib.sha256(json.dumps([self.kind, self.settings.model_dump(), self.pool.names]).encode())
         digest.update(self.embedder.fingerprint.encode() if self.reads_embeddings else b"")
         for name, array in sorted(self._arrays.items()):
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
         return digest.hexdigest()[:12]
 
-    def fit(self, dataset: RoutingDataset) -> Self:
+    def fit(self, dataset: "RoutingDataset") -> Self:
         """Learns from the observed scores of a dataset; prompts without any are left out.
 
         Args:
@@ -94,13 +106,13 @@ class Baseline:
         if unjudged:
             raise DataError(f"no training prompt has a score of {', '.join(unjudged)}; judge some, or leave them out")
         rows = dataset.select(judged.any(axis=1))
-        fitted = self._fit(self._features(list(rows.prompts)), rows)
+        fitted = self._fit(self._features(list(rows.prompts)), rows.scores)
         self.pool, self.calibration = dataset.pool, None
         self._arrays = {name: np.asarray(array) for name, array in fitted.items()}
         self.revision = self._hash()
         return self
 
-    def fit_calibration(self, dataset: RoutingDataset) -> Self:
+    def fit_calibration(self, dataset: "RoutingDataset") -> Self:
         """Fits the curves that map scores to probabilities of a good answer, on prompts that fitted nothing.
 
         Raises:
@@ -145,12 +157,12 @@ class Baseline:
         self._fitted_pool()
         folder = Path(folder)
         if folder.exists() and not _holds_nothing_else(folder):
-            raise ConfigurationError(f"{folder} holds more than a saved baseline; choose another folder")
+            raise ConfigurationError(f"{folder} holds more than a saved predictor; choose another folder")
         config = {
             "format_version": FORMAT_VERSION,
             "predictor": self.kind,
             "revision": self.revision,
-            "settings": self.settings(),
+            "settings": self.settings.model_dump(),
         }
         if self.reads_embeddings:
             config["embedder"] = {"location": self.embedder.location, "fingerprint": self.embedder.fingerprint}
@@ -167,7 +179,7 @@ class Baseline:
         """The predictor that `save` wrote.
 
         Args:
-            folder: of this kind of baseline; `registry.load_predictor` reads any kind.
+            folder: of this kind; `load_predictor` reads any.
             embedder: the one it was fitted with; loaded from where it was then when absent.
 
         Raises:
@@ -179,7 +191,7 @@ class Baseline:
             config = json.loads((folder / "config.json").read_bytes())
             pool = CandidatePool(json.loads((folder / "pool.json").read_bytes())["candidates"])
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise CheckpointError(f"not a saved baseline: {error}", location=str(folder)) from error
+            raise CheckpointError(f"not a saved predictor: {error}", location=str(folder)) from error
         kind = config.get("predictor") if isinstance(config, dict) else None
         if kind != cls.kind or config.get("format_version") != FORMAT_VERSION:
             found = f"{kind!r}, format {config.get('format_version')}" if kind else "something else"
@@ -187,25 +199,25 @@ class Baseline:
             raise CheckpointError(f"{expected}, found {found}; fit it again", location=str(folder))
         arrays = _read_arrays(folder)
         try:
-            baseline = cls(**config["settings"])
+            predictor = cls(**config["settings"])
         except (KeyError, TypeError, ConfigurationError) as error:
             raise CheckpointError(f"config.json, settings: {error}", location=str(folder)) from error
         if cls.reads_embeddings:
-            baseline.embedder = _embedder_of(config, embedder, folder)
-        baseline.pool, baseline._arrays = pool, arrays
-        baseline.revision = baseline._hash()
-        if baseline.revision != config.get("revision"):
-            raise CheckpointError("its files were damaged or swapped; fit the baseline again", location=str(folder))
+            predictor.embedder = _embedder_of(config, embedder, folder)
+        predictor.pool, predictor._arrays = pool, arrays
+        predictor.revision = predictor._hash()
+        if predictor.revision != config.get("revision"):
+            raise CheckpointError("its files were damaged or swapped; fit it again", location=str(folder))
         if (folder / "calibration.json").is_file():
-            baseline.calibration = Calibration.read(folder / "calibration.json", pool.names)
-        return baseline
+            predictor.calibration = Calibration.read(folder / "calibration.json", pool.names)
+        return predictor
 
-    def _fit(self, features: Any, dataset: RoutingDataset) -> Arrays:
+    def _fit(self, features: Any, scores: np.ndarray) -> Arrays:
         """What is learnt, as arrays.
 
         Args:
             features: `(n, H)` unit embeddings, or `n` texts.
-            dataset: the rows they belong to; every candidate has a score somewhere, every row of some candidate.
+            scores: `(n, K)` observed, NaN where not judged; there is one in every row and every column.
         """
         raise NotImplementedError
 
@@ -220,20 +232,14 @@ class Baseline:
             raise ConfigurationError(f"{self.kind} reads embeddings; pass embedder=Embedder.load(...)")
         return self.embedder.embed(texts)
 
-    def settings(self) -> dict[str, Any]:
-        """Its settings by name, as plain JSON."""
-        return {
-            entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init and entry.name != "embedder"
-        }
-
     def _fitted_pool(self) -> CandidatePool:
         if self._arrays is None:
-            raise NotFittedError(f"the {self.kind} baseline is not fitted; call fit(dataset) first")
+            raise NotFittedError(f"the {self.kind} predictor is not fitted; call fit(dataset) first")
         return self.pool
 
 
 def _holds_nothing_else(folder: Path) -> bool:
-    """Whether it is a folder that is empty or a saved baseline's, without other files."""
+    """Whether it is a folder that is empty or holds a saved predictor of these kinds alone."""
     if not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir()}
@@ -262,13 +268,13 @@ def _embedder_of(config: dict, given: Embedder | None, folder: Path) -> Embedder
     return embedder
 
 
-def filled_scores(dataset: RoutingDataset) -> np.ndarray:
-    """`(n, K)` observed scores, missing ones as that candidate's mean."""
-    return np.where(np.isnan(dataset.scores), mean_scores(dataset.scores), dataset.scores)
+def filled_scores(scores: np.ndarray) -> np.ndarray:
+    """Observed scores `(n, K)`, missing ones as that candidate's mean."""
+    return np.where(np.isnan(scores), mean_scores(scores), scores)
 
 
 def mean_scores(scores: np.ndarray) -> np.ndarray:
-    """`(K,)` mean of what is judged of each candidate, which is something."""
+    """Mean of each candidate's judged scores, `(K,)`; every candidate must have at least one."""
     return np.nanmean(scores, axis=0)
 
 

@@ -1,32 +1,34 @@
 """The prompt-only classifier on frozen embeddings (the paper's MLC; fine-tuned, it is a recipe without slots)."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from pydantic import Field
 
-from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.extras import require
-from lookahead_router.predictors.fitted.base import Arrays, Baseline
+from lookahead_router.predictors.fitted.base import Arrays, FittedPredictor, Settings
 
 
-@dataclass(eq=False, kw_only=True)
-class Classifier(Baseline):
+class ClassifierSettings(Settings):
+    """What `classifier` can be told."""
+
+    inverse_penalty: float = Field(default=1.0, gt=0)
+    """scikit-learn's `C`, on unit embeddings."""
+
+
+class Classifier(FittedPredictor):
     """Logistic regression of each candidate's score on the embedding."""
 
     kind = "classifier"
     is_random = False
+    Settings = ClassifierSettings
 
-    inverse_penalty: float = 1.0
-    """scikit-learn's `C`, on unit embeddings."""
-
-    def _fit(self, features: np.ndarray, dataset: RoutingDataset) -> Arrays:
+    def _fit(self, features: np.ndarray, scores: np.ndarray) -> Arrays:
         linear = require("sklearn.linear_model", "eval")
         weights, biases = [], []
-        for scores in dataset.scores.T:
-            judged = ~np.isnan(scores)
+        for column in scores.T:
+            judged = ~np.isnan(column)
             # A score between is that much of a good answer and the rest of a bad one; never all of either.
-            good = np.clip(scores[judged], 1e-3, 1 - 1e-3)
-            model = linear.LogisticRegression(C=self.inverse_penalty, max_iter=1000).fit(
+            good = np.clip(column[judged], 1e-3, 1 - 1e-3)
+            model = linear.LogisticRegression(C=self.settings.inverse_penalty, max_iter=1000).fit(
                 np.concatenate([features[judged]] * 2),
                 np.repeat([1, 0], judged.sum()),
                 sample_weight=np.concatenate([good, 1 - good]),

@@ -1,29 +1,31 @@
 """Whoever was best on this kind of prompt: k-means, as the paper's baseline and Avengers (arXiv 2505.19797) do."""
 
-from dataclasses import dataclass
-
 import numpy as np
+from pydantic import Field
 
-from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.extras import require
-from lookahead_router.predictors.fitted.base import Arrays, Baseline, group_means
+from lookahead_router.predictors.fitted.base import Arrays, FittedPredictor, Settings, group_means
 
 
-@dataclass(eq=False, kw_only=True)
-class Clusters(Baseline):
+class ClustersSettings(Settings):
+    """What `clusters` can be told."""
+
+    n_clusters: int = Field(default=64, ge=1)
+    prior_prompts: float = Field(default=20.0, gt=0)
+    """A small cluster's means are drawn to those of all prompts, as by so many more prompts."""
+
+
+class Clusters(FittedPredictor):
     """Mean observed score in the prompt's k-means cluster."""
 
     kind = "clusters"
+    Settings = ClustersSettings
 
-    n_clusters: int = 64
-    prior_prompts: float = 20.0
-    """A small cluster's means are drawn to those of all prompts, as by so many more prompts."""
-
-    def _fit(self, features: np.ndarray, dataset: RoutingDataset) -> Arrays:
-        centers, groups = cluster(features, self.n_clusters, self.seed)
+    def _fit(self, features: np.ndarray, scores: np.ndarray) -> Arrays:
+        centers, groups = cluster(features, self.settings.n_clusters, self.settings.seed)
         return {
             "centers": centers,
-            "means": group_means(groups, len(centers), dataset.scores, prior_prompts=self.prior_prompts),
+            "means": group_means(groups, len(centers), scores, prior_prompts=self.settings.prior_prompts),
         }
 
     def _predict(self, features: np.ndarray, arrays: Arrays) -> np.ndarray:

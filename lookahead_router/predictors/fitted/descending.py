@@ -1,31 +1,24 @@
-"""What the baselines that learn by gradient share. Their losses use tensors' own methods; torch is in `networks`."""
+"""Fitting by gradient. The losses use tensors' own methods; torch is in `networks`."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.extras import require
-from lookahead_router.predictors.fitted.base import Arrays, Baseline
+from lookahead_router.predictors.fitted.base import Arrays, Settings
 
 
 def fit_by_descent(
-    baseline: Baseline,
-    start: Arrays,
-    loss: Callable,
-    features: np.ndarray,
-    dataset: RoutingDataset,
-    **targets: np.ndarray,
+    settings: Settings, start: Arrays, loss: Callable, features: np.ndarray, scores: np.ndarray
 ) -> Arrays:
-    """The parameters after descent, by the baseline's `n_epochs`, `learning_rate`, `weight_decay` and `seed`.
+    """The parameters after descent, by the settings `n_epochs`, `learning_rate`, `weight_decay` and `seed`.
 
     Args:
-        baseline: whose settings count.
+        settings: with these four.
         start: the parameters to begin with.
         loss: of parameters and rows, both tensors by name.
         features: `(n, H)` unit embeddings; rows hold them scaled, as `x`.
-        dataset: rows hold its scores as `scores`, 0 where missing, and as `judged`, 1 where not.
-        targets: further `(n, ...)` columns of the rows; one called as those above takes its place.
+        scores: `(n, K)`; rows hold them as `scores`, 0 where missing, and `judged`, 1 where not.
 
     Raises:
         MissingDependencyError: torch is not installed.
@@ -33,24 +26,20 @@ def fit_by_descent(
     require("torch", "train")
     from lookahead_router.networks.descent import descend
 
-    judged = ~np.isnan(dataset.scores)
+    judged = ~np.isnan(scores)
     rows = {
         "x": scaled(features).astype(np.float32),
-        "scores": np.where(judged, dataset.scores, 0.0).astype(np.float32),
+        "scores": np.where(judged, scores, 0.0).astype(np.float32),
         "judged": judged.astype(np.float32),
-        **{
-            name: column.astype(np.float32) if column.dtype == np.float64 else column
-            for name, column in targets.items()
-        },
     }
     return descend(
         start,
         loss,
         rows,
-        n_epochs=baseline.n_epochs,
-        learning_rate=baseline.learning_rate,
-        weight_decay=baseline.weight_decay,
-        seed=baseline.seed,
+        n_epochs=settings.n_epochs,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        seed=settings.seed,
     )
 
 

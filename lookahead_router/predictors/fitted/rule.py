@@ -1,12 +1,11 @@
 """What a careful hand-written router does: tell the domain by keywords, then take who is best there."""
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Field
 
-from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.predictors.fitted.base import Arrays, Baseline, group_means
+from lookahead_router.predictors.fitted.base import Arrays, FittedPredictor, Settings, group_means
 
 DOMAINS: dict[str, re.Pattern[str]] = {
     "code": re.compile(
@@ -30,20 +29,24 @@ DOMAINS: dict[str, re.Pattern[str]] = {
 """The first pattern that is found decides; none, and the prompt is a general question."""
 
 
-@dataclass(eq=False, kw_only=True)
-class Rule(Baseline):
+class RuleSettings(Settings):
+    """What `rule` can be told."""
+
+    prior_prompts: float = Field(default=10.0, gt=0)
+    """A small domain's means are drawn to those of all prompts, as by so many more prompts."""
+
+
+class Rule(FittedPredictor):
     """Mean training score of each candidate in the prompt's domain, which keywords tell."""
 
     kind = "rule"
     is_random = False
     reads_embeddings = False
+    Settings = RuleSettings
 
-    prior_prompts: float = 10.0
-    """A small domain's means are drawn to those of all prompts, as by so many more prompts."""
-
-    def _fit(self, features: list[str], dataset: RoutingDataset) -> Arrays:
+    def _fit(self, features: list[str], scores: np.ndarray) -> Arrays:
         groups = np.array([_domain(text) for text in features])
-        return {"means": group_means(groups, len(DOMAINS) + 1, dataset.scores, prior_prompts=self.prior_prompts)}
+        return {"means": group_means(groups, len(DOMAINS) + 1, scores, prior_prompts=self.settings.prior_prompts)}
 
     def _predict(self, features: list[str], arrays: Arrays) -> np.ndarray:
         return arrays["means"][[_domain(text) for text in features]]

@@ -1,4 +1,4 @@
-"""What every baseline keeps, beyond what every predictor does. Subclass it and give a `make` fixture."""
+"""What every fitted predictor keeps, beyond what every predictor does. Subclass it and give a `make` fixture."""
 
 import copy
 import json
@@ -30,15 +30,15 @@ def with_scores(dataset: RoutingDataset, scores: np.ndarray) -> RoutingDataset:
     return replace(dataset, scores=scores)
 
 
-def fitted_baseline(make, train: RoutingDataset, fitted_once: dict):
+def fitted_copy(make, train: RoutingDataset, fitted_once: dict):
     """A copy of the one that was fitted on the toy world before."""
-    baseline = make()
-    if baseline.kind not in fitted_once:
-        fitted_once[baseline.kind] = baseline.fit(train)
-    return copy.deepcopy(fitted_once[baseline.kind])
+    predictor = make()
+    if predictor.kind not in fitted_once:
+        fitted_once[predictor.kind] = predictor.fit(train)
+    return copy.deepcopy(fitted_once[predictor.kind])
 
 
-class BaselineContract:
+class FittedContract:
     learns_the_toy_world = True
     """Whether it can tell digits from words."""
     permutes_with_the_columns = True
@@ -46,7 +46,7 @@ class BaselineContract:
 
     @pytest.fixture
     def make(self):
-        """Makes an unfitted baseline with settings for the toy world; takes a seed."""
+        """Makes an unfitted predictor with settings for the toy world; takes a seed."""
         raise NotImplementedError
 
     @pytest.fixture
@@ -55,30 +55,30 @@ class BaselineContract:
 
     @pytest.fixture
     def fitted(self, make, train, fitted_once):
-        return fitted_baseline(make, train, fitted_once)
+        return fitted_copy(make, train, fitted_once)
 
     # Before and after fitting
 
     def test_unfitted_it_neither_predicts_nor_saves(self, make, dataset, tmp_path):
-        baseline = make()
-        assert baseline.revision is None
+        predictor = make()
+        assert predictor.revision is None
         for call in (
-            lambda: baseline.predict_scores(["x"]),
-            lambda: baseline.save(tmp_path / "saved"),
-            lambda: baseline.fit_calibration(dataset),
+            lambda: predictor.predict_scores(["x"]),
+            lambda: predictor.save(tmp_path / "saved"),
+            lambda: predictor.fit_calibration(dataset),
         ):
             with pytest.raises(NotFittedError, match="call fit"):
                 call()
         assert not (tmp_path / "saved").exists()
 
     def test_without_an_embedder_it_says_what_to_pass(self, make, train):
-        baseline = make()
-        baseline.embedder = None
-        if baseline.reads_embeddings:
+        predictor = make()
+        predictor.embedder = None
+        if predictor.reads_embeddings:
             with pytest.raises(ConfigurationError, match="pass embedder="):
-                baseline.fit(train)
+                predictor.fit(train)
         else:
-            baseline.fit(train)
+            predictor.fit(train)
 
     def test_the_same_seed_gives_the_same_predictor(self, make, train, fitted):
         again = make().fit(train)
@@ -90,21 +90,21 @@ class BaselineContract:
         assert (not np.array_equal(other, fitted.predict_scores(PROMPTS))) == fitted.is_random
 
     def test_settings_out_of_their_domain_are_refused(self, make):
-        baseline = make()
-        for name in baseline.settings():
+        predictor = make()
+        for name in predictor.settings.model_dump():
             for bad in (-1, "x", True, None, float("nan"), float("inf")):
-                settings = {**baseline.settings(), name: bad}
-                with pytest.raises(ConfigurationError, match=f"{baseline.kind}: {name}="):
-                    type(baseline)(**settings)
+                settings = {**predictor.settings.model_dump(), name: bad}
+                with pytest.raises(ConfigurationError, match=f"Settings: {name}: "):
+                    type(predictor)(**settings)
 
     # Data
 
     def test_the_columns_follow_the_datasets_pool(self, make, train, fitted):
         turned = train.align(CandidatePool(train.pool.names[::-1]))
-        baseline = make().fit(turned)
-        assert baseline.pool.names == turned.pool.names
+        predictor = make().fit(turned)
+        assert predictor.pool.names == turned.pool.names
         if self.permutes_with_the_columns:
-            found, expected = baseline.predict_scores(PROMPTS)[:, ::-1], fitted.predict_scores(PROMPTS)
+            found, expected = predictor.predict_scores(PROMPTS)[:, ::-1], fitted.predict_scores(PROMPTS)
             np.testing.assert_allclose(found, expected, atol=1e-5)
 
     def test_it_learns_the_toy_world(self, fitted, dataset):
@@ -119,8 +119,8 @@ class BaselineContract:
         scores = train.scores.copy()
         scores[np.random.default_rng(0).random(scores.shape) < 0.3] = np.nan
         scores[:2] = np.nan  # prompts without any
-        baseline = make().fit(with_scores(train, scores))
-        found = baseline.predict_scores(PROMPTS)
+        predictor = make().fit(with_scores(train, scores))
+        found = predictor.predict_scores(PROMPTS)
         assert np.isfinite(found).all()
         kept = make().fit(with_scores(train, scores).select(np.arange(2, len(train))))
         np.testing.assert_array_equal(kept.predict_scores(PROMPTS), found)
@@ -201,7 +201,7 @@ class BaselineContract:
         fitted.save(tmp_path / "saved")  # over itself
         again = type(fitted).load(tmp_path / "saved")
         np.testing.assert_array_equal(again.predict_scores(PROMPTS), fitted.predict_scores(PROMPTS))
-        assert (again.revision, again.pool, again.settings()) == (fitted.revision, fitted.pool, fitted.settings())
+        assert (again.revision, again.pool, again.settings) == (fitted.revision, fitted.pool, fitted.settings)
         assert Router.from_pretrained(tmp_path / "saved").route(PROMPTS[0]).revision == fitted.revision
 
     def test_a_folder_holds_its_files_and_no_pickle(self, fitted, dataset, tmp_path):
@@ -263,7 +263,7 @@ def _damage(folder, damage, fitted):
         config.write_text(json.dumps(changed))
 
 
-class EmbeddingBaselineContract(BaselineContract):
+class EmbeddingFittedContract(FittedContract):
     """What those that read embeddings keep as well."""
 
     def test_the_embedder_is_named_and_not_copied(self, fitted, embedder, tmp_path):
