@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lookahead_router.evaluation.evaluate import evaluate
     from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
     from lookahead_router.predictors.lookahead import LookaheadPredictor
+    from lookahead_router.prompts import Request, read_request
     from lookahead_router.router import Router
     from lookahead_router.types import Candidate, CandidatePool, Decision
 
@@ -27,6 +28,8 @@ _HOMES = {
     "Threshold": "policies",
     "Restricted": "policies",
     "LookaheadPredictor": "predictors.lookahead",
+    "Request": "prompts",
+    "read_request": "prompts",
     "RoutingDataset": "data.dataset",
     "evaluate": "evaluation.evaluate",
     "LookaheadRouterError": "errors",
@@ -40,12 +43,14 @@ __all__ = [
     "Decision",
     "LookaheadPredictor",
     "LookaheadRouterError",
+    "Request",
     "Restricted",
     "Router",
     "RoutingDataset",
     "Threshold",
     "__version__",
     "evaluate",
+    "read_request",
 ]
 
 

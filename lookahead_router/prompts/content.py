@@ -1,0 +1,243 @@
+"""What a message holds: who wrote it, its text, and what else it takes to read it.
+
+One reader for the forms of OpenAI, Anthropic, Google, Bedrock, Mistral, vLLM and Qwen, LangChain and LlamaIndex. It
+goes by what their blocks have in common, the words in a block's type and the media type, not by a list of types, so
+that a new `…_image` of some provider is an image too.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lookahead_router.errors import PromptError
+from lookahead_router.prompts.tokens import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
+
+Message = Mapping[str, Any] | Any
+"""A chat message: a mapping or an object with `role` (or LangChain's `type`) and `content`."""
+
+Prompt = str | Sequence[Message]
+"""What the user sends: a text, or the messages of a conversation."""
+
+_ROLES = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant", "model": "assistant"}
+_ROLES |= {"chatbot": "assistant", "aimessagechunk": "assistant", "humanmessagechunk": "user"}
+
+_MEDIA = {"image": "images", "images": "images", "picture": "images", "audio": "audio", "video": "video"}
+_FILES = frozenset({"file", "document", "pdf", "plain"})
+_ASIDE = frozenset({"tool", "function", "call", "result", "response", "thinking", "reasoning", "citation", "citable"})
+_TOOLS = frozenset({"tool", "function", "call"})
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_MIME_KEY = re.compile(r"(mime|media)_?type$", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+=-]+)*;base64,[\w+/=%-]*")
+_BLOB = re.compile(r"[\w+/=-]{1000}", re.ASCII)
+_MAX_DEPTH = 50
+
+
+@dataclass
+class Reading:
+    """What was found in one message."""
+
+    role: str
+    """`user`, `assistant`, or another one as it was given."""
+    said: list[str] = field(default_factory=list)
+    """Texts of its author."""
+    aside: list[str] = field(default_factory=list)
+    """Texts that count as tokens only: of tools, of documents, of reasoning."""
+    needs: set[str] = field(default_factory=set)
+    n_attachments: int = 0
+    has_tools: bool = False
+    """Whether a tool's call or result is among the blocks."""
+
+    @property
+    def text(self) -> str:
+        """What its author says, in lines, without attachments that were written into it."""
+        return without_data_urls("\n".join(self.said)).strip()
+
+    @property
+    def n_tokens(self) -> int:
+        texts = sum(map(estimate_tokens, self.said)) + sum(map(estimate_tokens, self.aside))
+        return texts + self.n_attachments * ATTACHMENT_TOKENS + MESSAGE_TOKENS
+
+
+def read_message(message: Message) -> Reading:
+    """What a message holds, whichever library it belongs to.
+
+    Raises:
+        PromptError: no role, content of another type than text or a list, or blocks nested without end.
+    """
+    if isinstance(message, str):
+        raise PromptError("a list of strings is not a conversation; route several prompts with route_batch")
+    role = _get(message, "role")
+    if role is None:
+        role = _get(message, "type")
+    if role is None:
+        raise PromptError(f"a {type(message).__name__} message has neither role nor type")
+    role = str(getattr(role, "value", role)).lower()
+    found = Reading(_ROLES.get(role, role))
+    try:
+        _read_content(found, message)
+        _read_calls(found, message)
+    except RecursionError:
+        raise PromptError("a message's content is nested too deep") from None
+    return found
+
+
+def without_data_urls(text: str) -> str:
+    """The text without files that are written into it as base64."""
+    return _DATA_URL.sub("", text) if ";base64," in text else text
+
+
+def _read_content(found: Reading, message: Message) -> None:
+    content = None if isinstance(message, Mapping) else _get(message, "blocks")  # LlamaIndex
+    if not _is_list(content):
+        content = _get(message, "content")
+    if content is None:
+        content = _get(message, "parts")  # Google
+    if content is None:
+        return
+    if isinstance(content, str):
+        found.said.append(content)
+    elif _is_list(content):
+        for block in content:
+            if isinstance(block, str):
+                found.said.append(block)
+            else:
+                _read_block(found, block, found.said, 0)
+    else:
+        raise PromptError(f"message content must be text or a list of parts, got {type(content).__name__}")
+
+
+def _read_calls(found: Reading, message: Message) -> None:
+    """Tool calls and the like that stand beside the content, unless its blocks tell them already."""
+    if found.has_tools:
+        return
+    beside = _get(message, "additional_kwargs")
+    for name in ("tool_calls", "function_call", "arguments", "output", "reasoning_content"):
+        value = _get(message, name) or (_get(beside, name) if isinstance(beside, Mapping) else None)
+        if value:
+            _walk(found, value, 0)
+
+
+def _read_block(found: Reading, block: Any, texts: list[str], depth: int) -> None:
+    """Reads a block; its text goes to `texts` unless it is of a kind that stands aside."""
+    if depth > _MAX_DEPTH:
+        raise PromptError("a message's content is nested too deep")
+    fields = _fields(block)
+    kind = fields.get("type") or fields.get("block_type")
+    if not isinstance(kind, str):
+        _read_untyped(found, fields, texts, depth)
+        return
+    words = _words(kind)
+    if words & _ASIDE:
+        found.has_tools |= bool(words & _TOOLS)
+        _walk(found, {key: value for key, value in fields.items() if key not in ("type", "block_type")}, depth + 1)
+    elif not _read_media(found, words, fields, depth):
+        text = fields.get("text")
+        if isinstance(text, str):
+            texts.append(text)
+        elif isinstance(text, Mapping):
+            _read_block(found, text, texts, depth + 1)
+        else:
+            _walk(found, {key: value for key, value in fields.items() if key not in ("type", "block_type")}, depth + 1)
+
+
+def _read_untyped(found: Reading, fields: Mapping[str, Any], texts: list[str], depth: int) -> None:
+    """Blocks of Bedrock and Google, whose only key says what they are."""
+    for key, value in fields.items():
+        words = _words(str(key))
+        if words & _ASIDE:
+            found.has_tools |= bool(words & _TOOLS)
+            _walk(found, value, depth + 1)
+        elif key in ("text", "value") and isinstance(value, str):
+            texts.append(value)
+        elif words & {"text", "guard"} and isinstance(value, Mapping):
+            _read_block(found, value, texts, depth + 1)
+        elif isinstance(value, Mapping) and not _read_media(found, words, value, depth):
+            _walk(found, value, depth + 1)
+
+
+def _read_media(found: Reading, words: set[str], fields: Mapping[str, Any], depth: int) -> bool:
+    """Notes what an attachment needs; false if the block is none."""
+    mimes = set(_mimes(fields, 0))
+    needs = {_MEDIA[word] for word in words & _MEDIA.keys()} | {_need_of(mime) for mime in mimes}
+    if not needs and words & _FILES:
+        needs = {"files"}
+    if not needs:
+        return False
+    found.needs |= needs
+    found.n_attachments += 1
+    _read_document(found, fields, depth)
+    return True
+
+
+def _read_document(found: Reading, fields: Mapping[str, Any], depth: int) -> None:
+    """Counts the text of a document that is given as such."""
+    source = _fields(fields.get("source"))
+    is_text = source.get("type") == "text" or any(mime.startswith("text/") for mime in _mimes(fields, 0))
+    for name, value in (*fields.items(), *source.items()):
+        if isinstance(value, str) and (name in ("text", "title", "context") or (name == "data" and is_text)):
+            found.aside.append(value)
+        elif name == "content":
+            _walk(found, value, depth + 1)
+
+
+def _walk(found: Reading, value: Any, depth: int, key: str = "content") -> None:
+    """Counts all text below a value, and looks for attachments there."""
+    if depth > _MAX_DEPTH:
+        raise PromptError("a message's content is nested too deep")
+    if isinstance(value, str):
+        if key in ("text", "content", "arguments", "input", "output") or not _BLOB.match(value):
+            found.aside.append(value)
+        else:
+            found.n_attachments += 1
+    elif isinstance(value, int | float):
+        found.aside.append(str(value)[:400])
+    elif _is_list(value):
+        for each in value:
+            _walk(found, each, depth + 1, key)
+    elif fields := _fields(value):
+        kind = fields.get("type") or fields.get("block_type")
+        words = _words(kind) if isinstance(kind, str) else set()
+        if not words & _ASIDE and _read_media(found, words, fields, depth):
+            return
+        for name, each in fields.items():
+            found.aside.append(str(name))
+            inner = _fields(each) if isinstance(each, Mapping) else {}
+            if not (inner and _words(str(name)) & {"image", "document", "video", "audio"}) or not _read_media(
+                found, _words(str(name)), inner, depth
+            ):
+                _walk(found, each, depth + 1, str(name))
+
+
+def _mimes(fields: Mapping[str, Any], depth: int) -> Iterable[str]:
+    for name, value in fields.items():
+        if isinstance(value, str):
+            if _MIME_KEY.search(str(name)):
+                yield value.lower()
+            elif value.startswith("data:") and (url := _DATA_URL.match(value[:200])) and url[1]:
+                yield url[1].lower()
+        elif isinstance(value, Mapping) and depth < 3:
+            yield from _mimes(value, depth + 1)
+
+
+def _need_of(mime: str) -> str:
+    return {"image": "images", "audio": "audio", "video": "video"}.get(mime.partition("/")[0], "files")
+
+
+def _words(kind: str) -> set[str]:
+    return {word.lower() for word in _WORD.findall(kind)}
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+
+
+def _fields(value: Any) -> Mapping[str, Any]:
+    """What a block has by name: a mapping's items, an object's attributes."""
+    if isinstance(value, Mapping):
+        return value
+    return getattr(value, "__dict__", {}) if value is not None and not isinstance(value, type) else {}
+
+
+def _get(message: Message, name: str) -> Any:
+    return message.get(name) if isinstance(message, Mapping) else getattr(message, name, None)
