@@ -11,7 +11,7 @@ PACKAGE = Path(lookahead_router.__file__).parent
 LAYERS = [
     {"errors"},
     {"files"},
-    {"types", "prompts", "extras", "hub"},
+    {"types", "prompts", "extras", "hub", "escaping"},
     {"metrics", "data", "saved", "policies", "networks"},
     {"backends"},
     {"predictors"},

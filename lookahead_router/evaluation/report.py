@@ -1,12 +1,12 @@
 """`write_report`: a comparison as JSON, as Markdown with figures, and as one page of HTML."""
 
 import base64
-import html
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from lookahead_router.escaping import to_html, to_markdown
 from lookahead_router.evaluation import figures, tables
 from lookahead_router.evaluation.results import ComparisonReport, DatasetResult
 from lookahead_router.evaluation.tables import Section, label
@@ -96,8 +96,7 @@ def _markdown_section(section: Section, images: Mapping[str, str]) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Text that means nothing to Markdown; `_` within a word and brackets by themselves mean nothing anyway."""
-    return re.sub(r"[\\`*<>|&#~$]|\](?=[(\[:])|(?<!\w)_|_(?!\w)", r"\\\g<0>", label(text))
+    return to_markdown(label(text))
 
 
 def _html_page(report: ComparisonReport, images: list[dict[str, str]]) -> str:
@@ -128,7 +127,7 @@ def _html_section(section: Section, images: Mapping[str, str]) -> str:
 
 
 def _html(text: str) -> str:
-    return html.escape(label(text))
+    return to_html(label(text))
 
 
 _PAGE = """\

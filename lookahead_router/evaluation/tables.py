@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lookahead_router.escaping import to_terminal
 from lookahead_router.evaluation.results import ComparisonReport, DatasetResult, PredictorResult
 from lookahead_router.metrics import Interval
 
@@ -213,9 +214,8 @@ def measured(result: DatasetResult) -> list[PredictorResult]:
 
 
 def label(text: str | None) -> str:
-    """One printable line; names are the users' own."""
-    line = "".join(character if character.isprintable() else " " for character in text or "")
-    return " ".join(line.split()) or UNKNOWN
+    """One printable line, or a dash; names are the users' own."""
+    return to_terminal(text or "") or UNKNOWN
 
 
 def number(value: float | None, digits: int = 1) -> str:

@@ -1,3 +1,4 @@
+import html
 import json
 import re
 from dataclasses import replace
@@ -14,7 +15,7 @@ from lookahead_router.metrics import Interval
 
 pytest.importorskip("matplotlib")
 ODD = "a|b <script>alert(1)</script>\n[x](http://evil.example) `c` $d$ 名前 \x1b[31m"
-ODD_LINE = "a|b <script>alert(1)</script> [x](http://evil.example) `c` $d$ 名前 [31m"
+ODD_LINE = "a|b <script>alert(1)</script> [x](http://evil.example) `c` $d$ 名前 �[31m"
 VOID = {"meta", "img"}
 
 
@@ -102,9 +103,9 @@ def test_names_mean_nothing_to_markdown():
     text = markdown_tables(odd_report().datasets[0])
     rows = table(text, "Predictors")
     assert [len(row) for row in rows] == [7, 7]
-    assert re.sub(r"\\(.)", r"\1", rows[1][0]) == ODD_LINE
+    assert html.unescape(re.sub(r"\\(.)", r"\1", rows[1][0])) == ODD_LINE
     assert "](http" not in text.replace(r"\](", "")
-    assert "<script" not in text.replace(r"\<", "")
+    assert "<script" not in text
     assert r"\_plain\_" in text
 
 
