@@ -21,6 +21,24 @@ class Interval(NamedTuple):
     high: float
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Logits to chances in [0, 1], of the same shape, without overflow."""
+    return 1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Logits to shares that sum to 1 over the last axis, without overflow."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def known_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Mean over an axis of the values that are not NaN; NaN where there is none."""
+    known = ~np.isnan(values)
+    totals, counts = np.where(known, values, 0.0).sum(axis=axis), known.sum(axis=axis)
+    return np.divide(totals, counts, out=np.full(np.shape(totals), np.nan), where=counts > 0)
+
+
 def chosen_scores(scores: np.ndarray, choices: np.ndarray) -> np.ndarray:
     """`(n_prompts,)` score of the chosen candidate."""
     return scores[np.arange(len(scores)), choices]

@@ -11,8 +11,8 @@ PACKAGE = Path(lookahead_router.__file__).parent
 LAYERS = [
     {"errors"},
     {"files"},
-    {"types", "prompts", "extras", "hub", "escaping"},
-    {"metrics", "data", "saved", "policies", "networks"},
+    {"types", "prompts", "extras", "hub", "metrics", "escaping"},
+    {"data", "saved", "policies", "networks"},
     {"backends"},
     {"predictors"},
     {"router"},

@@ -88,6 +88,24 @@ def test_the_mean_over_benchmarks_is_that_of_the_paper(columns, average):
     assert np.mean(found) == pytest.approx(average, abs=0.1)
 
 
+def test_a_sigmoid_and_a_softmax_do_not_overflow():
+    with np.errstate(over="raise", invalid="raise"):
+        np.testing.assert_allclose(metrics.sigmoid(np.array([-1e4, 0.0, 1e4])), [0.0, 0.5, 1.0], atol=1e-20)
+        shares = metrics.softmax(np.array([[1e4, 1e4, -1e4], [0.0, 0.0, 0.0]]))
+        np.testing.assert_allclose(shares, [[0.5, 0.5, 0.0], [1 / 3] * 3])
+
+
+@given(st.floats(-30, 30))
+def test_a_sigmoid_is_the_softmax_of_a_logit_and_zero(logit):
+    assert metrics.sigmoid(np.array(logit)) == pytest.approx(metrics.softmax(np.array([logit, 0.0]))[0])
+
+
+def test_a_known_mean_leaves_out_nan_and_is_nan_where_there_is_nothing_else():
+    values = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan]])
+    np.testing.assert_array_equal(metrics.known_mean(values), [2.0, 5.0, np.nan])
+    np.testing.assert_array_equal(metrics.known_mean(values, axis=1), [1.0, 4.0])
+
+
 def test_per_prompt_scores_of_choice_random_and_oracle():
     scores = np.array([[0.0, 1.0, 0.5], [0.75, 0.0, 0.0]])
     np.testing.assert_array_equal(metrics.chosen_scores(scores, np.array([1, 2])), [1.0, 0.0])

@@ -10,6 +10,7 @@ import numpy as np
 
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import DataError, PoolMismatchError, PromptError, SchemaError
+from lookahead_router.metrics import known_mean
 from lookahead_router.prompts import clean_text, prompt_text
 from lookahead_router.types import CandidatePool
 
@@ -241,11 +242,11 @@ class RoutingDataset:
 
     def call_costs(self) -> np.ndarray:
         """`(K,)` mean observed dollars of one call of each candidate; NaN where no cost is known."""
-        return _known_means(self.costs_usd)
+        return known_mean(self.costs_usd)
 
     def best_single(self) -> int | None:
         """Column of the candidate with the best mean observed score; `None` where nothing is judged."""
-        means = _known_means(self.scores)
+        means = known_mean(self.scores)
         return None if np.isnan(means).all() else int(np.nanargmax(means))
 
     def fingerprint(self) -> str:
@@ -319,13 +320,6 @@ def _objects(values: list) -> np.ndarray:
 def _floats(grid: list[list[Outcome]], field: str) -> np.ndarray:
     values = [[getattr(outcome, field) for outcome in row] for row in grid]
     return np.array([[np.nan if value is None else value for value in row] for row in values], dtype=np.float64)
-
-
-def _known_means(values: np.ndarray) -> np.ndarray:
-    """`(K,)` mean of each column's known values; NaN where there is none."""
-    known = ~np.isnan(values)
-    totals, counts = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
-    return np.divide(totals, counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
 
 
 def _number(value: float) -> float | None:

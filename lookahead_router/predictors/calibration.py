@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lookahead_router.errors import CheckpointError, DataError
 from lookahead_router.extras import require
-from lookahead_router.metrics import expected_calibration_error
+from lookahead_router.metrics import expected_calibration_error, sigmoid
 from lookahead_router.types import describe
 
 MIN_CALIBRATION_PROMPTS = 50
@@ -33,7 +33,7 @@ class Platt(BaseModel):
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Of scores in [0, 1]: the same shape, in [0, 1]."""
-        return 1.0 / (1.0 + np.exp(-(self.slope * score_logits(scores) + self.intercept)))
+        return sigmoid(self.slope * score_logits(scores) + self.intercept)
 
 
 class Isotonic(BaseModel):

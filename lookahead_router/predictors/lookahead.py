@@ -13,6 +13,7 @@ from lookahead_router.backends.base import Backend
 from lookahead_router.errors import CheckpointError, ConfigurationError, PoolMismatchError, TruncatedPromptWarning
 from lookahead_router.files import replacing_folder
 from lookahead_router.hub import HubOptions, is_repo_id
+from lookahead_router.metrics import sigmoid
 from lookahead_router.networks.configuration import NetworkConfig, parse_network_config
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.calibration import MIN_CALIBRATION_PROMPTS, Calibration
@@ -174,7 +175,7 @@ class LookaheadPredictor:
             batch = by_length[start : start + self.backend.max_batch_size]
             ids, mask = left_pad([rows[row] for row in batch], self.tokenizer.pad_token_id)
             logits[batch] = self.backend.score_logits(ids, mask)
-        return 1.0 / (1.0 + np.exp(-logits))
+        return sigmoid(logits)
 
     def predict_probabilities(self, prompts: Sequence[Prompt]) -> np.ndarray:
         """Probabilities `(n_prompts, n_candidates)` that each candidate's answer is good.

@@ -22,6 +22,7 @@ import lookahead_router
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError, TrainingError
 from lookahead_router.files import replacing_folder, write_text
+from lookahead_router.metrics import sigmoid
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.predictors.calibration import MIN_CALIBRATION_PROMPTS, Calibration, fit_calibration
 from lookahead_router.predictors.lookahead import LookaheadPredictor
@@ -174,7 +175,7 @@ def _train(dataset: RoutingDataset, recipe: Recipe, output: Path, backbone: str,
         logits = scale * (logits - logits.mean(axis=1, keepdims=True))
     calibration = None
     if (~np.isnan(validation.scores)).sum(axis=0).min() >= MIN_CALIBRATION_PROMPTS:
-        calibration = fit_calibration(1.0 / (1.0 + np.exp(-logits)), validation.scores, dataset.pool.names)
+        calibration = fit_calibration(sigmoid(logits), validation.scores, dataset.pool.names)
     record = {
         "recipe": recipe.training_settings(),
         "data_fingerprint": dataset.fingerprint(),

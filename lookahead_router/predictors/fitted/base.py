@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field
 
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, NotFittedError
 from lookahead_router.files import replacing_folder
+from lookahead_router.metrics import known_mean
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.calibration import Calibration, fit_calibration
 from lookahead_router.predictors.embedder import Embedder
@@ -270,12 +271,7 @@ def _embedder_of(config: dict, given: Embedder | None, folder: Path) -> Embedder
 
 def filled_scores(scores: np.ndarray) -> np.ndarray:
     """Observed scores `(n, K)`, missing ones as that candidate's mean."""
-    return np.where(np.isnan(scores), mean_scores(scores), scores)
-
-
-def mean_scores(scores: np.ndarray) -> np.ndarray:
-    """Mean of each candidate's judged scores, `(K,)`; every candidate must have at least one."""
-    return np.nanmean(scores, axis=0)
+    return np.where(np.isnan(scores), known_mean(scores), scores)
 
 
 def group_means(groups: np.ndarray, n_groups: int, scores: np.ndarray, *, prior_prompts: float) -> np.ndarray:
@@ -287,7 +283,7 @@ def group_means(groups: np.ndarray, n_groups: int, scores: np.ndarray, *, prior_
         scores: `(n, K)`, NaN where not judged.
         prior_prompts: > 0.
     """
-    overall = mean_scores(scores)
+    overall = known_mean(scores)
     member = np.eye(n_groups)[groups]
     judged = ~np.isnan(scores)
     sums, counts = member.T @ np.where(judged, scores, 0.0), member.T @ judged

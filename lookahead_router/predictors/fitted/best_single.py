@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lookahead_router.predictors.fitted.base import Arrays, FittedPredictor, mean_scores
+from lookahead_router.metrics import known_mean
+from lookahead_router.predictors.fitted.base import Arrays, FittedPredictor
 
 
 class BestSingle(FittedPredictor):
@@ -13,7 +14,7 @@ class BestSingle(FittedPredictor):
     reads_embeddings = False
 
     def _fit(self, features: list[str], scores: np.ndarray) -> Arrays:
-        return {"means": mean_scores(scores)}
+        return {"means": known_mean(scores)}
 
     def _predict(self, features: list[str], arrays: Arrays) -> np.ndarray:
         return np.tile(arrays["means"], (len(features), 1))

@@ -4,6 +4,7 @@ import numpy as np
 from pydantic import Field
 
 from lookahead_router.extras import require
+from lookahead_router.metrics import sigmoid
 from lookahead_router.predictors.fitted.base import Arrays, FittedPredictor, Settings
 
 
@@ -39,14 +40,3 @@ class Classifier(FittedPredictor):
 
     def _predict(self, features: np.ndarray, arrays: Arrays) -> np.ndarray:
         return sigmoid(features.astype(np.float64) @ arrays["weights"] + arrays["biases"])
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Of logits of any shape, in [0, 1]."""
-    return 1.0 / (1.0 + np.exp(-np.clip(logits, -60, 60)))
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """`(n, K)`, rows sum to 1."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)

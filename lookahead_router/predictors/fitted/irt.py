@@ -3,8 +3,8 @@
 import numpy as np
 from pydantic import Field
 
+from lookahead_router.metrics import sigmoid
 from lookahead_router.predictors.fitted.base import Arrays, FittedPredictor, Settings
-from lookahead_router.predictors.fitted.classifier import sigmoid
 from lookahead_router.predictors.fitted.descending import cross_entropy, fit_by_descent, scaled
 
 

@@ -4,8 +4,8 @@ arXiv 2502.08773, with its learned cluster map)."""
 import numpy as np
 from pydantic import Field
 
+from lookahead_router.metrics import softmax
 from lookahead_router.predictors.fitted.base import Arrays, FittedPredictor, Settings, group_means
-from lookahead_router.predictors.fitted.classifier import softmax
 from lookahead_router.predictors.fitted.clusters import cluster
 from lookahead_router.predictors.fitted.descending import fit_by_descent, scaled
 
