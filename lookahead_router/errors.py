@@ -10,6 +10,7 @@
     ├── NotFittedError (RuntimeError)
     ├── TrainingError (RuntimeError)           a run that had to stop, and can be resumed
     ├── CheckpointError (OSError)              a saved predictor that does not follow the layout
+    ├── FileError (OSError)                    a file or folder that cannot be written
     ├── HubError (OSError)                     a repository of the Hugging Face Hub that cannot be read or written
     └── MissingDependencyError (ImportError)   an extra is not installed
 
@@ -110,6 +111,15 @@ class CheckpointError(LookaheadRouterError, OSError):
         self.location = location
         self.missing = tuple(missing)
         super().__init__(f"{location}: {message}" if location else message)
+
+
+class FileError(LookaheadRouterError, OSError):
+    """A file or folder that cannot be written: no permission, no space, no such name."""
+
+    def __init__(self, message: str, *, path: str) -> None:
+        self.path = path
+        shown = path.encode("utf-8", "backslashreplace").decode()
+        super().__init__(f"cannot write {shown}: {message}")
 
 
 class HubError(LookaheadRouterError, OSError):

@@ -1,59 +1,143 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, and JSON that is read strictly."""
 
+import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from lookahead_router.errors import CheckpointError, FileError, LookaheadRouterError
 
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, renamed to it when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's 0600 would stay on the result
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A temporary path beside `path`, renamed to it when the block ends without an error.
+
+    Raises:
+        FileError: it cannot be written: no permission, no space, no such name.
+    """
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(path)
+        # The kernel applies the umask. Asking for it would set it for a moment, and other threads write meanwhile.
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes UTF-8 text, whole or not at all."""
+    """Writes UTF-8 text, whole or not at all.
+
+    Raises:
+        FileError: it cannot be written, or the text holds half a surrogate pair.
+    """
     with replacing_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path` that takes its place when the block ends without an error."""
-    path = path.resolve()  # a link stays a link
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        if path.exists():
-            old = temporary.with_suffix(".old")
-            path.rename(old)
-            try:
+    """A temporary folder beside `path` that takes its place when the block ends without an error.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    with _writing(path):
+        path = path.resolve()  # a link stays a link
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(path)
+        temporary.mkdir()
+        try:
+            yield temporary
+            if path.exists():
+                old = temporary.with_suffix(".old")
+                path.rename(old)
+                try:
+                    temporary.rename(path)
+                except OSError:
+                    old.rename(path)
+                    raise
+                shutil.rmtree(old)
+            else:
                 temporary.rename(path)
-            except OSError:
-                old.rename(path)
-                raise
-            shutil.rmtree(old)
-        else:
-            temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def read_json(path: Path, *, location: str | None = None) -> dict[str, Any]:
+    """The object in a JSON file of a saved predictor.
+
+    Args:
+        path: the file.
+        location: what an error calls the place; the file's folder when absent.
+
+    Raises:
+        CheckpointError: not readable, no JSON, or no object.
+    """
+    location = str(path.parent) if location is None else location
+    try:
+        record = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path.name} is not readable JSON: {error}", location=location) from error
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{path.name} holds no JSON object", location=location)
+    return record
+
+
+def parse_json(content: str | bytes) -> Any:
+    """The value in JSON text, strictly: all that it holds can be computed with and written again.
+
+    Raises:
+        ValueError: malformed, nested too deeply, NaN or infinity, a number beyond float, half a surrogate pair.
+    """
+    try:
+        value = json.loads(content, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+        json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise ValueError("half a surrogate pair in a text") from error
+    return value
+
+
+def _refuse(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError("a number beyond the range of float")
+    return number
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if abs(number) >= 2**63:
+        raise ValueError("a number beyond 64 bits")
+    return number
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Raises `FileError` for what keeps a path from being written."""
+    if "\0" in str(path):
+        raise FileError("a null character in the name", path=str(path).replace("\0", "\\0"))
+    try:
+        yield
+    except LookaheadRouterError:
+        raise
+    except OSError as error:
+        raise FileError(error.strerror or str(error), path=str(path)) from error
+    except UnicodeEncodeError as error:
+        raise FileError("half a surrogate pair, in the name or in the text", path=str(path)) from error

@@ -10,7 +10,7 @@ import lookahead_router
 PACKAGE = Path(lookahead_router.__file__).parent
 LAYERS = [
     {"errors"},
-    {"files"},
+    {"files", "threads"},
     {"types", "prompts", "extras", "hub", "metrics", "escaping"},
     {"data", "saved", "policies", "networks"},
     {"backends"},
@@ -62,12 +62,12 @@ def test_adapters_import_public_names_only():
     root = PACKAGE.parent / "integrations"
     paths = [p for p in sorted(root.glob("*/*/**/*.py")) if not {"tests", "examples", "benchmarks"} & set(p.parts)]
     assert len({path.relative_to(root).parts[0] for path in paths}) == 3
-    public = {f"lookahead_router.{name}" for name in lookahead_router.__all__} | {"lookahead_router"}
+    public = {f"lookahead_router.{name}" for name in (*lookahead_router.__all__, "errors", "threads")}
     wrong = [
         f"{path.relative_to(root)} imports {name}"
         for path in paths
         for name in imports(path)
-        if name.startswith("lookahead_router") and name not in public and name != "lookahead_router.errors"
+        if name.startswith("lookahead_router.") and name not in public
     ]
     assert wrong == []
 

@@ -1,10 +1,13 @@
+import errno
 import os
+import pickle
 import stat
 from pathlib import Path
 
 import pytest
 
-from lookahead_router.files import replacing_file, replacing_folder, write_text
+from lookahead_router.errors import CheckpointError, FileError
+from lookahead_router.files import parse_json, read_json, replacing_file, replacing_folder, write_text
 
 
 class Crash(Exception):
@@ -188,3 +191,101 @@ def test_permissions_of_a_folder_follow_the_umask(tmp_path, umask):
     with replacing_folder(tmp_path / "saved") as temporary:
         (temporary / "a").touch()
     assert permissions(tmp_path / "saved") == 0o777 & ~umask
+
+
+def test_the_umask_is_never_set_as_other_threads_write_meanwhile(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(os, "umask", calls.append)
+    write_text(tmp_path / "a.txt", "x")
+    with replacing_folder(tmp_path / "folder"):
+        pass
+    assert calls == []
+
+
+# What cannot be written
+
+
+@pytest.fixture(params=["file", "folder"])
+def write(request):
+    def write(path: Path) -> None:
+        with (replacing_file if request.param == "file" else replacing_folder)(path):
+            pass
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["file/a", "a" * 300, "half \ud800", "null \0"])
+def test_a_name_that_cannot_be_written_is_a_file_error(tmp_path, write, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="cannot write") as caught:
+        write(tmp_path / name)
+    assert isinstance(caught.value, OSError)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("open_", [replacing_file, replacing_folder])
+def test_a_full_disk_is_a_file_error_and_leaves_what_was_there(tmp_path, open_):
+    with pytest.raises(FileError, match="No space left on device"), open_(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert listing(tmp_path) == []
+
+
+def test_errors_of_what_is_written_pass_as_they_are(tmp_path):
+    with pytest.raises(CheckpointError, match="of its own"), replacing_file(tmp_path / "a"):
+        raise CheckpointError("of its own")
+
+
+def test_half_a_surrogate_pair_in_a_text_is_a_file_error(tmp_path):
+    with pytest.raises(FileError, match="half a surrogate pair"):
+        write_text(tmp_path / "a.txt", "\ud800")
+    assert listing(tmp_path) == []
+
+
+# JSON
+
+STRANGE = {
+    "nested": b"[" * 200_000,
+    "nested object": b'{"a":' * 200_000,
+    "NaN": b'{"a": NaN}',
+    "infinity": b'{"a": -Infinity}',
+    "overflow": b'{"a": 1e999}',
+    "integer beyond float": b'{"a": 1' + b"0" * 400 + b"}",
+    "integer beyond the parser": b'{"a": 1' + b"0" * 5000 + b"}",
+    "half a pair": b'{"a": "\\ud800"}',
+    "half a pair as a name": b'{"\\udfff": 1}',
+    "latin-1": b'{"a": "\xe9"}',
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("content", STRANGE.values(), ids=STRANGE)
+def test_json_that_nothing_can_be_done_with_is_a_value_error(content):
+    with pytest.raises(ValueError, match=r"."):
+        parse_json(content)
+
+
+@pytest.mark.parametrize("content", STRANGE.values(), ids=STRANGE)
+def test_a_file_of_it_is_a_checkpoint_error_that_names_the_file(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"config\.json is not readable JSON") as caught:
+        read_json(tmp_path / "config.json")
+    assert caught.value.location == str(tmp_path)
+
+
+def test_json_is_read_as_it_was_written(tmp_path):
+    (tmp_path / "a.json").write_text(
+        '{"a": [1, 2.5, null, true, "😀", "\\ud83d\\ude00"], "b": {"c": -9007199254740993}}'
+    )
+    assert read_json(tmp_path / "a.json") == {
+        "a": [1, 2.5, None, True, "😀", "😀"],
+        "b": {"c": -9007199254740993},
+    }
+
+
+def test_json_that_is_no_object_or_not_there_is_a_checkpoint_error(tmp_path):
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="holds no JSON object"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(CheckpointError, match="not readable JSON"):
+        read_json(tmp_path / "b.json")

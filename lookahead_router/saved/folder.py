@@ -26,7 +26,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
-from lookahead_router.files import write_text
+from lookahead_router.files import read_json, write_text
 from lookahead_router.types import CandidatePool, describe
 
 FORMAT_VERSION = 1
@@ -249,13 +249,7 @@ class PredictorFolder:
         Raises:
             CheckpointError: unreadable, or no object.
         """
-        try:
-            record = json.loads(path.read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path.name} is not readable JSON: {error}", location=str(self.path)) from error
-        if not isinstance(record, dict):
-            raise CheckpointError(f"{path.name} holds no JSON object", location=str(self.path))
-        return record
+        return read_json(path, location=str(self.path))
 
 
 def _since(version: int, renamed: dict[int, dict[str, str]]) -> dict[str, str]:

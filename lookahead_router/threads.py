@@ -1,0 +1,97 @@
+"""Cores that this process may use, and what a forked child must not inherit: threads and locks.
+
+A child has one thread, whatever its parent had. Locks that another thread held stay shut in it, and
+work that waits for threads of the parent waits for ever. So both are made anew there.
+"""
+
+import math
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from lookahead_router.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+class PerProcess(Generic[T]):
+    """A value that every process makes for itself, when it is first asked for it."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._values: list[T] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
+
+    def __call__(self) -> T:
+        """The value of this process."""
+        with self._lock:
+            if not self._values:
+                self._values.append(self._make())
+            return self._values[0]
+
+    def _forget(self) -> None:
+        self._lock, self._values = threading.Lock(), []
+
+
+def allowed_cores() -> int:
+    """Physical cores that this process may use, at least 1: those of its affinity mask, within the CPU quota of its
+    control groups."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _quota())))
+
+
+def check_n_threads(n_threads: object) -> None:
+    """Raises `ConfigurationError` unless it is `None` or a whole number from 1 on."""
+    if n_threads is not None and (type(n_threads) is not int or n_threads < 1):
+        raise ConfigurationError(
+            f"n_threads must be a whole number from 1 on, or None for the cores; got {n_threads!r}"
+        )
+
+
+compute_threads = PerProcess(lambda: ThreadPoolExecutor(allowed_cores(), thread_name_prefix="lookahead-router"))
+"""The executor that predictions of async code run on. They are compute, so more threads than cores would only keep
+the event loop from its turn; and the loop's own executor is left to what waits."""
+
+
+def _siblings(cpu: int) -> str:
+    """What the hardware threads of one core have in common."""
+    try:
+        return Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text()
+    except OSError:
+        return str(cpu)
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> float:
+    """Cores' worth of time that the control groups of this process grant; infinite without a limit."""
+    quotas = [math.inf]
+    try:
+        lines = groups.read_text().splitlines()
+    except OSError:
+        return math.inf
+    for line in lines:
+        controllers, _, name = line.partition(":")[2].partition(":")
+        if controllers == "" or "cpu" in controllers.split(","):
+            # In a container the group that is named may lie above what is mounted.
+            top = root / controllers
+            folder = top / name.lstrip("/")
+            quotas += [_granted(each) for each in (folder, *folder.parents) if each == top or top in each.parents]
+    return min(quotas)
+
+
+def _granted(folder: Path) -> float:
+    for files in (["cpu.max"], ["cpu.cfs_quota_us", "cpu.cfs_period_us"]):
+        try:
+            quota, period = " ".join((folder / name).read_text() for name in files).split()
+            if quota not in ("max", "-1"):
+                return int(quota) / int(period)
+        except (OSError, ValueError, ZeroDivisionError):
+            continue
+    return math.inf
