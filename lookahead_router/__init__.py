@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.dispatch import Abilities, Attempts, Cooldowns, Dispatcher, Holdback
     from lookahead_router.errors import LookaheadRouterError
     from lookahead_router.evaluation.evaluate import evaluate
     from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
@@ -30,17 +31,27 @@ _HOMES = {
     "LookaheadPredictor": "predictors.lookahead",
     "Request": "prompts",
     "read_request": "prompts",
+    "Dispatcher": "dispatch",
+    "Attempts": "dispatch",
+    "Abilities": "dispatch",
+    "Cooldowns": "dispatch",
+    "Holdback": "dispatch",
     "RoutingDataset": "data.dataset",
     "evaluate": "evaluation.evaluate",
     "LookaheadRouterError": "errors",
 }
 
 __all__ = [
+    "Abilities",
+    "Attempts",
     "BestQuality",
     "Candidate",
     "CandidatePool",
+    "Cooldowns",
     "CostAware",
     "Decision",
+    "Dispatcher",
+    "Holdback",
     "LookaheadPredictor",
     "LookaheadRouterError",
     "Request",

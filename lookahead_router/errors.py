@@ -1,4 +1,6 @@
-"""Every error and warning that the library raises on purpose, and which of others' are worth another try.
+"""Every error and warning that the library raises on purpose.
+
+Errors of LLM clients are sorted by `failure_of` into classes of `Failure`.
 
     LookaheadRouterError
     ├── ConfigurationError (ValueError)        options contradict each other or leave their domain
@@ -8,6 +10,7 @@
     │   ├── SchemaError                        one row or column of it is malformed
     │   └── PoolMismatchError                  its candidates are not the expected ones
     ├── NotFittedError (RuntimeError)
+    ├── NoAnswerError (RuntimeError)           a candidate answered with nothing
     ├── TrainingError (RuntimeError)           a run that had to stop, and can be resumed
     ├── CheckpointError (OSError)              a saved predictor that does not follow the layout
     ├── FileError (OSError)                    a file or folder that cannot be written
@@ -23,7 +26,11 @@ holds a prompt's or a response's text. Every error survives pickling.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+
+from lookahead_router.failures import Failure as Failure
+from lookahead_router.failures import failure_of as failure_of
+from lookahead_router.failures import is_transient as is_transient
 
 
 class LookaheadRouterError(Exception):
@@ -48,13 +55,14 @@ class ConfigurationError(LookaheadRouterError, ValueError):
 class UnknownCandidateError(ConfigurationError, KeyError):
     """A candidate name that is not in the pool."""
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
+    def __init__(self, name: str, known: Iterable[str], *, hint: str = "") -> None:
         self.name = name
         self.known = tuple(known)
         nearest = difflib.get_close_matches(str(name), self.known, n=1)
         self.nearest = nearest[0] if nearest else None
-        hint = f" Did you mean {self.nearest!r}?" if self.nearest else ""
-        super().__init__(f"unknown candidate {name!r}; the pool holds {', '.join(self.known)}.{hint}")
+        nearest = f" Did you mean {self.nearest!r}?" if self.nearest else ""
+        hint = hint and f" {hint}"
+        super().__init__(f"unknown candidate {name!r}; the pool holds {', '.join(self.known)}.{nearest}{hint}")
 
     __str__ = Exception.__str__  # KeyError would show the repr, quotes and all
 
@@ -98,6 +106,19 @@ class PoolMismatchError(DataError):
 
 class NotFittedError(LookaheadRouterError, RuntimeError):
     """A predictor that was asked to predict before it was fitted."""
+
+
+class NoAnswerError(LookaheadRouterError, RuntimeError):
+    """A candidate answered with nothing: no chunk, or neither text nor a tool call."""
+
+    failure = Failure.NO_ANSWER
+
+    def __init__(self, candidate: str) -> None:
+        self.candidate = candidate
+        super().__init__(f"the candidate {candidate!r} sent an answer without content")
+
+    def __reduce__(self):
+        return type(self), (self.candidate,), self.__dict__
 
 
 class TrainingError(LookaheadRouterError, RuntimeError):
@@ -163,37 +184,3 @@ class TruncatedPromptWarning(LookaheadRouterWarning):
 
 class UncalibratedScoresWarning(LookaheadRouterWarning):
     """A policy that reads probabilities got the predicted scores: the predictor is not calibrated."""
-
-
-def is_transient(error: Exception) -> bool:
-    """Whether an LLM client's error tells of the moment and not of the request, so that another one may answer.
-
-    True of rate limits, timeouts, lost connections and server errors (5xx), whichever client raised them;
-    false of a rejected request or key, which falling back would hide.
-    """
-    if getattr(error, "is_retryable", None) is True or isinstance(error, TimeoutError | ConnectionError):
-        return True
-    status = _http_status(error)
-    if status is not None:
-        return status in _TRANSIENT_STATUSES or 500 <= status < 600
-    return any(base.__name__ in _TRANSIENT_NAMES for base in type(error).__mro__)
-
-
-_TRANSIENT_STATUSES = frozenset({408, 409, 425, 429})
-
-# Of OpenAI and Anthropic, httpx, aiohttp, and requests: they derive from neither TimeoutError nor ConnectionError.
-_TRANSIENT_NAMES = frozenset(
-    {"APIConnectionError", "TransportError", "ClientConnectionError", "ConnectionError", "Timeout"}
-)
-
-
-def _http_status(error: Exception) -> int | None:
-    """The HTTP status, wherever the client keeps it."""
-    response = getattr(error, "response", None)
-    places = [getattr(error, name, None) for name in ("status_code", "http_status", "code", "status")]
-    if isinstance(response, Mapping):  # boto
-        places.append((response.get("ResponseMetadata") or {}).get("HTTPStatusCode"))
-    else:
-        places.append(getattr(response, "status_code", None))
-    # A code may also be a client's own number.
-    return next((int(each) for each in places if isinstance(each, int) and 100 <= each < 600), None)

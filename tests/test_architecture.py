@@ -9,6 +9,7 @@ import lookahead_router
 
 PACKAGE = Path(lookahead_router.__file__).parent
 LAYERS = [
+    {"failures"},
     {"errors"},
     {"files", "threads"},
     {"types", "prompts", "extras", "hub", "metrics", "escaping"},
@@ -16,6 +17,7 @@ LAYERS = [
     {"backends"},
     {"predictors"},
     {"router"},
+    {"dispatch"},
     {"training", "evaluation"},
     {"cli"},
 ]
