@@ -1,174 +1,24 @@
-"""One dispatch for every adapter: whom to ask, in which order, who failed, and the record that says why.
-
-Framework-free, and without any I/O of calls: the adapter asks the candidates, in whichever way its framework has.
-
-    dispatcher = Dispatcher(None, ["coder-7b", "chat-8b"], aliases={...}, fallbacks="next-best")
-    attempts = dispatcher.plan(text, needs=["tools"], n_tokens=1200)    # computes; off the event loop in async code
-    while True:
-        try:
-            answer = ask(attempts.name)
-            break
-        except Exception as error:
-            if not attempts.move_on(error):                             # nobody else, or not worth it
-                raise
-    attempts.answered()
-    attempts.record                                                     # plain JSON, the same keys everywhere
-
-A stream goes through a `Holdback` as well, so that the next candidate can be asked until something was shown.
-"""
+"""`Dispatcher`: plans calls among candidates. `Attempts`: one call on its way through them."""
 
 import functools
 import logging
-import threading
-import time
-from collections import UserDict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from lookahead_router.dispatch.cooldowns import RULES, Cooldowns
+from lookahead_router.dispatch.sources import resolve_router
+from lookahead_router.dispatch.threads import RecentThreads
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
 from lookahead_router.failures import Failure, failure_of, retry_after
 from lookahead_router.router import Router
-from lookahead_router.types import Candidate, CandidatePool, Decision
+from lookahead_router.types import Candidate, Decision
 
 Fallbacks = Literal["next-best"] | None
 Sticky = Literal["thread", "turn"] | None
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What follows from a class of failure."""
-
-    asks_next: bool
-    """Whether another candidate may answer."""
-    cooldown_seconds: float = 0.0
-    """How long the candidate is asked last; doubles with every further failure. 0 for none."""
-    failures: int = 1
-    """So many failures in a row start the cooldown."""
-
-
-RULES: Mapping[Failure, Rule] = {
-    Failure.RATE_LIMIT: Rule(True, 10.0),
-    Failure.OVERLOAD: Rule(True, 10.0),
-    Failure.SERVER_ERROR: Rule(True, 10.0, failures=2),
-    Failure.TIMEOUT: Rule(True, 30.0),
-    Failure.CONNECTION: Rule(True, 10.0, failures=2),
-    Failure.NO_ANSWER: Rule(True, 10.0, failures=3),
-    Failure.AUTHENTICATION: Rule(True, 300.0),
-    Failure.NOT_FOUND: Rule(True, 300.0),
-    Failure.CONTEXT_OVERFLOW: Rule(True),
-    Failure.CONTENT_FILTER: Rule(True),
-    Failure.BAD_REQUEST: Rule(False),
-    Failure.UNKNOWN: Rule(False),
-}
-"""One rule for each class of failure."""
-
-
-class Cooldowns:
-    """Who is asked last for a while, because they failed. Safe under threads.
-
-    Belongs to its process: a pickled copy is empty, a deep copy is the same object.
-    """
-
-    def __init__(
-        self,
-        *,
-        max_seconds: float = 600.0,
-        max_retry_after_seconds: float = 3600.0,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Starts with nobody.
-
-        Args:
-            max_seconds: bound of a cooldown that grows, > 0.
-            max_retry_after_seconds: bound of what providers may ask for, >= 0.
-            clock: seconds that never go back.
-        """
-        self.max_seconds = max_seconds
-        self.max_retry_after_seconds = max_retry_after_seconds
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._until: dict[str, float] = {}
-        self._in_a_row: dict[str, int] = {}
-        self._why: dict[str, Failure] = {}
-
-    def failed(self, name: str, failure: Failure, retry_after: float | None = None) -> None:
-        """Notes a failure.
-
-        Args:
-            name: the candidate.
-            failure: its class; classes without a cooldown count for nothing.
-            retry_after: seconds, at least 0, that the provider asked to wait.
-        """
-        rule = RULES[failure]
-        if not rule.cooldown_seconds:
-            return
-        with self._lock:
-            now = self._clock()
-            until = self._until.get(name, now)
-            if until <= now:  # calls that were under way when a cooldown began tell nothing new
-                n = self._in_a_row[name] = self._in_a_row.get(name, 0) + 1
-                if n >= rule.failures:
-                    doublings = min(n - rule.failures, 32)
-                    until = now + min(rule.cooldown_seconds * 2**doublings, self.max_seconds)
-            if retry_after is not None:
-                until = max(until, now + min(retry_after, self.max_retry_after_seconds))
-            if until > now:
-                self._until[name], self._why[name] = until, failure
-
-    def answered(self, name: str) -> None:
-        """Forgets the candidate's failures."""
-        with self._lock:
-            for noted in (self._until, self._in_a_row, self._why):
-                noted.pop(name, None)
-
-    def seconds_left(self, name: str) -> float:
-        """Seconds, at least 0, for which the candidate is still asked last."""
-        with self._lock:
-            return max(0.0, self._until.get(name, 0.0) - self._clock())
-
-    def why(self, name: str) -> Failure | None:
-        """The failure for which the candidate is in its cooldown; `None` where it is in none."""
-        with self._lock:
-            return self._why.get(name) if self._until.get(name, 0.0) > self._clock() else None
-
-    def __deepcopy__(self, memo: dict) -> "Cooldowns":
-        return self
-
-    def __reduce__(self):
-        return _new_cooldowns, (self.max_seconds, self.max_retry_after_seconds)
-
-
-def _new_cooldowns(max_seconds: float, max_retry_after_seconds: float) -> Cooldowns:
-    return Cooldowns(max_seconds=max_seconds, max_retry_after_seconds=max_retry_after_seconds)
-
-
-class RecentThreads(UserDict):
-    """Candidate by conversation id, of the conversations used last. Safe under threads.
-
-    Belongs to its process: a pickled copy is empty, a deep copy is the same object.
-    """
-
-    def __init__(self, max_threads: int = 10_000) -> None:
-        super().__init__()
-        self.max_threads = max_threads
-        self._lock = threading.Lock()
-
-    def __setitem__(self, thread: str, name: str) -> None:
-        with self._lock:
-            self.data.pop(thread, None)
-            self.data[thread] = name
-            if len(self.data) > self.max_threads:
-                del self.data[next(iter(self.data))]
-
-    def __deepcopy__(self, memo: dict) -> "RecentThreads":
-        return self
-
-    def __reduce__(self):
-        return RecentThreads, (self.max_threads,)
 
 
 @dataclass(frozen=True)
@@ -461,45 +311,6 @@ class Dispatcher:
         return {**self.__dict__, "_router": self._router if isinstance(location, Router) else None}
 
 
-class Holdback:
-    """The chunks of a stream, held back until one of them shows something.
-
-    Streams often begin with a chunk that holds a role alone. As long as nothing was shown, another candidate may
-    begin anew.
-
-    Example:
-        held = Holdback()
-        for chunk in stream:
-            yield from held.add(chunk, shows=bool(chunk.text))
-        # here `held.has_begun` is false where the whole answer was empty; `held.rest()` are its chunks
-    """
-
-    def __init__(self) -> None:
-        self.has_begun = False
-        """Whether something was shown; then the stream cannot be taken back."""
-        self._held: list[Any] = []
-
-    def add(self, chunk: Any, *, shows: bool) -> list[Any]:
-        """What is to be passed on now.
-
-        Args:
-            chunk: the next one.
-            shows: whether it holds anything that a user sees: text, reasoning, a tool call, an image.
-        """
-        if self.has_begun:
-            return [chunk]
-        self._held.append(chunk)
-        if not shows:
-            return []
-        self.has_begun = True
-        return self.rest()
-
-    def rest(self) -> list[Any]:
-        """The chunks that are still held back; none after that."""
-        held, self._held = self._held, []
-        return held
-
-
 def decision_facts(decision: Decision) -> dict[str, Any]:
     """A decision as records hold it: plain JSON, with nothing of the prompt."""
     return {
@@ -513,69 +324,3 @@ def decision_facts(decision: Decision) -> dict[str, Any]:
         "revision": decision.revision,
         "latency_seconds": decision.latency_seconds,
     }
-
-
-_lock = threading.Lock()
-
-
-@functools.lru_cache(maxsize=8)
-def _load(location: str | Path | None, revision: str | None) -> Router:
-    return Router.from_pretrained(location, **({} if revision is None else {"revision": revision}))
-
-
-def resolve_router(
-    source: Router | str | Path | None,
-    *,
-    revision: str | None = None,
-    aliases: Mapping[str, str | Candidate] | None = None,
-    names: Iterable[str] | None = None,
-    policy: Any = None,
-) -> Router:
-    """The router of a location, or the given one, among the named candidates and under the policy.
-
-    Locations are loaded once per process, so building an object again costs no reading of weights.
-
-    Args:
-        source: a `Router`, a folder, a Hub id, or `None` for the embedded predictor.
-        revision: commit or tag of a Hub repository.
-        aliases: `{name in the router's pool: the name here, or a Candidate with prices}`.
-        names: the candidates to decide among; all when absent.
-        policy: scores to utilities; the router's own when absent.
-
-    Raises:
-        ConfigurationError: neither a router nor a location, a revision of something without one, or a policy that
-            cannot decide among the candidates.
-        UnknownCandidateError: an alias or a name that the pool does not hold.
-        CheckpointError, HubError: nothing to load at the location.
-    """
-    if isinstance(source, Router):
-        if revision is not None:
-            raise ConfigurationError("a loaded Router has its revision already; leave out `revision`")
-        router = source
-    elif source is None or isinstance(source, str | Path):
-        if revision is not None and source is None:
-            raise ConfigurationError("the embedded predictor has no revisions; name a repository in `router`")
-        with _lock:  # two threads must not load the same weights twice
-            router = _load(source, revision)
-    else:
-        raise ConfigurationError(
-            f"router must be a Router, a folder, a Hub id or None for the embedded one, not {type(source).__name__}"
-        )
-    if aliases:
-        router = router.with_aliases(aliases)
-    if names is not None:
-        names = list(names)
-        _check_names(names, router.pool)
-        router = router.restrict_to(names)
-    return router if policy is None else router.with_policy(policy)
-
-
-def _check_names(names: list[str], pool: CandidatePool) -> None:
-    for name in names:
-        if name not in pool.names:
-            raise UnknownCandidateError(
-                name,
-                pool.names,
-                hint=f"Give the pool's candidates your names with aliases={{{pool.names[0]!r}: {name!r}, ...}}, "
-                "or name a predictor that was trained on your own candidates in router=.",
-            )

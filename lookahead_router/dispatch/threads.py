@@ -1,0 +1,29 @@
+"""Who answered a conversation last."""
+
+import threading
+from collections import UserDict
+
+
+class RecentThreads(UserDict):
+    """Candidate by conversation id, of the conversations used last. Safe under threads.
+
+    Belongs to its process: a pickled copy is empty, a deep copy is the same object.
+    """
+
+    def __init__(self, max_threads: int = 10_000) -> None:
+        super().__init__()
+        self.max_threads = max_threads
+        self._lock = threading.Lock()
+
+    def __setitem__(self, thread: str, name: str) -> None:
+        with self._lock:
+            self.data.pop(thread, None)
+            self.data[thread] = name
+            if len(self.data) > self.max_threads:
+                del self.data[next(iter(self.data))]
+
+    def __deepcopy__(self, memo: dict) -> "RecentThreads":
+        return self
+
+    def __reduce__(self):
+        return RecentThreads, (self.max_threads,)
