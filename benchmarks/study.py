@@ -125,7 +125,7 @@ def chosen_by(folder: Path, test: RoutingDataset) -> np.ndarray:
 
         predictor = LookaheadPredictor.load(folder / "predictor", backend="torch")
         with torch.autocast("cpu", torch.bfloat16):
-            scores = predictor.predict_scores(test.prompts)
+            scores = predictor.predict(test.prompts).scores
         np.save(cache, metrics.chosen_scores(test.scores, scores.argmax(axis=1)))
     return np.load(cache)
 

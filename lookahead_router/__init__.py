@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from lookahead_router.predictors.lookahead import LookaheadPredictor
     from lookahead_router.prompts import Request, read_request
     from lookahead_router.router import Router
-    from lookahead_router.types import Candidate, CandidatePool, Decision
+    from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction
 
 _HOMES = {
     "Router": "router",
     "Decision": "types",
+    "Prediction": "types",
     "Candidate": "types",
     "CandidatePool": "types",
     "BestQuality": "policies",
@@ -54,6 +55,7 @@ __all__ = [
     "Holdback",
     "LookaheadPredictor",
     "LookaheadRouterError",
+    "Prediction",
     "Request",
     "Restricted",
     "Router",

@@ -11,6 +11,7 @@ Errors of LLM clients are sorted by `failure_of` into classes of `Failure`.
     │   └── PoolMismatchError                  its candidates are not the expected ones
     ├── NotFittedError (RuntimeError)
     ├── NoAnswerError (RuntimeError)           a candidate answered with nothing
+    ├── PredictionError (RuntimeError)         a predictor's output that is no prediction: NaN, or of another shape
     ├── TrainingError (RuntimeError)           a run that had to stop, and can be resumed
     ├── CheckpointError (OSError)              a saved predictor that does not follow the layout
     ├── FileError (OSError)                    a file or folder that cannot be written
@@ -119,6 +120,10 @@ class NoAnswerError(LookaheadRouterError, RuntimeError):
 
     def __reduce__(self):
         return type(self), (self.candidate,), self.__dict__
+
+
+class PredictionError(LookaheadRouterError, RuntimeError):
+    """A predictor's output that is no prediction: of another shape, not finite, or out of range."""
 
 
 class TrainingError(LookaheadRouterError, RuntimeError):

@@ -1,45 +1,43 @@
-"""Rules that turn predicted scores and prices into utilities; the router takes the highest.
+"""Rules that turn predictions and prices into utilities; the router takes the highest.
 
-Policies are pure and vectorised: `(n_prompts, n_candidates)` in, the same shape out. Equal
+Policies are pure and vectorised: a `Prediction` in, utilities `(n_prompts, n_candidates)` out. Equal
 utilities go to the earlier candidate; one of utility -inf is never chosen.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from lookahead_router.errors import ConfigurationError
-from lookahead_router.types import Candidate, CandidatePool
+from lookahead_router.errors import ConfigurationError, UncalibratedScoresWarning
+from lookahead_router.types import Candidate, CandidatePool, Prediction
 
 if TYPE_CHECKING:
     import numpy as np
 
+PROMPT_TOKENS = 500.0
+"""Length of a prompt where the prediction does not know it."""
+RESPONSE_TOKENS = 500.0
+"""Length of a response where the prediction does not foresee it."""
+
 
 @runtime_checkable
 class Policy(Protocol):
-    """What the router asks of a policy.
+    """What the router asks of a policy."""
 
-    One whose attribute `reads_probabilities` is true is called with a third argument, the probabilities of a
-    good answer, of the shape of the scores.
-    """
-
-    def utilities(self, scores: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
-        """Utilities `(n_prompts, n_candidates)`, higher is better, from predicted scores of that shape."""
+    def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
+        """Utilities `(n_prompts, n_candidates)`, higher is better, finite or -inf, for the candidates of the pool."""
         ...
-
-
-def reads_probabilities(policy: Policy) -> bool:
-    """Whether the policy's `utilities` takes probabilities as well."""
-    return getattr(policy, "reads_probabilities", False)
 
 
 @dataclass(frozen=True)
 class BestQuality:
     """The highest predicted score wins; prices do not count."""
 
-    def utilities(self, scores: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
+    def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
         """The scores themselves."""
-        return scores
+        return prediction.scores
 
 
 @dataclass(frozen=True)
@@ -51,21 +49,23 @@ class CostAware:
 
     score_per_usd: float
     """Score that one dollar is worth, >= 0."""
-    input_tokens: float = 500.0
-    """Expected prompt length of a call."""
-    output_tokens: float = 500.0
-    """Expected response length of a call."""
+    input_tokens: float = PROMPT_TOKENS
+    """Prompt length of a call, where the prediction does not know it."""
+    output_tokens: float = RESPONSE_TOKENS
+    """Response length of a call, where the prediction does not foresee it."""
 
     def __post_init__(self) -> None:
         _check_amounts(self, "score_per_usd", "input_tokens", "output_tokens")
 
-    def utilities(self, scores: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
+    def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
         """Scores minus the weighted dollars of a call.
 
         Raises:
             ConfigurationError: a candidate has no price.
         """
-        return scores - self.score_per_usd * call_costs(pool, self.input_tokens, self.output_tokens)
+        return prediction.scores - self.score_per_usd * priced(
+            call_costs(prediction, pool, self.input_tokens, self.output_tokens), pool
+        )
 
 
 @dataclass(frozen=True)
@@ -74,39 +74,44 @@ class Threshold:
 
     minimum_probability: float
     """In [0, 1]."""
-    input_tokens: float = 500.0
-    """Expected prompt length of a call."""
-    output_tokens: float = 500.0
-    """Expected response length of a call."""
-
-    reads_probabilities = True
+    input_tokens: float = PROMPT_TOKENS
+    """Prompt length of a call, where the prediction does not know it."""
+    output_tokens: float = RESPONSE_TOKENS
+    """Response length of a call, where the prediction does not foresee it."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.minimum_probability <= 1:
+        if not _is_number(self.minimum_probability) or not 0 <= self.minimum_probability <= 1:
             raise ConfigurationError(
-                f"Threshold: minimum_probability must lie in [0, 1], got {self.minimum_probability!r}"
+                f"Threshold: minimum_probability must be a number in [0, 1], got {self.minimum_probability!r}"
             )
         _check_amounts(self, "input_tokens", "output_tokens")
 
-    def utilities(
-        self, scores: "np.ndarray", pool: CandidatePool, probabilities: "np.ndarray | None" = None
-    ) -> "np.ndarray":
+    def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
         """In [2, 3], the cheaper the higher, for candidates that reach the probability; the score for the rest.
-
-        Args:
-            scores: `(n_prompts, n_candidates)` predicted, in [0, 1].
-            pool: the candidates, in column order.
-            probabilities: of a good answer, of the same shape; the scores are taken for them when absent.
 
         Raises:
             ConfigurationError: a candidate has no price.
         """
         import numpy as np
 
-        costs = call_costs(pool, self.input_tokens, self.output_tokens)
-        cheapness = 1.0 - costs / (costs.max() or 1.0)
-        reached = (scores if probabilities is None else probabilities) >= self.minimum_probability
-        return np.where(reached, 2.0 + cheapness, scores)
+        costs = priced(call_costs(prediction, pool, self.input_tokens, self.output_tokens), pool)
+        highest = costs.max(axis=1, keepdims=True)
+        cheapness = 1.0 - costs / np.where(highest > 0, highest, 1.0)
+        reached = _probabilities(prediction) >= self.minimum_probability
+        return np.where(reached, 2.0 + cheapness, prediction.scores)
+
+
+def _probabilities(prediction: Prediction) -> "np.ndarray":
+    """The probabilities; the scores, with a warning, where there are none."""
+    if prediction.probabilities is not None:
+        return prediction.probabilities
+    warnings.warn(
+        "the policy reads probabilities and takes predicted scores for them: the predictor is not calibrated; "
+        "fit its calibration on validation prompts, or use a calibrated predictor",
+        UncalibratedScoresWarning,
+        stacklevel=3,
+    )
+    return prediction.scores
 
 
 @dataclass(frozen=True)
@@ -127,10 +132,10 @@ class Restricted:
     """What a candidate must be able to do, in the words of `Candidate.capabilities`."""
     context_tokens: int | None = None
     """Tokens that a candidate's context window must hold, >= 0; one whose window is unknown is admitted."""
-    input_tokens: float = 500.0
-    """Expected prompt length of a call."""
-    output_tokens: float = 500.0
-    """Expected response length of a call."""
+    input_tokens: float = PROMPT_TOKENS
+    """Prompt length of a call, where the prediction does not know it."""
+    output_tokens: float = RESPONSE_TOKENS
+    """Response length of a call, where the prediction does not foresee it."""
 
     def __post_init__(self) -> None:
         for field in ("allow", "deny", "capabilities"):
@@ -140,15 +145,10 @@ class Restricted:
             object.__setattr__(self, field, None if value is None else tuple(value))
         amounts = [name for name in ("max_usd_per_call", "context_tokens") if getattr(self, name) is not None]
         _check_amounts(self, "input_tokens", "output_tokens", *amounts)
+        if isinstance(self.policy, type) or not isinstance(self.policy, Policy):
+            raise ConfigurationError(f"Restricted: policy must be a policy such as BestQuality(), got {self.policy!r}")
 
-    @property
-    def reads_probabilities(self) -> bool:
-        """Whether the other policy does."""
-        return reads_probabilities(self.policy)
-
-    def utilities(
-        self, scores: "np.ndarray", pool: CandidatePool, probabilities: "np.ndarray | None" = None
-    ) -> "np.ndarray":
+    def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
         """The other policy's utilities; -inf for candidates that a rule excludes.
 
         Raises:
@@ -158,12 +158,11 @@ class Restricted:
         import numpy as np
 
         excluded = self.excluded(pool)
-        admitted = [column for column, name in enumerate(pool.names) if name not in excluded]
-        names = {pool.names[column]: pool.names[column] for column in admitted}
-        more = (probabilities[:, admitted],) if self.reads_probabilities and probabilities is not None else ()
-        utilities = np.full(scores.shape, -np.inf)
-        inner = rename(self.policy, pool, names)
-        utilities[:, admitted] = inner.utilities(scores[:, admitted], pool.subset(names), *more)
+        admitted = [name for name in pool.names if name not in excluded]
+        utilities = np.full(prediction.scores.shape, -np.inf)
+        inner = rename(self.policy, pool, {name: name for name in admitted})
+        seen = prediction.with_pool(pool).select(admitted)
+        utilities[:, [pool.index(name) for name in admitted]] = inner.utilities(seen, seen.pool)
         return utilities
 
     def excluded(self, pool: CandidatePool) -> dict[str, str]:
@@ -181,7 +180,8 @@ class Restricted:
                 reasons[candidate.name] = reason
         affordable = [name for name in pool.names if name not in reasons]
         if affordable and self.max_usd_per_call is not None:
-            costs = call_costs(pool.subset(affordable), self.input_tokens, self.output_tokens)
+            affordable_pool = pool.subset(affordable)
+            costs = priced(_flat_costs(affordable_pool, self.input_tokens, self.output_tokens), affordable_pool)
             for name, cost in zip(affordable, costs, strict=True):
                 if cost > self.max_usd_per_call:
                     reasons[name] = f"costs {cost:.3g} dollars a call, above {self.max_usd_per_call:g}"
@@ -235,35 +235,106 @@ def rename(policy: Policy, pool: CandidatePool, names: Mapping[str, str]) -> Pol
     )
 
 
-def _check_amounts(policy: Policy, *names: str) -> None:
-    for name in names:
-        value = getattr(policy, name)
-        if not 0 <= value < float("inf"):
-            raise ConfigurationError(f"{type(policy).__name__}: {name} must be a finite number >= 0, got {value!r}")
-
-
-def call_costs(pool: CandidatePool, input_tokens: float, output_tokens: float) -> "np.ndarray":
-    """Expected dollars of one call per candidate, `(n_candidates,)`: as measured, else by the token prices.
+def check_policy(policy: Policy, pool: CandidatePool) -> None:
+    """Tries a policy on a made-up prediction, so that what it lacks is said when a router is built.
 
     Raises:
-        ConfigurationError: a candidate has neither.
+        ConfigurationError: no policy, or one that cannot decide among these candidates.
     """
     import numpy as np
 
-    costs = [_call_cost(candidate, input_tokens, output_tokens) for candidate in pool]
-    unpriced = [candidate.name for candidate, cost in zip(pool, costs, strict=True) if cost is None]
-    if unpriced:
+    if isinstance(policy, type) or not isinstance(policy, Policy):
+        raise ConfigurationError(
+            f"a policy is an object with utilities(prediction, pool), such as BestQuality(), got {policy!r}"
+        )
+    middle = np.full((1, len(pool)), 0.5)
+    made_up = Prediction(pool, middle, middle, 0 * middle, 1000 * middle, np.array([PROMPT_TOKENS]))
+    checked_utilities(policy, made_up, pool)
+
+
+def checked_utilities(policy: Policy, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
+    """The policy's utilities `(n_prompts, n_candidates)`, of which every row admits a candidate.
+
+    Raises:
+        ConfigurationError: another shape, NaN or infinity, or a row that admits nobody.
+    """
+    import numpy as np
+
+    utilities = np.asarray(policy.utilities(prediction, pool))
+    if utilities.shape != prediction.scores.shape:
+        raise ConfigurationError(
+            f"{policy!r} must give utilities of shape {prediction.scores.shape}, got {utilities.shape}"
+        )
+    if not np.issubdtype(utilities.dtype, np.number) or np.isnan(utilities).any() or (utilities == np.inf).any():
+        raise ConfigurationError(f"{policy!r} gave a utility that is no number, NaN or infinite; only -inf excludes")
+    if (utilities == -np.inf).all(axis=1).any():
+        raise ConfigurationError(f"{policy!r} excludes every candidate of {', '.join(pool.names)}")
+    return utilities
+
+
+def _check_amounts(policy: Policy, *names: str) -> None:
+    for name in names:
+        value = getattr(policy, name)
+        if not _is_number(value) or not 0 <= value < float("inf"):
+            raise ConfigurationError(f"{type(policy).__name__}: {name} must be a finite number >= 0, got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def call_costs(
+    prediction: Prediction,
+    pool: CandidatePool,
+    input_tokens: float = PROMPT_TOKENS,
+    output_tokens: float = RESPONSE_TOKENS,
+) -> "np.ndarray":
+    """Expected dollars of a call, `(n_prompts, n_candidates)`; NaN for candidates without a price.
+
+    The one rule for the price of a call: `usd_per_call` where it was measured, else the token prices times the
+    lengths of the prompt and of the response, as far as the prediction knows them.
+
+    Args:
+        prediction: of the pool's candidates.
+        pool: what they cost.
+        input_tokens: length of a prompt where the prediction does not know it.
+        output_tokens: length of a response where the prediction does not foresee it.
+    """
+    import numpy as np
+
+    shape = prediction.scores.shape
+    asked, answered = prediction.prompt_tokens, prediction.expected_tokens
+    asked = np.full((shape[0], 1), input_tokens) if asked is None else asked[:, None]
+    answered = np.full(shape, output_tokens) if answered is None else answered
+    return _flat_costs(pool, asked, answered) * np.ones(shape)
+
+
+def _flat_costs(pool: CandidatePool, input_tokens, output_tokens) -> "np.ndarray":
+    """Dollars of a call per candidate, in the last axis, for lengths that are numbers or arrays."""
+    import numpy as np
+
+    def of(name: str) -> "np.ndarray":
+        values = [getattr(candidate, name) for candidate in pool]
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+    measured = of("usd_per_call")
+    by_tokens = of("input_usd_per_million_tokens") * input_tokens + of("output_usd_per_million_tokens") * output_tokens
+    return np.where(np.isnan(measured), by_tokens / 1e6, measured)
+
+
+def priced(costs: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
+    """The costs, where every candidate has one.
+
+    Raises:
+        ConfigurationError: a candidate has no price.
+    """
+    import numpy as np
+
+    unpriced = np.isnan(costs.reshape(-1, len(pool))).any(axis=0)
+    if unpriced.any():
+        names = ", ".join(name for name, is_unpriced in zip(pool.names, unpriced, strict=True) if is_unpriced)
         raise ConfigurationError(
             "a policy that weighs cost needs usd_per_call or both token prices of every candidate; "
-            f"missing: {', '.join(unpriced)}"
+            f"missing: {names}. Give them with with_prices or in the pool"
         )
-    return np.array(costs)
-
-
-def _call_cost(candidate: Candidate, input_tokens: float, output_tokens: float) -> float | None:
-    if candidate.usd_per_call is not None:
-        return candidate.usd_per_call
-    input_price, output_price = candidate.input_usd_per_million_tokens, candidate.output_usd_per_million_tokens
-    if input_price is None or output_price is None:
-        return None
-    return (input_price * input_tokens + output_price * output_tokens) / 1e6
+    return costs

@@ -2,27 +2,35 @@
 
 import copy
 import time
-import warnings
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Unpack
 
 import numpy as np
 
-from lookahead_router.errors import ConfigurationError, UncalibratedScoresWarning
+from lookahead_router.errors import ConfigurationError, PredictionError
 from lookahead_router.hub import HubOptions
-from lookahead_router.policies import BestQuality, Policy, Restricted, reads_probabilities, rename
-from lookahead_router.predictors.base import Predictor
+from lookahead_router.policies import (
+    BestQuality,
+    Policy,
+    Restricted,
+    call_costs,
+    check_policy,
+    checked_utilities,
+    rename,
+)
+from lookahead_router.predictors.base import Predictor, prompt_texts
 from lookahead_router.predictors.load import load_predictor
 from lookahead_router.prompts import Prompt, prompt_text
-from lookahead_router.types import Candidate, CandidatePool, Decision
+from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction
 
 
 class Router:
     """Sends each prompt to the candidate of highest utility.
 
-    Immutable, safe under threads and picklable; `restrict_to` and `with_aliases` return new routers
-    that share the weights. Deciding is compute: call it off the event loop in async code.
+    Immutable, safe under threads and picklable; `restrict_to`, `with_aliases`, `with_prices` and `with_policy`
+    return new routers that share the weights. Deciding is compute: call it off the event loop in async code.
     """
 
     def __init__(
@@ -35,20 +43,21 @@ class Router:
         """Joins a predictor and a policy.
 
         Args:
-            predictor: prompts to scores.
-            policy: scores to utilities; `BestQuality()` when absent.
+            predictor: what foresees the answers.
+            policy: predictions to utilities; `BestQuality()` when absent.
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
                 to decide among}`.
 
         Raises:
-            UnknownCandidateError: an alias of a name that is not in the pool.
+            UnknownCandidateError: an alias, or a name that the policy lists, is not in the pool.
+            ConfigurationError: no policy, or one that cannot decide among these candidates, say for want of prices.
         """
         self.predictor = predictor
-        self.policy = BestQuality() if policy is None else policy
         self.pool: CandidatePool = predictor.pool.rename(aliases or {})
         """The candidates that decisions are among, under their aliases."""
-        self._columns = list(range(len(self.pool)))
-        self._has_warned = False
+        self._names = predictor.pool.names
+        self.policy = BestQuality() if policy is None else policy
+        check_policy(self.policy, self.pool)
 
     @classmethod
     def from_pretrained(
@@ -66,7 +75,7 @@ class Router:
         Args:
             location: folder of a saved predictor or baseline, or `org/name` on the Hub; the embedded default,
                 without network, when absent.
-            policy: scores to utilities; `BestQuality()` when absent.
+            policy: predictions to utilities; `BestQuality()` when absent.
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
                 to decide among}`.
             backend: `auto`, `onnx-int8`, `onnx` or `torch`; not for a baseline.
@@ -94,30 +103,24 @@ class Router:
         """A decision per prompt, the same ones as `route` gives.
 
         Raises:
-            PromptError: a prompt that cannot be routed; says which.
+            PromptError: a prompt that cannot be routed; says which. A lone prompt, which belongs in `route`.
         """
-        return self._decide(prompts if isinstance(prompts, str) else list(prompts))
+        return self._decide(prompt_texts(prompts))
 
-    def probabilities(self, prompt: Prompt | Decision) -> dict[str, float]:
-        """Probability in [0, 1] of every candidate's answer to be good, by name.
-
-        Absolute, where scores are relative to the pool; see `LookaheadPredictor.predict_probabilities`.
-
-        Args:
-            prompt: as for `route`; or a decision of this router, which spares a second prediction.
+    def predict(self, prompts: Iterable[Prompt]) -> Prediction:
+        """What is foreseen for the prompts, over this router's pool.
 
         Raises:
-            PromptError: as `route`.
-            ConfigurationError: the predictor is not calibrated, or the decision is of another router.
+            PromptError: a prompt that cannot be routed; says which.
+            PredictionError: the predictor gave no prediction, or one of other prompts.
         """
-        if isinstance(prompt, Decision):
-            if prompt.scores.keys() != set(self.pool.names) or prompt.revision != self.predictor.revision:
-                raise ConfigurationError("the decision is of another router; pass one of this router, or the prompt")
-            scores = np.full((1, len(self.predictor.pool)), 0.5)  # each curve reads its own candidate's score alone
-            scores[0, self._columns] = [prompt.scores[name] for name in self.pool.names]
-        else:
-            scores = self.predictor.predict_scores([prompt_text(prompt)])
-        return dict(zip(self.pool.names, self._calibrate(scores)[0].tolist(), strict=True))
+        texts = prompt_texts(prompts)
+        prediction = self.predictor.predict(texts)
+        if len(prediction) != len(texts):
+            raise PredictionError(
+                f"{self.predictor!r} gave {len(prediction)} rows for {len(texts)} prompts; it must give one a prompt"
+            )
+        return prediction.select(self._names).with_pool(self.pool)
 
     @property
     def excluded(self) -> dict[str, str]:
@@ -138,8 +141,8 @@ class Router:
             ConfigurationError: no name is given.
         """
         pool = self.pool.subset(names)
-        columns = [self._columns[self.pool.index(name)] for name in pool.names]
-        return self._with_pool(pool, columns, {name: name for name in pool.names})
+        kept = [self._names[self.pool.index(name)] for name in pool.names]
+        return self._with_pool(pool, kept, {name: name for name in pool.names})
 
     def with_aliases(self, aliases: Mapping[str, str | Candidate]) -> "Router":
         """A router whose candidates go by other names: `{name in this router's pool: new name}`,
@@ -150,39 +153,57 @@ class Router:
             ConfigurationError: two candidates would share a name.
         """
         pool = self.pool.rename(aliases)
-        return self._with_pool(pool, self._columns, dict(zip(self.pool.names, pool.names, strict=True)))
+        return self._with_pool(pool, self._names, dict(zip(self.pool.names, pool.names, strict=True)))
+
+    def with_prices(self, prices: Mapping[str, float | tuple[float, float]]) -> "Router":
+        """A router whose candidates have these prices.
+
+        Args:
+            prices: `{name: mean dollars of a call}`, or `{name: (dollars per million prompt tokens, dollars per
+                million response tokens)}`. Candidates that are not named keep theirs.
+
+        Raises:
+            UnknownCandidateError: a name is not in this router's pool.
+            ConfigurationError: a price that is neither, or out of range.
+        """
+        return self.with_aliases({name: _priced(self.pool[name], price) for name, price in prices.items()})
 
     def with_policy(self, policy: Policy) -> "Router":
-        """The same router under another policy; shares the weights."""
+        """The same router under another policy; shares the weights.
+
+        Raises:
+            UnknownCandidateError: the policy lists a name that is not in the pool.
+            ConfigurationError: no policy, or one that cannot decide among these candidates.
+        """
+        check_policy(policy, self.pool)
         router = copy.copy(self)
         router.policy = policy
         return router
 
-    def _with_pool(self, pool: CandidatePool, columns: list[int], names: Mapping[str, str]) -> "Router":
-        router = self.with_policy(rename(self.policy, self.pool, names))
-        router.pool, router._columns = pool, columns
-        return router
+    def _with_pool(self, pool: CandidatePool, predictor_names: Iterable[str], names: Mapping[str, str]) -> "Router":
+        router = copy.copy(self)
+        router.pool, router._names = pool, tuple(predictor_names)
+        return router.with_policy(rename(self.policy, self.pool, names))
 
-    def _decide(self, prompts: list[Prompt]) -> list[Decision]:
+    def _decide(self, texts: list[str]) -> list[Decision]:
         start = time.perf_counter()
-        predicted = self.predictor.predict_scores(prompts)
-        scores = predicted[:, self._columns]
-        more = (self._probabilities(predicted),) if reads_probabilities(self.policy) else ()
-        utilities = self.policy.utilities(scores, self.pool, *more)
-        if (utilities == -np.inf).all(axis=1).any():
-            raise ConfigurationError(f"{self.policy!r} excludes every candidate of {', '.join(self.pool.names)}")
+        prediction = self.predict(texts)
+        utilities = checked_utilities(self.policy, prediction, self.pool)
         choices = np.argmax(utilities, axis=1)  # the first of equals: the earlier candidate
         latency = (time.perf_counter() - start) / max(len(choices), 1)
-        names = self.pool.names
+        costs = call_costs(prediction, self.pool)
+
+        def by_name(values: np.ndarray | None, row: int) -> dict[str, float] | None:
+            return None if values is None else dict(zip(self.pool.names, values[row].tolist(), strict=True))
+
         return [
             Decision(
                 candidate=self.pool[int(choice)],
-                scores=dict(zip(names, scores[row].tolist(), strict=True)),
-                utilities={
-                    name: utility
-                    for name, utility in zip(names, utilities[row].tolist(), strict=True)
-                    if utility != -np.inf
-                },
+                scores=by_name(prediction.scores, row),
+                utilities={name: u for name, u in by_name(utilities, row).items() if u != -np.inf},
+                probabilities=by_name(prediction.probabilities, row),
+                standard_errors=by_name(prediction.standard_errors, row),
+                expected_usd={name: usd for name, usd in by_name(costs, row).items() if usd == usd} or None,
                 policy=repr(self.policy),
                 predictor=self.predictor.name,
                 revision=self.predictor.revision,
@@ -191,26 +212,22 @@ class Router:
             for row, choice in enumerate(choices)
         ]
 
-    def _calibrate(self, scores: np.ndarray) -> np.ndarray:
-        """Probabilities of this router's candidates from the scores of the predictor's whole pool."""
-        calibrate = getattr(self.predictor, "calibrate", None)
-        if calibrate is None:
-            raise ConfigurationError(f"{self.predictor!r} predicts scores only; use a calibrated predictor")
-        return calibrate(scores)[:, self._columns]
-
-    def _probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """As `_calibrate`; the scores themselves, with a warning, where the predictor is not calibrated."""
-        try:
-            return self._calibrate(scores)
-        except ConfigurationError as error:
-            if not self._has_warned:
-                self._has_warned = True
-                warnings.warn(
-                    f"the policy reads probabilities and takes predicted scores for them: {error} (said once)",
-                    UncalibratedScoresWarning,
-                    stacklevel=4,
-                )
-            return scores[:, self._columns]
-
     def __repr__(self) -> str:
         return f"Router({self.predictor!r}, policy={self.policy!r}, pool={list(self.pool.names)})"
+
+
+def _priced(candidate: Candidate, price: float | tuple[float, float]) -> Candidate:
+    if isinstance(price, tuple | list) and len(price) == 2:
+        prices = {
+            "usd_per_call": None,
+            "input_usd_per_million_tokens": price[0],
+            "output_usd_per_million_tokens": price[1],
+        }
+    elif isinstance(price, Real) and not isinstance(price, bool):
+        prices = {"usd_per_call": price}
+    else:
+        raise ConfigurationError(
+            f"the price of {candidate.name!r} is dollars a call, or a pair of dollars per million prompt and response "
+            f"tokens, got {price!r}"
+        )
+    return Candidate(**{**candidate.model_dump(), **prices})

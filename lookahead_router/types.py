@@ -3,12 +3,15 @@
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
-from lookahead_router.errors import ConfigurationError, UnknownCandidateError
+from lookahead_router.errors import ConfigurationError, PredictionError, UnknownCandidateError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Value(BaseModel):
@@ -192,6 +195,90 @@ def _candidate(value: Candidate | Mapping[str, Any] | str) -> Candidate:
     raise ConfigurationError(f"a candidate is a Candidate, a dict or a name, not {type(value).__name__}")
 
 
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a predictor foresees for prompts: one row a prompt, one column a candidate, in the order of the pool.
+
+    Raises:
+        PredictionError: an array of another shape, a value that is not finite, or one out of its range.
+    """
+
+    pool: CandidatePool
+    """The candidates, in column order."""
+    scores: "np.ndarray"
+    """`(n_prompts, n_candidates)` predicted scores in [0, 1], higher is better; comparable within a row."""
+    probabilities: "np.ndarray | None" = None
+    """`(n_prompts, n_candidates)` chance in [0, 1] that an answer is good; `None` where the predictor is not
+    calibrated."""
+    standard_errors: "np.ndarray | None" = None
+    """`(n_prompts, n_candidates)` standard errors of the probabilities, >= 0; `None` where they are not known."""
+    expected_tokens: "np.ndarray | None" = None
+    """`(n_prompts, n_candidates)` expected response lengths in tokens, >= 0; `None` where they are not foreseen."""
+    prompt_tokens: "np.ndarray | None" = None
+    """`(n_prompts,)` lengths of the prompts in tokens, >= 0; `None` where they were not counted."""
+
+    def __post_init__(self) -> None:
+        import numpy as np
+
+        n_candidates = len(self.pool)
+        n_prompts = len(self.scores) if np.ndim(self.scores) else 0
+        for name, highest in _PREDICTED.items():
+            values = getattr(self, name)
+            if values is None:
+                continue
+            values = np.asarray(values, dtype=np.float64)
+            shape = (n_prompts,) if name == "prompt_tokens" else (n_prompts, n_candidates)
+            if values.shape != shape:
+                raise PredictionError(f"{name} must have the shape {shape}, got {values.shape}")
+            if not np.isfinite(values).all():
+                raise PredictionError(f"{name} holds a value that is not finite; the weights are damaged or diverged")
+            if (values < -_ROUNDING).any() or (values > highest + _ROUNDING).any():
+                raise PredictionError(
+                    f"{name} must lie in [0, {highest:g}], got {values.min():.6g} to {values.max():.6g}"
+                )
+            object.__setattr__(self, name, np.clip(values, 0.0, highest))
+
+    def __len__(self) -> int:
+        """The number of prompts."""
+        return len(self.scores)
+
+    def select(self, names: Iterable[str]) -> "Prediction":
+        """The columns of the named candidates, in the order given.
+
+        Raises:
+            UnknownCandidateError: a name is not in the pool.
+        """
+        columns = [self.pool.index(name) for name in names]
+        return self._of_columns(CandidatePool(self.pool[column] for column in columns), columns)
+
+    def with_pool(self, pool: CandidatePool) -> "Prediction":
+        """The same columns under a pool of other names or prices.
+
+        Raises:
+            PredictionError: the pool has another number of candidates.
+        """
+        return replace(self, pool=pool)
+
+    def _of_columns(self, pool: CandidatePool, columns: "Sequence[int]") -> "Prediction":
+        kept = {
+            name: values if name == "prompt_tokens" else values[:, columns]
+            for name in _PREDICTED
+            if (values := getattr(self, name)) is not None
+        }
+        return Prediction(pool=pool, **kept)
+
+
+_PREDICTED = {
+    "scores": 1.0,
+    "probabilities": 1.0,
+    "standard_errors": math.inf,
+    "expected_tokens": math.inf,
+    "prompt_tokens": math.inf,
+}
+"""The arrays of a prediction and the highest value of each."""
+_ROUNDING = 1e-6
+
+
 @dataclass(frozen=True)
 class Decision:
     """Where a prompt goes, and why. Holds nothing of the prompt."""
@@ -210,6 +297,12 @@ class Decision:
     """The predictor's revision: a Hub commit or a fingerprint of its weights."""
     latency_seconds: float
     """Wall time of the prediction; in a batch, its share."""
+    probabilities: dict[str, float] | None = None
+    """Chance in [0, 1] that a candidate's answer is good, by name; `None` where the predictor is not calibrated."""
+    standard_errors: dict[str, float] | None = None
+    """Standard error of each probability, by name; `None` where it is not known."""
+    expected_usd: dict[str, float] | None = None
+    """Expected dollars of this call, by the names of the candidates that have a price; `None` where none has."""
 
     @property
     def name(self) -> str:
@@ -238,6 +331,9 @@ class Decision:
             "candidate": self.candidate.to_dict(),
             "scores": dict(self.scores),
             "utilities": dict(self.utilities),
+            "probabilities": self.probabilities and dict(self.probabilities),
+            "standard_errors": self.standard_errors and dict(self.standard_errors),
+            "expected_usd": self.expected_usd and dict(self.expected_usd),
             "runner_up": self.runner_up,
             "margin": self.margin,
             "policy": self.policy,

@@ -6,7 +6,6 @@ import random
 import re
 import threading
 
-import numpy as np
 import pytest
 
 from lookahead_router import (
@@ -43,10 +42,11 @@ class RulePredictor:
         self.pool = CandidatePool(pool)
         self.error = None
 
-    def predict_scores(self, prompts):
+    def predict(self, prompts):
         if self.error is not None:
             raise self.error
-        return np.array([[0.9, 0.2, 0.5] if re.search(r"\d", prompt) else [0.2, 0.9, 0.5] for prompt in prompts])
+        rows = [[0.9, 0.2, 0.5] if re.search(r"\d", prompt) else [0.2, 0.9, 0.5] for prompt in prompts]
+        return Prediction(self.pool, rows)
 
 
 class HTTPError(Exception):

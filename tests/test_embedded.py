@@ -40,14 +40,14 @@ def test_it_records_nothing_that_it_does_not_carry():
 
 def test_it_is_calibrated(router):
     for prompt in PROMPTS:
-        probabilities = router.probabilities(prompt)
+        probabilities = router.route(prompt).probabilities
         assert tuple(probabilities) == router.pool.names
         assert all(0 <= probability <= 1 for probability in probabilities.values())
     assert router.predictor.calibration.expected_calibration_error < 0.06
 
 
 def test_it_tells_prompts_apart(router):
-    scores = router.predictor.predict_scores(PROMPTS)
+    scores = router.predictor.predict(PROMPTS).scores
     assert abs(scores[0] - scores[1]).max() > 0.01
 
 
@@ -76,14 +76,14 @@ def test_a_pickle_of_it_is_portable(router):
 
 
 def test_thread_count_does_not_change_its_decisions(router):
-    single = LookaheadPredictor.load(n_threads=1).predict_scores(PROMPTS)
-    assert abs(single - router.predictor.predict_scores(PROMPTS)).max() < 1e-6
+    single = LookaheadPredictor.load(n_threads=1).predict(PROMPTS).scores
+    assert abs(single - router.predictor.predict(PROMPTS).scores).max() < 1e-6
 
 
 def test_batch_composition_does_not_change_its_scores(router):
-    together = router.predictor.predict_scores([*PROMPTS, "x " * 150])
+    together = router.predictor.predict([*PROMPTS, "x " * 150]).scores
     for row, prompt in enumerate(PROMPTS):
-        assert abs(router.predictor.predict_scores([prompt])[0] - together[row]).max() < 1e-5
+        assert abs(router.predictor.predict([prompt]).scores[0] - together[row]).max() < 1e-5
 
 
 def test_the_command_answers_from_a_cold_start_within_a_few_seconds():

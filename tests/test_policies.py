@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lookahead_router.errors import ConfigurationError, UnknownCandidateError
+from lookahead_router.errors import ConfigurationError, UncalibratedScoresWarning, UnknownCandidateError
 from lookahead_router.policies import (
     BestQuality,
     CostAware,
@@ -14,10 +14,9 @@ from lookahead_router.policies import (
     Restricted,
     Threshold,
     call_costs,
-    reads_probabilities,
     rename,
 )
-from lookahead_router.types import CandidatePool
+from lookahead_router.types import CandidatePool, Prediction
 
 relaxed = settings(deadline=None, max_examples=150)
 
@@ -35,6 +34,16 @@ def priced(*prices: float) -> CandidatePool:
         {"name": f"m{i}", "input_usd_per_million_tokens": price, "output_usd_per_million_tokens": price}
         for i, price in enumerate(prices)
     )
+
+
+def decide(policy, scores, pool, probabilities=None):
+    """The policy's utilities for what is predicted of the pool's candidates; the scores are probabilities if absent."""
+    return policy.utilities(Prediction(pool, scores, scores if probabilities is None else probabilities), pool)
+
+
+def costs_of(pool, input_tokens=500, output_tokens=500):
+    """`(n_candidates,)` dollars of a call of these lengths."""
+    return call_costs(Prediction(pool, np.zeros((1, len(pool)))), pool, input_tokens, output_tokens)[0]
 
 
 # Multiples of a power of two: sums and products stay exact, so ties are ties.
@@ -69,7 +78,7 @@ def test_policies_are_frozen_hashable_and_picklable_values(policy):
 def test_policies_keep_the_shape_and_leave_the_scores_alone(policy):
     scores = np.array([[0.1, 0.9], [0.6, 0.2], [0.5, 0.5]])
     before = scores.copy()
-    assert policy.utilities(scores, priced(1, 2)).shape == (3, 2)
+    assert decide(policy, scores, priced(1, 2)).shape == (3, 2)
     np.testing.assert_array_equal(scores, before)
 
 
@@ -85,7 +94,7 @@ def test_policies_say_in_words_what_they_do():
 
 def test_best_quality_maximises_the_scores_and_needs_no_prices():
     scores = np.array([[0.1, 0.9], [0.6, 0.2]])
-    np.testing.assert_array_equal(BestQuality().utilities(scores, CandidatePool(["a", "b"])), scores)
+    np.testing.assert_array_equal(decide(BestQuality(), scores, CandidatePool(["a", "b"])), scores)
 
 
 # CostAware
@@ -98,12 +107,12 @@ def test_a_call_costs_its_tokens_times_their_prices():
             {"name": "free", "input_usd_per_million_tokens": 0.0, "output_usd_per_million_tokens": 0.0},
         ]
     )
-    np.testing.assert_allclose(call_costs(pool, 1000, 200), [0.006, 0.0])
+    np.testing.assert_allclose(costs_of(pool, 1000, 200), [0.006, 0.0])
 
 
 def test_cost_aware_subtracts_the_weighted_dollars():
     policy = CostAware(100.0, input_tokens=1000, output_tokens=500)
-    utilities = policy.utilities(np.array([[0.5, 0.5]]), priced(2.0, 0.0))
+    utilities = decide(policy, np.array([[0.5, 0.5]]), priced(2.0, 0.0))
     np.testing.assert_allclose(utilities, [[0.5 - 100 * 0.003, 0.5]])
 
 
@@ -111,7 +120,7 @@ def test_cost_aware_subtracts_the_weighted_dollars():
 @given(markets(scores=st.floats(0, 1)))
 def test_cost_aware_of_weight_zero_is_best_quality(market):
     scores, pool = market
-    np.testing.assert_array_equal(CostAware(0.0).utilities(scores, pool), BestQuality().utilities(scores, pool))
+    np.testing.assert_array_equal(decide(CostAware(0.0), scores, pool), decide(BestQuality(), scores, pool))
 
 
 @relaxed
@@ -119,9 +128,9 @@ def test_cost_aware_of_weight_zero_is_best_quality(market):
 def test_raising_the_weight_never_raises_the_expected_cost(market, first, second):
     scores, pool = market
     tokens = {"input_tokens": 2**19, "output_tokens": 2**19}
-    costs = call_costs(pool, **tokens)
+    costs = costs_of(pool, **tokens)
     low, high = (
-        costs[CostAware(weight, **tokens).utilities(scores, pool).argmax(axis=1)] for weight in sorted([first, second])
+        costs[decide(CostAware(weight, **tokens), scores, pool).argmax(axis=1)] for weight in sorted([first, second])
     )
     assert (high <= low).all()
 
@@ -130,8 +139,8 @@ def test_raising_the_weight_never_raises_the_expected_cost(market, first, second
 @given(markets())
 def test_a_large_weight_takes_the_cheapest(market):
     scores, pool = market
-    costs = call_costs(pool, 500, 500)
-    chosen = CostAware(1e6).utilities(scores, pool).argmax(axis=1)
+    costs = costs_of(pool)
+    chosen = decide(CostAware(1e6), scores, pool).argmax(axis=1)
     assert (costs[chosen] == costs.min()).all()
 
 
@@ -147,40 +156,41 @@ def test_cost_aware_refuses_values_outside_their_domain(field, value):
 
 def test_threshold_takes_the_cheapest_that_passes():
     scores = np.array([[0.9, 0.7, 0.6, 0.1], [0.9, 0.7, 0.2, 0.1]])
-    chosen = Threshold(0.6).utilities(scores, priced(30, 10, 3, 1)).argmax(axis=1)
+    chosen = decide(Threshold(0.6), scores, priced(30, 10, 3, 1)).argmax(axis=1)
     assert chosen.tolist() == [2, 1]
 
 
 def test_threshold_falls_back_to_the_best():
     scores = np.array([[0.2, 0.4, 0.3]])
-    assert Threshold(0.5).utilities(scores, priced(1, 5, 2)).argmax() == 1
+    assert decide(Threshold(0.5), scores, priced(1, 5, 2)).argmax() == 1
 
 
 def test_reaching_the_threshold_exactly_is_enough():
-    assert Threshold(0.5).utilities(np.array([[1.0, 0.5]]), priced(2, 1)).argmax() == 1
+    assert decide(Threshold(0.5), np.array([[1.0, 0.5]]), priced(2, 1)).argmax() == 1
 
 
 def test_candidates_that_pass_at_one_price_are_equal_in_utility():
-    utilities = Threshold(0.5).utilities(np.array([[0.6, 0.9]]), priced(2, 2))
+    utilities = decide(Threshold(0.5), np.array([[0.6, 0.9]]), priced(2, 2))
     assert utilities[0, 0] == utilities[0, 1]
 
 
 def test_threshold_works_where_all_candidates_are_free():
-    utilities = Threshold(0.5).utilities(np.array([[0.1, 0.6, 0.9], [0.1, 0.2, 0.4]]), priced(0, 0, 0))
+    utilities = decide(Threshold(0.5), np.array([[0.1, 0.6, 0.9], [0.1, 0.2, 0.4]]), priced(0, 0, 0))
     assert utilities.argmax(axis=1).tolist() == [1, 2]
 
 
 def test_threshold_reads_probabilities_where_there_are_any_and_falls_back_to_scores():
     scores, probabilities = np.array([[0.9, 0.1], [0.1, 0.9]]), np.array([[0.2, 0.6], [0.3, 0.2]])
-    chosen = Threshold(0.5).utilities(scores, priced(1, 5), probabilities).argmax(axis=1)
+    chosen = decide(Threshold(0.5), scores, priced(1, 5), probabilities).argmax(axis=1)
     assert chosen.tolist() == [1, 1]
-    assert reads_probabilities(Threshold(0.5))
-    assert not reads_probabilities(BestQuality())
+    with pytest.warns(UncalibratedScoresWarning, match="not calibrated"):
+        utilities = Threshold(0.5).utilities(Prediction(priced(1, 5), scores), priced(1, 5))
+    assert utilities.argmax(axis=1).tolist() == [0, 1]
 
 
 def test_the_dearest_that_passes_beats_a_perfect_score_that_does_not():
     probabilities = np.array([[0.2, 0.9]])
-    assert Threshold(0.5).utilities(np.array([[1.0, 0.0]]), priced(0, 50), probabilities).argmax() == 1
+    assert decide(Threshold(0.5), np.array([[1.0, 0.0]]), priced(0, 50), probabilities).argmax() == 1
 
 
 @st.composite
@@ -197,8 +207,8 @@ def judged_markets(draw):
 @example((np.array([[1.0, 1.0]]), priced(0, 50), np.ones((1, 2))), 1.0)
 def test_threshold_is_cheapest_above_and_best_below(market, minimum):
     scores, pool, probabilities = market
-    costs = call_costs(pool, 500, 500)
-    utilities = Threshold(minimum).utilities(scores, pool, probabilities)
+    costs = costs_of(pool)
+    utilities = decide(Threshold(minimum), scores, pool, probabilities)
     for row, chosen in enumerate(utilities.argmax(axis=1)):
         passing = probabilities[row] >= minimum
         if passing.any():
@@ -214,16 +224,16 @@ def test_raising_the_probability_never_lowers_the_cost_where_a_candidate_reaches
     scores, pool, probabilities = market
     low, high = sorted([first, second])
     reached = (probabilities >= high).any(axis=1)
-    costs = call_costs(pool, 500, 500)
+    costs = costs_of(pool)
     before, after = (
-        costs[Threshold(minimum).utilities(scores, pool, probabilities).argmax(axis=1)] for minimum in (low, high)
+        costs[decide(Threshold(minimum), scores, pool, probabilities).argmax(axis=1)] for minimum in (low, high)
     )
     assert (before <= after)[reached].all()
 
 
 @pytest.mark.parametrize("value", [-0.001, 1.001, float("nan"), float("inf")])
 def test_threshold_refuses_probabilities_outside_zero_to_one(value):
-    with pytest.raises(ConfigurationError, match="Threshold: minimum_probability must lie in"):
+    with pytest.raises(ConfigurationError, match="Threshold: minimum_probability must be a number in"):
         Threshold(value)
 
 
@@ -273,7 +283,7 @@ def test_every_rule_says_whom_it_excludes(rules, excluded):
     found = policy.excluded(zoo())
     assert found.keys() == excluded.keys()
     assert all(reason in found[name] for name, reason in excluded.items())
-    utilities = policy.utilities(np.array([[0.1, 0.3, 0.2]]), zoo())[0]
+    utilities = decide(policy, np.array([[0.1, 0.3, 0.2]]), zoo())[0]
     assert {name for name, utility in zip(zoo().names, utilities, strict=True) if utility == -np.inf} == set(excluded)
 
 
@@ -286,19 +296,17 @@ def test_token_prices_count_by_the_expected_tokens():
 def test_the_other_policy_sees_the_admitted_candidates_alone():
     pool = CandidatePool([*priced(4, 2), "unpriced"])
     scores = np.array([[0.3, 0.2, 0.9]])
-    utilities = Restricted(CostAware(10.0), deny=["unpriced"]).utilities(scores, pool)
-    np.testing.assert_array_equal(utilities[:, :2], CostAware(10.0).utilities(scores[:, :2], priced(4, 2)))
+    utilities = decide(Restricted(CostAware(10.0), deny=["unpriced"]), scores, pool)
+    np.testing.assert_array_equal(utilities[:, :2], decide(CostAware(10.0), scores[:, :2], priced(4, 2)))
     nested = Restricted(Restricted(deny=["m0"]), deny=["unpriced"])
-    assert nested.utilities(scores, pool)[0].tolist() == [-np.inf, 0.2, -np.inf]
+    assert decide(nested, scores, pool)[0].tolist() == [-np.inf, 0.2, -np.inf]
 
 
 def test_probabilities_reach_the_other_policy_if_it_reads_them():
     scores, probabilities = np.array([[0.9, 0.1, 0.5]]), np.array([[0.1, 0.9, 0.9]])
     policy = Restricted(Threshold(0.5), deny=["m2"])
-    assert policy.reads_probabilities
-    assert policy.utilities(scores, priced(3, 2, 1), probabilities).argmax() == 1
-    assert policy.utilities(scores, priced(3, 2, 1)).argmax() == 0
-    assert not Restricted().reads_probabilities
+    assert decide(policy, scores, priced(3, 2, 1), probabilities).argmax() == 1
+    assert decide(policy, scores, priced(3, 2, 1), scores).argmax() == 0
 
 
 restrictions = st.fixed_dictionaries(
@@ -319,7 +327,7 @@ def test_no_excluded_candidate_is_chosen_and_the_rest_decide_as_if_alone(market,
         if field in rules:
             rules = {**rules, field: [pool.names[n % len(pool)] for n in rules[field]]}
     restricted = Restricted(policy, **rules)
-    costs = call_costs(pool, 500, 500)
+    costs = costs_of(pool)
     budget = rules.get("max_usd_per_call", np.inf)
     kept = [
         k
@@ -328,11 +336,10 @@ def test_no_excluded_candidate_is_chosen_and_the_rest_decide_as_if_alone(market,
     ]
     if not kept:
         with pytest.raises(ConfigurationError, match="excludes every candidate"):
-            restricted.utilities(scores, pool, probabilities)
+            decide(restricted, scores, pool, probabilities)
         return
-    more = (probabilities[:, kept],) if reads_probabilities(policy) else ()
-    alone = policy.utilities(scores[:, kept], pool.subset(pool.names[k] for k in kept), *more)
-    found = restricted.utilities(scores, pool, probabilities)
+    alone = decide(policy, scores[:, kept], pool.subset(pool.names[k] for k in kept), probabilities[:, kept])
+    found = decide(restricted, scores, pool, probabilities)
     np.testing.assert_array_equal(found[:, kept], alone)
     assert (np.delete(found, kept, axis=1) == -np.inf).all()
     assert (costs[found.argmax(axis=1)] <= budget).all()
@@ -341,7 +348,7 @@ def test_no_excluded_candidate_is_chosen_and_the_rest_decide_as_if_alone(market,
 def test_nothing_left_is_an_error_that_says_which_rule_took_whom():
     policy = Restricted(deny=["large"], capabilities=["tools"], max_usd_per_call=0.005)
     with pytest.raises(ConfigurationError) as caught:
-        policy.utilities(np.zeros((1, 3)), zoo())
+        decide(policy, np.zeros((1, 3)), zoo())
     for reason in ("small lacks tools", "large is on the deny list", "vague costs 0.01 dollars a call, above 0.005"):
         assert reason in str(caught.value)
 
@@ -351,7 +358,7 @@ def test_an_unknown_name_is_an_error_also_within_another_restriction(field):
     policy = Restricted(**{field: ["smal"]})
     for wrong in (policy, Restricted(policy, deny=["vague"])):
         with pytest.raises(UnknownCandidateError, match="Did you mean 'small'"):
-            wrong.utilities(np.zeros((1, 3)), zoo())
+            decide(wrong, np.zeros((1, 3)), zoo())
 
 
 @pytest.mark.parametrize(
@@ -385,13 +392,13 @@ def test_names_of_a_policy_follow_the_pool():
 
 def test_a_measured_cost_counts_before_the_token_prices():
     pool = priced(2, 2, 2).with_call_costs([0.25, float("nan"), 0.0])
-    np.testing.assert_allclose(call_costs(pool, 1000, 500), [0.25, 0.003, 0.0])
-    assert call_costs(CandidatePool([{"name": "a", "usd_per_call": 0.5}]), 1, 1).tolist() == [0.5]
+    np.testing.assert_allclose(costs_of(pool, 1000, 500), [0.25, 0.003, 0.0])
+    assert costs_of(CandidatePool([{"name": "a", "usd_per_call": 0.5}]), 1, 1).tolist() == [0.5]
 
 
 @pytest.mark.parametrize("policy", [CostAware(0.0), Threshold(0.5), Restricted(max_usd_per_call=1)], ids=repr)
 @pytest.mark.parametrize("known", [{}, {"input_usd_per_million_tokens": 1}, {"output_usd_per_million_tokens": 1}])
 def test_a_policy_that_weighs_cost_names_the_candidates_without_prices(policy, known):
     pool = CandidatePool([*priced(1, 2), {"name": "unpriced", **known}])
-    with pytest.raises(ConfigurationError, match=r"usd_per_call or both token prices.*missing: unpriced$"):
-        policy.utilities(np.zeros((1, 3)), pool)
+    with pytest.raises(ConfigurationError, match=r"usd_per_call or both token prices.*missing: unpriced\."):
+        decide(policy, np.zeros((1, 3)), pool)

@@ -1,6 +1,7 @@
 import copy
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from lookahead_router.errors import (
     CheckpointError,
     ConfigurationError,
+    PredictionError,
     PromptError,
     UncalibratedScoresWarning,
     UnknownCandidateError,
@@ -15,7 +17,7 @@ from lookahead_router.errors import (
 from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
 from lookahead_router.predictors.fitted import fitted_class
 from lookahead_router.router import Router
-from lookahead_router.types import Candidate, CandidatePool
+from lookahead_router.types import Candidate, CandidatePool, Prediction
 
 
 class Fixed:
@@ -27,8 +29,8 @@ class Fixed:
         self.pool = CandidatePool(names)
         self.scores = np.array(scores)
 
-    def predict_scores(self, prompts):
-        return np.tile(self.scores, (len(prompts), 1))
+    def predict(self, prompts):
+        return Prediction(self.pool, np.tile(self.scores, (len(prompts), 1)))
 
 
 @pytest.fixture
@@ -76,8 +78,8 @@ def test_a_conversation_is_routed_on_its_last_user_message(router):
 
 def test_another_policy_makes_another_router_of_the_same_weights(router):
     class Worst:
-        def utilities(self, scores, pool):
-            return -scores
+        def utilities(self, prediction, pool):
+            return -prediction.scores
 
     contrary = router.with_policy(Worst())
     assert contrary.route("sum 1 2 3 ?").name != router.route("sum 1 2 3 ?").name == "digits"
@@ -91,8 +93,8 @@ def test_ties_go_to_the_earlier_candidate():
 
 def test_the_policy_decides_and_not_the_score():
     class Contrary:
-        def utilities(self, scores, pool):
-            return -scores
+        def utilities(self, prediction, pool):
+            return -prediction.scores
 
     decision = Router(Fixed(0.1, 0.9, 0.5), policy=Contrary()).route("x")
     assert (decision.name, decision.runner_up) == ("a", "c")
@@ -116,36 +118,50 @@ def test_a_pool_of_one_has_no_runner_up():
 
 
 class Calibrated(Fixed):
-    n_predictions = 0
-
-    def predict_scores(self, prompts):
-        self.n_predictions += 1
-        return super().predict_scores(prompts)
-
-    def calibrate(self, scores):
-        return scores / 2
+    def predict(self, prompts):
+        scores = super().predict(prompts).scores
+        return Prediction(self.pool, scores, scores / 2)
 
 
-def test_probabilities_go_by_the_names_of_this_router():
+def test_a_decision_tells_probabilities_by_the_names_of_this_router():
     router = Router(Calibrated(0.2, 0.4, 0.8), aliases={"c": "gpt"}).restrict_to(["gpt", "a"])
-    assert router.probabilities("hello") == pytest.approx({"a": 0.1, "gpt": 0.4})
-    with pytest.raises(PromptError):
-        router.probabilities(" ")
+    assert router.route("hello").probabilities == pytest.approx({"a": 0.1, "gpt": 0.4})
+    assert Router(Fixed(0.2, 0.4, 0.8)).route("hello").probabilities is None
 
 
-def test_probabilities_of_a_decision_need_no_second_prediction():
-    predictor = Calibrated(0.2, 0.4, 0.8)
-    router = Router(predictor).restrict_to(["c", "a"])
-    decision = router.route("hello")
-    assert router.probabilities(decision) == pytest.approx({"a": 0.1, "c": 0.4})
-    assert predictor.n_predictions == 1
-    with pytest.raises(ConfigurationError, match="of another router"):
-        Router(predictor).probabilities(decision)
+def test_a_prediction_goes_by_the_pool_of_this_router():
+    router = Router(Calibrated(0.2, 0.4, 0.8), aliases={"c": "gpt"}).restrict_to(["gpt", "a"])
+    prediction = router.predict(["hello", "again"])
+    assert prediction.pool == router.pool
+    np.testing.assert_allclose(prediction.scores, [[0.2, 0.8]] * 2)
+    np.testing.assert_allclose(prediction.probabilities, [[0.1, 0.4]] * 2)
 
 
-def test_a_predictor_without_probabilities_is_an_error():
-    with pytest.raises(ConfigurationError, match="use a calibrated predictor"):
-        Router(Fixed(0.2, 0.4, 0.8)).probabilities("hello")
+def test_a_decision_tells_the_expected_dollars_of_those_that_have_a_price():
+    router = Router(Fixed(0.2, 0.4, 0.8)).with_prices({"a": 0.5, "b": (1.0, 3.0)})
+    assert router.route("hello").expected_usd == pytest.approx({"a": 0.5, "b": (1.0 * 500 + 3.0 * 500) / 1e6})
+    assert Router(Fixed(0.2, 0.4, 0.8)).route("hello").expected_usd is None
+
+
+def test_lengths_that_the_predictor_foresees_make_the_price_of_this_call():
+    class Foresees(Fixed):
+        def predict(self, prompts):
+            given = super().predict(prompts)
+            tokens = np.array([[10.0, 1000.0, 100.0]] * len(prompts))
+            return replace(given, expected_tokens=tokens, prompt_tokens=np.full(len(prompts), 20.0))
+
+    router = Router(Foresees(0.2, 0.4, 0.8)).with_prices(dict.fromkeys("abc", (1.0, 2.0)))
+    assert router.route("x").expected_usd == pytest.approx({"a": 40e-6, "b": 2020e-6, "c": 220e-6})
+    assert router.with_policy(CostAware(1000.0)).route("x").name == "c"
+
+
+def test_prices_are_checked():
+    router = Router(Fixed(0.2, 0.4, 0.8))
+    for bad in ("1", (1.0,), None, -1.0, (1.0, float("nan")), True):
+        with pytest.raises(ConfigurationError):
+            router.with_prices({"a": bad})
+    with pytest.raises(UnknownCandidateError):
+        router.with_prices({"z": 1.0})
 
 
 PRICES = [{"name": name, "usd_per_call": cost} for name, cost in (("a", 0.1), ("b", 0.2), ("c", 0.3))]
@@ -158,20 +174,19 @@ def test_a_threshold_reads_the_calibrated_probabilities_of_this_routers_candidat
     assert router.with_policy(Threshold(0.5)).route("x").name == "c"  # nobody reaches it: the highest score
 
 
-def test_without_calibration_scores_stand_in_and_a_warning_says_so_once():
+def test_without_calibration_scores_stand_in_and_a_warning_says_so():
     router = Router(Fixed(0.2, 0.4, 0.8, names=PRICES), policy=Threshold(0.3))
-    with pytest.warns(UncalibratedScoresWarning, match="use a calibrated predictor") as caught:
+    with pytest.warns(UncalibratedScoresWarning, match="use a calibrated predictor"):
         assert router.route("x").name == "b"
-    assert [warning.filename for warning in caught] == [__file__]
-    assert router.route("x").name == "b"  # a second warning would be an error
-    assert router.restrict_to(["a", "c"]).route("x").name == "c"
+    with pytest.warns(UncalibratedScoresWarning):
+        assert router.restrict_to(["a", "c"]).route("x").name == "c"
 
 
 def test_a_lookahead_predictor_without_calibration_warns_too(predictor_folder):
     costs = dict.fromkeys(("digits", "words", "lazy"), 1.0)
     aliases = {name: Candidate(name=name, usd_per_call=cost) for name, cost in costs.items()}
     router = Router.from_pretrained(predictor_folder, policy=Threshold(0.1), aliases=aliases)
-    with pytest.warns(UncalibratedScoresWarning, match=r"without calibration\.json"):
+    with pytest.warns(UncalibratedScoresWarning, match="not calibrated"):
         router.route("sum 1 2 ?")
     assert Router.from_pretrained(predictor_folder).route("sum 1 2 ?")
 
@@ -203,21 +218,62 @@ def test_names_that_a_policy_lists_follow_the_router():
     assert router.with_aliases({"b": "other"}).restrict_to(["a", "other"]).route("x").name == "a"
     assert Router(Fixed(0.1, 0.9, 0.5), policy=Restricted(deny=["gpt"]), aliases={"b": "gpt"}).route("x").name == "c"
     with pytest.raises(UnknownCandidateError):
-        router.with_policy(Restricted(deny=["d"])).route("x")
-    with pytest.raises(UnknownCandidateError):
-        router.with_policy(Restricted(deny=["d"])).restrict_to(["a", "b"])
+        router.with_policy(Restricted(deny=["d"]))
     with pytest.raises(ConfigurationError, match="b is on the deny list"):
-        router.restrict_to(["b"]).route("x")
+        router.restrict_to(["b"])
 
 
 def test_a_policy_that_excludes_everybody_is_an_error():
     class Nobody:
-        def utilities(self, scores, pool):
-            return np.full(scores.shape, -np.inf)
+        def utilities(self, prediction, pool):
+            return np.full(prediction.scores.shape, -np.inf)
 
     with pytest.raises(ConfigurationError, match="excludes every candidate of a, b, c"):
-        Router(Fixed(0.1, 0.9, 0.5), policy=Nobody()).route("x")
-    assert Router(Fixed(0.1, 0.9, 0.5), policy=Nobody()).route_batch([]) == []
+        Router(Fixed(0.1, 0.9, 0.5), policy=Nobody())
+
+
+@pytest.mark.parametrize(
+    "policy", ["best-quality", BestQuality, 3, object(), CostAware(1.0), Threshold(0.5), Restricted(deny=["abc"])]
+)
+def test_a_policy_that_cannot_decide_is_an_error_when_the_router_is_built(policy):
+    with pytest.raises(ConfigurationError):
+        Router(Fixed(0.1, 0.9, 0.5), policy=policy)
+    with pytest.raises(ConfigurationError):
+        Router(Fixed(0.1, 0.9, 0.5)).with_policy(policy)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, "x"])
+def test_a_utility_that_is_no_number_does_not_win(bad):
+    class Odd:
+        def utilities(self, prediction, pool):
+            utilities = prediction.scores.astype(object)
+            utilities[:, 0] = bad
+            return np.array(utilities.tolist())
+
+    with pytest.raises(ConfigurationError, match="utility"):
+        Router(Fixed(0.1, 0.9, 0.5), policy=Odd())
+
+
+def test_utilities_of_another_shape_are_refused():
+    class Odd:
+        def utilities(self, prediction, pool):
+            return prediction.scores[:, :1]
+
+    with pytest.raises(ConfigurationError, match="shape"):
+        Router(Fixed(0.1, 0.9, 0.5), policy=Odd())
+
+
+def test_a_predictor_whose_output_is_no_prediction_decides_nothing():
+    for scores in ((0.1, np.nan, 0.5), (0.1, np.inf, 0.5), (0.1, 1.2, 0.5), (0.1, 0.2)):
+        with pytest.raises(PredictionError):
+            Router(Fixed(*scores)).route("x")
+
+    class Short(Fixed):
+        def predict(self, prompts):
+            return super().predict(prompts[:1])
+
+    with pytest.raises(PredictionError, match="1 rows for 2 prompts"):
+        Router(Short(0.1, 0.9, 0.5)).route_batch(["x", "y"])
 
 
 def test_measured_costs_come_with_an_alias_or_the_pool():
@@ -273,8 +329,9 @@ def test_a_bad_prompt_is_named(router):
         router.route(" ")
     with pytest.raises(PromptError, match=r"^prompt 1: the prompt is empty"):
         router.route_batch(["x", ""])
-    with pytest.raises(PromptError, match="use route"):
-        router.route_batch("x")
+    for lone in ("x", b"x", {"role": "user", "content": "x"}):
+        with pytest.raises(PromptError, match="use route"):
+            router.route_batch(lone)
 
 
 def test_an_empty_batch_is_no_decision(router):
@@ -302,13 +359,12 @@ def test_a_saved_baseline_routes_like_any_predictor(knn_folder):
     assert router.route("sum 1 2 3 ?").name == "digits"
     assert router.route("rhyme river stone ?").name == "words"
     assert Router.from_pretrained(str(knn_folder), backend="auto", revision=None).route("x").predictor == "knn"
-    probabilities = router.restrict_to(["digits", "words"]).probabilities("sum 1 2 3 ?")
+    probabilities = router.restrict_to(["digits", "words"]).route("sum 1 2 3 ?").probabilities
     assert 0 <= probabilities["words"] < 0.5 < probabilities["digits"] <= 1
 
 
 def test_an_uncalibrated_baseline_has_no_probabilities(baseline_folder):
-    with pytest.raises(ConfigurationError, match="'best-single' is not calibrated"):
-        Router.from_pretrained(baseline_folder).probabilities("x")
+    assert Router.from_pretrained(baseline_folder).route("x").probabilities is None
 
 
 @pytest.mark.parametrize(

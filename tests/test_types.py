@@ -3,12 +3,13 @@ import dataclasses
 import json
 import pickle
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lookahead_router.errors import ConfigurationError, UnknownCandidateError
-from lookahead_router.types import Candidate, CandidatePool, Decision
+from lookahead_router.errors import ConfigurationError, PredictionError, UnknownCandidateError
+from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction
 
 relaxed = settings(deadline=None, max_examples=100)
 
@@ -377,3 +378,60 @@ def test_a_decision_cannot_be_changed_and_can_be_pickled():
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.policy = "other"
     assert pickle.loads(pickle.dumps(made)) == made
+
+
+# Predictions
+
+
+def prediction(**changes):
+    given = {"scores": [[0.1, 0.9], [0.6, 0.2]], "probabilities": [[0.2, 0.8], [0.5, 0.3]], "prompt_tokens": [3, 4]}
+    return Prediction(CandidatePool(["a", "b"]), **{**given, **changes})
+
+
+def test_a_prediction_selects_columns_by_name_in_the_order_given():
+    turned = prediction(expected_tokens=[[1, 2], [3, 4]]).select(["b", "a"])
+    assert turned.pool.names == ("b", "a")
+    assert turned.scores.tolist() == [[0.9, 0.1], [0.2, 0.6]]
+    assert turned.expected_tokens.tolist() == [[2, 1], [4, 3]]
+    assert turned.prompt_tokens.tolist() == [3, 4]
+    assert turned.standard_errors is None
+    with pytest.raises(UnknownCandidateError):
+        prediction().select(["c"])
+
+
+def test_a_prediction_under_another_pool_keeps_its_columns():
+    other = prediction().with_pool(CandidatePool(["x", "y"]))
+    assert (other.pool.names, other.scores.tolist()) == (("x", "y"), prediction().scores.tolist())
+    with pytest.raises(PredictionError, match="shape"):
+        prediction().with_pool(CandidatePool(["x"]))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"scores": [[0.1, float("nan")], [0.6, 0.2]]},
+        {"scores": [[0.1, float("inf")], [0.6, 0.2]]},
+        {"scores": [[0.1, 1.1], [0.6, 0.2]]},
+        {"scores": [0.1, 0.2]},
+        {"scores": 0.5},
+        {"probabilities": [[0.2, 0.8]]},
+        {"probabilities": [[0.2, -0.8], [0.5, 0.3]]},
+        {"expected_tokens": [[1, 2]]},
+        {"expected_tokens": [[1, -2], [1, 1]]},
+        {"standard_errors": [[1, float("nan")], [1, 1]]},
+        {"prompt_tokens": [1, 2, 3]},
+    ],
+    ids=str,
+)
+def test_what_is_no_prediction_is_refused(bad):
+    with pytest.raises(PredictionError, match=f"^{next(iter(bad))}"):
+        prediction(**bad)
+
+
+def test_rounding_beyond_the_range_is_cut():
+    assert prediction(scores=[[-1e-9, 1 + 1e-9], [0.6, 0.2]]).scores.tolist() == [[0.0, 1.0], [0.6, 0.2]]
+
+
+def test_a_prediction_of_no_prompt_has_its_shape():
+    empty = Prediction(CandidatePool(["a", "b"]), np.zeros((0, 2)))
+    assert (len(empty), empty.select(["b"]).scores.shape) == (0, (0, 1))

@@ -24,6 +24,7 @@ from lookahead_router.predictors.embedder import Embedder
 from lookahead_router.predictors.fitted import fitted_class
 from lookahead_router.predictors.fitted.base import FittedPredictor
 from lookahead_router.predictors.load import load_predictor
+from lookahead_router.types import Prediction
 
 
 @dataclass(frozen=True)
@@ -123,31 +124,30 @@ class Predictions:
         return baseline, seconds
 
     def _ask(self, predictor: Predictor, fit_seconds: float | None) -> Predicted:
-        """Scores of all prompts, in the dataset's columns, out of the cache if they are there."""
+        """What it foresees for all prompts, in the dataset's columns, out of the cache if it is there."""
         backend = getattr(getattr(predictor, "backend", None), "name", "")
         key = _key(predictor.name, str(predictor.revision), backend, self._asked)
-        path = None if self.cache is None else self.cache / "scores" / f"{key}.npz"
-        scores = seconds = None
+        path = None if self.cache is None else self.cache / "predictions" / f"{key}.npz"
+        prediction = seconds = None
         if path is not None:
             with suppress(OSError, ValueError, EOFError, KeyError, BadZipFile):  # nothing there, or damaged
-                kept = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-                scores, seconds = kept["scores"], float(kept["seconds"])
-        if scores is None:
+                kept = dict(np.load(io.BytesIO(path.read_bytes()), allow_pickle=False))
+                seconds = float(kept.pop("seconds"))
+                prediction = Prediction(predictor.pool, **kept)
+        if prediction is None:
             embedder = getattr(predictor, "embedder", None)
             if embedder is not None and self.cache is not None:
                 embedder.cache = embedder.cache or self.cache / "embeddings"
             _embed_ahead(predictor, self.rows)
             start = time.perf_counter()
-            scores = predictor.predict_scores(self.rows.prompts)
+            prediction = predictor.predict(self.rows.prompts)
             seconds = time.perf_counter() - start
             if path is not None:
+                arrays = {name: values for name, values in vars(prediction).items() if isinstance(values, np.ndarray)}
                 with replacing_file(path) as temporary, temporary.open("wb") as file:
-                    np.savez(file, scores=scores, seconds=seconds)
-        is_calibrated = getattr(predictor, "calibration", None) is not None
-        probabilities = predictor.calibrate(scores) if is_calibrated else None
-        columns = [predictor.pool.index(name) for name in self.rows.pool.names]
-        probabilities = None if probabilities is None else probabilities[:, columns]
-        return Predicted(str(predictor.revision), scores[:, columns], probabilities, fit_seconds, seconds)
+                    np.savez(file, seconds=seconds, **arrays)
+        prediction = prediction.select(self.rows.pool.names)
+        return Predicted(str(predictor.revision), prediction, fit_seconds, seconds)
 
 
 def _key(*parts: str) -> str:

@@ -1,5 +1,6 @@
 """The figures of one predictor, and of no predictor, on the rows of one dataset."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,7 +9,7 @@ import numpy as np
 
 from lookahead_router import metrics
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.errors import ConfigurationError, DataError
+from lookahead_router.errors import ConfigurationError, DataError, UncalibratedScoresWarning
 from lookahead_router.evaluation.bootstrap import Resamples, costs_at_quality
 from lookahead_router.evaluation.results import (
     CalibrationResult,
@@ -18,7 +19,8 @@ from lookahead_router.evaluation.results import (
     ReferenceResult,
 )
 from lookahead_router.metrics import Interval
-from lookahead_router.policies import Policy, reads_probabilities
+from lookahead_router.policies import Policy, checked_utilities
+from lookahead_router.types import Prediction
 
 QUALITY_SHARES = (1.0, 0.95)
 """Of the best single candidate's quality, at which dollars are compared."""
@@ -33,10 +35,8 @@ class Predicted:
     """What a predictor said of all prompts."""
 
     revision: str
-    scores: np.ndarray
-    """`(n, K)`."""
-    probabilities: np.ndarray | None
-    """`(n, K)`; `None` where it is not calibrated."""
+    prediction: Prediction
+    """In the dataset's columns."""
     fit_seconds: float | None
     predict_seconds: float | None
 
@@ -135,11 +135,14 @@ class Measured:
 
     def _choose(self, seed: Predicted) -> np.ndarray:
         policy, pool = self.yardstick.policy, self.yardstick.pool
-        if reads_probabilities(policy):
-            if seed.probabilities is None:
-                raise ConfigurationError(f"{policy!r} reads probabilities and {self.label} is not calibrated")
-            return policy.utilities(seed.scores, pool, seed.probabilities).argmax(axis=1)
-        return policy.utilities(seed.scores, pool).argmax(axis=1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UncalibratedScoresWarning)
+            try:
+                return checked_utilities(policy, seed.prediction.with_pool(pool), pool).argmax(axis=1)
+            except UncalibratedScoresWarning as warning:
+                raise ConfigurationError(
+                    f"{policy!r} reads probabilities and {self.label} is not calibrated"
+                ) from warning
 
     @cached_property
     def savings(self) -> tuple[CostResult, dict[str, np.ndarray]] | None:
@@ -153,7 +156,7 @@ class Measured:
         every = np.arange(len(scores))[:, None]
         spent, gained = np.zeros((len(scores), N_WEIGHTS)), np.zeros((len(scores), N_WEIGHTS))
         for seed in self.seeds:
-            utilities = seed.scores[:, None, :] - weights[None, :, None] * prices
+            utilities = seed.prediction.scores[:, None, :] - weights[None, :, None] * prices
             choice = utilities.argmax(axis=2)
             spent += costs[every, choice] / len(self.seeds)
             gained += scores[every, choice] / len(self.seeds)
@@ -241,7 +244,7 @@ class Measured:
         return tuple(found)
 
     def _calibration(self) -> CalibrationResult | None:
-        probabilities, scores = self.seeds[0].probabilities, self.yardstick.rows.scores
+        probabilities, scores = self.seeds[0].prediction.probabilities, self.yardstick.rows.scores
         if probabilities is None:
             return None
         errors = [metrics.expected_calibration_error(p, y) for p, y in zip(probabilities.T, scores.T, strict=True)]

@@ -9,9 +9,9 @@ import numpy as np
 from lookahead_router import metrics
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError
-from lookahead_router.policies import CostAware, Policy, Threshold, call_costs, reads_probabilities
+from lookahead_router.policies import CostAware, Policy, Threshold, call_costs, checked_utilities, priced
 from lookahead_router.router import Router
-from lookahead_router.types import CandidatePool
+from lookahead_router.types import CandidatePool, Prediction
 
 N_SETTINGS = 200
 """Settings that a sweep tries, at most."""
@@ -87,11 +87,10 @@ def calibrate(
     chosen_on = dataset.filter(split=split)
     pool = priced_pool(router.pool, dataset, chosen_on)
     rows, n_unscored = _scored(chosen_on)
-    costs = call_costs(pool, *_TOKENS)
-    view = _View(kind == "threshold")
-    router.with_policy(view).route_batch(rows.prompts)
-    policies = _GRIDS[kind](view, costs)
-    choices = [view.choices(policy, pool) for policy in policies]
+    costs = expected_prices(pool)
+    prediction = router.predict(rows.prompts).with_pool(pool)
+    policies = _GRIDS[kind](prediction, costs)
+    choices = [_choices(policy, prediction) for policy in policies]
     dollars = np.where(np.isnan(rows.costs_usd), costs, rows.costs_usd)
     scores = np.array([metrics.chosen_scores(rows.scores, choice).mean() for choice in choices])
     spent = np.array([metrics.mean_cost(dollars, choice) for choice in choices])
@@ -105,8 +104,8 @@ def calibrate(
     if test_split in dataset.splits and test_split != split:
         shown, missing = _scored(dataset.filter(split=test_split))
         n_unscored += missing
-        router.with_policy(view).route_batch(shown.prompts)
-        results.append(_result(test_split, shown, view.choices(policy, pool), single, costs))
+        seen = router.predict(shown.prompts).with_pool(pool)
+        results.append(_result(test_split, shown, _choices(policy, seen), single, costs))
     return CalibrationReport(
         policy=policy,
         usd_per_call=dict(zip(pool.names, costs.tolist(), strict=True)),
@@ -123,14 +122,14 @@ def priced_pool(pool: CandidatePool, dataset: RoutingDataset, rows: RoutingDatas
     """
     train = dataset.filter(split="train") if "train" in dataset.splits else rows
     source = train if not np.isnan(train.costs_usd).all() else rows
-    priced = pool.with_call_costs(source.call_costs())
+    with_costs = pool.with_call_costs(source.call_costs())
     try:
-        call_costs(priced, *_TOKENS)
+        expected_prices(with_costs)
     except ConfigurationError as error:
         raise ConfigurationError(
             f"{error}. Give cost_usd in the outcomes of the dataset, or use a predictor whose pool has prices"
         ) from error
-    return priced
+    return with_costs
 
 
 def cheapest_reaching(costs: np.ndarray, scores: np.ndarray, target: float) -> int:
@@ -190,30 +189,23 @@ def weight_grid(costs: np.ndarray) -> list[CostAware]:
     return [CostAware(0.0), *(CostAware(float(f"{weight:.4g}")) for weight in weights)]
 
 
-_TOKENS = (Threshold.input_tokens, Threshold.output_tokens)
+def expected_prices(pool: CandidatePool) -> np.ndarray:
+    """`(n_candidates,)` dollars of a call of the usual lengths.
+
+    Raises:
+        ConfigurationError: a candidate has no price.
+    """
+    return priced(call_costs(Prediction(pool, np.zeros((1, len(pool)))), pool), pool)[0]
 
 
-class _View:
-    """A policy that keeps what policies see, so that each of a sweep can decide without another prediction."""
-
-    def __init__(self, reads_probabilities: bool) -> None:
-        self.reads_probabilities = reads_probabilities
-        self.seen: tuple[np.ndarray, ...] = ()
-
-    def utilities(self, scores: np.ndarray, pool: CandidatePool, *probabilities: np.ndarray) -> np.ndarray:
-        self.seen = (scores, *probabilities)
-        return scores
-
-    def choices(self, policy: Policy, pool: CandidatePool) -> np.ndarray:
-        """`(n_prompts,)` columns, as the router decides."""
-        scores, *probabilities = self.seen
-        more = probabilities if reads_probabilities(policy) else ()
-        return policy.utilities(scores, pool, *more).argmax(axis=1)
+def _choices(policy: Policy, prediction: Prediction) -> np.ndarray:
+    """`(n_prompts,)` columns, as the router decides."""
+    return checked_utilities(policy, prediction, prediction.pool).argmax(axis=1)
 
 
-_GRIDS: dict[str, Callable[[_View, np.ndarray], Sequence[Policy]]] = {
-    "threshold": lambda view, costs: threshold_grid(view.seen[1]),
-    "cost-aware": lambda view, costs: weight_grid(costs),
+_GRIDS: dict[str, Callable[[Prediction, np.ndarray], Sequence[Policy]]] = {
+    "threshold": lambda seen, costs: threshold_grid(seen.scores if seen.probabilities is None else seen.probabilities),
+    "cost-aware": lambda seen, costs: weight_grid(costs),
 }
 
 

@@ -3,29 +3,26 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-
 from lookahead_router.errors import PromptError
 from lookahead_router.prompts import Prompt, prompt_text
-from lookahead_router.types import CandidatePool
+from lookahead_router.types import CandidatePool, Prediction
 
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Maps prompts to predicted scores of the pool's candidates. Safe under threads."""
+    """Foresees how well the pool's candidates will answer. Safe under threads."""
 
     pool: CandidatePool
     """The candidates, in column order."""
     name: str
     revision: str | None
 
-    def predict_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
-        """Predicted scores `(n_prompts, n_candidates)` in [0, 1], higher is better.
-
-        Row `i` depends on prompt `i` only.
+    def predict(self, prompts: Sequence[Prompt]) -> Prediction:
+        """What it foresees for the prompts, over its pool. Row `i` depends on prompt `i` only.
 
         Raises:
             PromptError: a prompt that cannot be routed; says which.
+            PredictionError: the weights give no prediction.
         """
         ...
 

@@ -85,9 +85,9 @@ def _compare(predictor: LookaheadPredictor, exported: PredictorFolder, prompts: 
     """Torch against fp32 on a sample, as one function has to give one result; fp32 against int8 on all."""
     fp32_predictor = LookaheadPredictor.load(exported.path, backend="onnx")
     sample = prompts[:: max(1, len(prompts) // TORCH_SAMPLE)]
-    difference = np.abs(fp32_predictor.predict_scores(sample) - predictor.predict_scores(sample)).max()
-    fp32 = fp32_predictor.predict_scores(prompts)
-    int8 = LookaheadPredictor.load(exported.path, backend="onnx-int8").predict_scores(prompts)
+    difference = np.abs(fp32_predictor.predict(sample).scores - predictor.predict(sample).scores).max()
+    fp32 = fp32_predictor.predict(prompts).scores
+    int8 = LookaheadPredictor.load(exported.path, backend="onnx-int8").predict(prompts).scores
     return Parity(
         n_prompts=len(fp32),
         max_score_difference=float(difference),

@@ -16,13 +16,13 @@ from lookahead_router.hub import HubOptions, is_repo_id
 from lookahead_router.metrics import sigmoid
 from lookahead_router.networks.configuration import NetworkConfig, parse_network_config
 from lookahead_router.predictors.base import prompt_texts
-from lookahead_router.predictors.calibration import MIN_CALIBRATION_PROMPTS, Calibration
+from lookahead_router.predictors.calibration import Calibration
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.fetch import fetch, refuse_options
 from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
 from lookahead_router.saved.push import Upload, push_folder
-from lookahead_router.types import CandidatePool, describe
+from lookahead_router.types import CandidatePool, Prediction, describe
 
 EMBEDDED = Path(__file__).parent.parent / "pretrained" / "Llama-lookahead-mlm-minilm"
 """The predictor in the wheel."""
@@ -147,18 +147,21 @@ class LookaheadPredictor:
             calibration=Calibration.read(folder.calibration, pool.names) if is_calibrated else None,
         )
 
-    def predict_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
-        """Predicted scores `(n_prompts, n_candidates)` in [0, 1], higher is better.
+    def predict(self, prompts: Sequence[Prompt]) -> Prediction:
+        """Predicted scores, and probabilities where the predictor is calibrated.
 
         A score is relative to the pool: by the objective of training, the predicted chance to be near the
         best on this prompt (paper §4), the expected place between its worst (0) and best (1), or 0.5 plus
-        the expected score above the candidates' mean. It is not the chance to be right.
+        the expected score above the candidates' mean. It is not the chance to be right; the probability is:
+        on prompts like those of the calibration, of the answers with probability 0.7 about seven in ten are
+        good. Each probability is read from that candidate's score alone.
 
         Batches are sorted by length and hold no more prompts than the backend keeps apart; row `i`
         depends on prompt `i` only.
 
         Raises:
             PromptError: a prompt that cannot be routed; says which.
+            PredictionError: the weights give no scores.
         """
         rows, is_truncated = self.tokenizer.encode(prompt_texts(prompts))
         if is_truncated.any() and not self._has_warned:
@@ -175,33 +178,10 @@ class LookaheadPredictor:
             batch = by_length[start : start + self.backend.max_batch_size]
             ids, mask = left_pad([rows[row] for row in batch], self.tokenizer.pad_token_id)
             logits[batch] = self.backend.score_logits(ids, mask)
-        return sigmoid(logits)
-
-    def predict_probabilities(self, prompts: Sequence[Prompt]) -> np.ndarray:
-        """Probabilities `(n_prompts, n_candidates)` that each candidate's answer is good.
-
-        Absolute, where scores are relative: on prompts like those of the calibration, of the answers
-        with probability 0.7 about seven in ten are good. Each is read from that candidate's score alone,
-        so ranking by it is not the predictor's decision.
-
-        Raises:
-            PromptError: a prompt that cannot be routed; says which.
-            ConfigurationError: the predictor was not calibrated.
-        """
-        return self.calibrate(self.predict_scores(prompts))
-
-    def calibrate(self, scores: np.ndarray) -> np.ndarray:
-        """The probabilities `(n_prompts, n_candidates)` that belong to predicted scores of that shape.
-
-        Raises:
-            ConfigurationError: the predictor was not calibrated.
-        """
-        if self.calibration is None:
-            raise ConfigurationError(
-                f"the predictor {self.name!r} was saved without calibration.json. Train it, into another output "
-                f"folder, with {MIN_CALIBRATION_PROMPTS} judged validation prompts or more of every candidate"
-            )
-        return self.calibration.probabilities(scores, self.pool.names)
+        scores = sigmoid(logits)
+        curves = self.calibration
+        probabilities = None if curves is None else curves.probabilities(scores, self.pool.names)
+        return Prediction(self.pool, scores, probabilities)
 
     def save(self, folder: str | Path, *, backend: str | None = None) -> None:
         """Copies the saved predictor to another folder, whole or not at all.

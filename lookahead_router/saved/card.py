@@ -259,7 +259,7 @@ class _Card:
         if self.calibration is None:
             return ""
         return (
-            "`predict_probabilities` gives the probability that a candidate's answer is good. On held-out folds of "
+            "`predict` gives the probability that a candidate's answer is good. On held-out folds of "
             f"{self.calibration['n_prompts']:,} validation prompts its expected calibration error is "
             f"{self.calibration['expected_calibration_error']:.3f} (mean over candidates)."
         )

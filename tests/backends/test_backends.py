@@ -25,8 +25,8 @@ def load(folder, backend):
 
 
 def test_onnx_and_torch_agree_on_every_prompt(predictor_folder, dataset):
-    expected = load(predictor_folder, "torch").predict_scores(dataset.prompts)
-    found = load(predictor_folder, "onnx").predict_scores(dataset.prompts)
+    expected = load(predictor_folder, "torch").predict(dataset.prompts).scores
+    found = load(predictor_folder, "onnx").predict(dataset.prompts).scores
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
 
 
@@ -45,8 +45,8 @@ def test_a_graph_of_every_kind_scores_as_torch_does(any_network, tmp_path):
 
 
 def test_int8_decides_as_torch_does(predictor_folder, dataset):
-    expected = load(predictor_folder, "torch").predict_scores(dataset.prompts).argmax(axis=1)
-    found = load(predictor_folder, "onnx-int8").predict_scores(dataset.prompts).argmax(axis=1)
+    expected = load(predictor_folder, "torch").predict(dataset.prompts).scores.argmax(axis=1)
+    found = load(predictor_folder, "onnx-int8").predict(dataset.prompts).scores.argmax(axis=1)
     assert (found == expected).mean() >= 0.98
 
 

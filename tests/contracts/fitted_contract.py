@@ -63,7 +63,7 @@ class FittedContract:
         predictor = make()
         assert predictor.revision is None
         for call in (
-            lambda: predictor.predict_scores(["x"]),
+            lambda: predictor.predict(["x"]).scores,
             lambda: predictor.save(tmp_path / "saved"),
             lambda: predictor.fit_calibration(dataset),
         ):
@@ -83,11 +83,11 @@ class FittedContract:
     def test_the_same_seed_gives_the_same_predictor(self, make, train, fitted):
         again = make().fit(train)
         assert again.revision == fitted.revision
-        np.testing.assert_array_equal(again.predict_scores(PROMPTS), fitted.predict_scores(PROMPTS))
+        np.testing.assert_array_equal(again.predict(PROMPTS).scores, fitted.predict(PROMPTS).scores)
 
     def test_another_seed_gives_another_predictor_exactly_where_it_is_random(self, make, train, fitted):
-        other = make(seed=1).fit(train).predict_scores(PROMPTS)
-        assert (not np.array_equal(other, fitted.predict_scores(PROMPTS))) == fitted.is_random
+        other = make(seed=1).fit(train).predict(PROMPTS).scores
+        assert (not np.array_equal(other, fitted.predict(PROMPTS).scores)) == fitted.is_random
 
     def test_settings_out_of_their_domain_are_refused(self, make):
         predictor = make()
@@ -104,12 +104,12 @@ class FittedContract:
         predictor = make().fit(turned)
         assert predictor.pool.names == turned.pool.names
         if self.permutes_with_the_columns:
-            found, expected = predictor.predict_scores(PROMPTS)[:, ::-1], fitted.predict_scores(PROMPTS)
+            found, expected = predictor.predict(PROMPTS).scores[:, ::-1], fitted.predict(PROMPTS).scores
             np.testing.assert_allclose(found, expected, atol=1e-5)
 
     def test_it_learns_the_toy_world(self, fitted, dataset):
         test = dataset.filter(split="test")
-        choices = fitted.predict_scores(test.prompts).argmax(axis=1)
+        choices = fitted.predict(test.prompts).scores.argmax(axis=1)
         best_single = max(hit_rate(column, test.scores) for column in test.scores.T)
         assert (hit_rate(chosen_scores(test.scores, choices), test.scores) > best_single + 0.3) == (
             self.learns_the_toy_world
@@ -120,10 +120,10 @@ class FittedContract:
         scores[np.random.default_rng(0).random(scores.shape) < 0.3] = np.nan
         scores[:2] = np.nan  # prompts without any
         predictor = make().fit(with_scores(train, scores))
-        found = predictor.predict_scores(PROMPTS)
+        found = predictor.predict(PROMPTS).scores
         assert np.isfinite(found).all()
         kept = make().fit(with_scores(train, scores).select(np.arange(2, len(train))))
-        np.testing.assert_array_equal(kept.predict_scores(PROMPTS), found)
+        np.testing.assert_array_equal(kept.predict(PROMPTS).scores, found)
 
     def test_a_candidate_without_any_score_is_named(self, make, train):
         scores = train.scores.copy()
@@ -146,7 +146,7 @@ class FittedContract:
             "a source of one row": lambda: replace(train, sources=np.array(["lone", *["other"] * (len(train) - 1)])),
             "repeated rows": lambda: train.select([0] * 50 + [1] * 50),
         }[case]()
-        scores = make().fit(data).predict_scores(PROMPTS)
+        scores = make().fit(data).predict(PROMPTS).scores
         assert scores.shape == (len(PROMPTS), len(data.pool))
         assert ((scores >= 0) & (scores <= 1)).all()
 
@@ -158,19 +158,16 @@ class FittedContract:
     # Calibration
 
     def test_calibrated_it_gives_probabilities_and_saving_keeps_them(self, fitted, dataset, tmp_path):
-        with pytest.raises(ConfigurationError, match="not calibrated; call fit_calibration"):
-            fitted.calibrate(fitted.predict_scores(PROMPTS))
+        assert fitted.predict(PROMPTS).probabilities is None
         fitted.fit_calibration(dataset.align(CandidatePool(dataset.pool.names[::-1])))
         fitted.save(tmp_path / "saved")
         again = type(fitted).load(tmp_path / "saved")
         assert again.calibration == fitted.calibration
-        scores = fitted.predict_scores(PROMPTS)
-        probabilities = fitted.calibrate(scores)
+        probabilities = fitted.predict(PROMPTS).probabilities
         assert ((probabilities >= 0) & (probabilities <= 1)).all()
-        np.testing.assert_array_equal(again.calibrate(scores), probabilities)
-        router = Router(again)
-        assert list(router.probabilities(PROMPTS[0]).values()) == pytest.approx(probabilities[0].tolist(), abs=1e-9)
-        assert router.probabilities(router.route(PROMPTS[0])) == router.probabilities(PROMPTS[0])
+        np.testing.assert_array_equal(again.predict(PROMPTS).probabilities, probabilities)
+        decision = Router(again).route(PROMPTS[0])
+        assert list(decision.probabilities.values()) == pytest.approx(probabilities[0].tolist(), abs=1e-9)
         fitted.fit(dataset)
         assert fitted.calibration is None
 
@@ -182,10 +179,10 @@ class FittedContract:
     # Copies and threads
 
     def test_many_threads_get_the_same(self, fitted):
-        expected = fitted.predict_scores(PROMPTS)
+        expected = fitted.predict(PROMPTS).scores
         with ThreadPoolExecutor(8) as threads:
-            for found in threads.map(fitted.predict_scores, [PROMPTS] * 16):
-                np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+            for found in threads.map(fitted.predict, [PROMPTS] * 16):
+                np.testing.assert_allclose(found.scores, expected, rtol=0, atol=1e-6)
 
     def test_a_pickled_router_and_a_deep_copy_decide_the_same(self, fitted):
         router = Router(fitted, aliases={"lazy": "l"})
@@ -200,7 +197,7 @@ class FittedContract:
         fitted.save(tmp_path / "saved")
         fitted.save(tmp_path / "saved")  # over itself
         again = type(fitted).load(tmp_path / "saved")
-        np.testing.assert_array_equal(again.predict_scores(PROMPTS), fitted.predict_scores(PROMPTS))
+        np.testing.assert_array_equal(again.predict(PROMPTS).scores, fitted.predict(PROMPTS).scores)
         assert (again.revision, again.pool, again.settings) == (fitted.revision, fitted.pool, fitted.settings)
         assert Router.from_pretrained(tmp_path / "saved").route(PROMPTS[0]).revision == fitted.revision
 

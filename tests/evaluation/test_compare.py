@@ -141,7 +141,7 @@ def test_wins_and_losses_count_by_the_number_of_right_candidates(result):
 def test_calibration_is_fitted_on_validation_and_measured_here(result):
     given = material()
     predictor = Rule().fit(given.train).fit_calibration(given.validation)
-    probabilities = predictor.calibrate(predictor.predict_scores(given.evaluation.prompts))
+    probabilities = predictor.predict(given.evaluation.prompts).probabilities
     errors = [
         metrics.expected_calibration_error(p, y)
         for p, y in zip(probabilities.T, given.evaluation.scores.T, strict=True)

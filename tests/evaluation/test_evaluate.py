@@ -8,7 +8,7 @@ from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import DataError, PoolMismatchError
 from lookahead_router.evaluation.evaluate import average_normalized_score, evaluate
 from lookahead_router.router import Router
-from lookahead_router.types import CandidatePool
+from lookahead_router.types import CandidatePool, Prediction
 
 
 class ByText:
@@ -17,8 +17,8 @@ class ByText:
     name, revision = "by-text", None
     pool = CandidatePool(["a", "b"])
 
-    def predict_scores(self, prompts):
-        return np.array([[float(str(p)[-1] == "a"), float(str(p)[-1] == "b")] for p in prompts])
+    def predict(self, prompts):
+        return Prediction(self.pool, [[float(str(p)[-1] == "a"), float(str(p)[-1] == "b")] for p in prompts])
 
 
 def example(prompt, a, b, source="s", split="test"):

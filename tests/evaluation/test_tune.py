@@ -18,7 +18,7 @@ from lookahead_router.evaluation.tune import (
 )
 from lookahead_router.policies import CostAware, Threshold
 from lookahead_router.router import Router
-from lookahead_router.types import CandidatePool
+from lookahead_router.types import CandidatePool, Prediction
 
 relaxed = settings(deadline=None, max_examples=100)
 
@@ -34,11 +34,9 @@ class Told:
     def __init__(self, pool=("cheap", "dear")):
         self.pool = CandidatePool(pool)
 
-    def predict_scores(self, prompts):
-        return np.array([json.loads(prompt) for prompt in prompts]).reshape(-1, len(self.pool))
-
-    def calibrate(self, scores):
-        return scores
+    def predict(self, prompts):
+        chances = np.array([json.loads(prompt) for prompt in prompts]).reshape(-1, len(self.pool))
+        return Prediction(self.pool, chances, chances)
 
 
 def make_dataset(n=60, seed=0, costs=(0.001, 0.01), splits=("train", "validation", "test")):
@@ -135,10 +133,13 @@ def test_no_threshold_that_reaches_the_target_is_cheaper(router):
     dataset = make_dataset(300)
     found = calibrate(router, dataset, target_quality=0.97).results[0]
     rows = dataset.filter(split="validation")
-    probabilities = router.predictor.predict_scores(rows.prompts)
+    probabilities = router.predictor.predict(rows.prompts).scores
     pool = router.pool.with_call_costs([0.001, 0.01])
     for threshold in threshold_grid(probabilities):
-        picked = np.arange(len(rows)), threshold.utilities(probabilities, pool, probabilities).argmax(axis=1)
+        picked = (
+            np.arange(len(rows)),
+            threshold.utilities(Prediction(pool, probabilities, probabilities), pool).argmax(axis=1),
+        )
         if rows.scores[picked].mean() >= 0.97 * rows.scores[:, 1].mean():
             assert rows.costs_usd[picked].mean() >= found.usd_per_prompt - 1e-12
 

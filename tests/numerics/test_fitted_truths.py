@@ -62,7 +62,7 @@ def mean_of(column):
 
 def test_best_single_is_the_mean_of_what_is_judged(embedder, train):
     expected = [mean_of(column) for column in train.scores.T]
-    np.testing.assert_allclose(fitted("best-single", embedder, train).predict_scores(["x"])[0], expected)
+    np.testing.assert_allclose(fitted("best-single", embedder, train).predict(["x"]).scores[0], expected)
 
 
 def test_missing_scores_are_filled_by_the_candidates_mean(train):
@@ -74,7 +74,7 @@ def test_missing_scores_are_filled_by_the_candidates_mean(train):
 
 def test_knn_is_the_mean_score_of_the_most_similar_prompts(embedder, train, x):
     prompts = ["sum 1 2 ?", "rhyme river stone ?", "a"]
-    found = fitted("knn", embedder, train, n_neighbors=7).predict_scores(prompts)
+    found = fitted("knn", embedder, train, n_neighbors=7).predict(prompts).scores
     scores = filled_scores(train.scores)
     for vector, row in zip(embedder.embed(prompts), found, strict=True):
         order = sorted(range(len(x)), key=lambda i: -float(x[i] @ vector))
@@ -82,7 +82,7 @@ def test_knn_is_the_mean_score_of_the_most_similar_prompts(embedder, train, x):
 
 
 def test_knn_with_more_neighbours_than_prompts_is_the_mean_of_all(embedder, train):
-    found = fitted("knn", embedder, train, n_neighbors=10_000).predict_scores(["a"])
+    found = fitted("knn", embedder, train, n_neighbors=10_000).predict(["a"]).scores
     np.testing.assert_allclose(found[0], filled_scores(train.scores).mean(axis=0))
 
 
@@ -104,7 +104,7 @@ def test_clusters_are_the_drawn_means_of_the_nearest_centres_prompts(embedder, t
     homes = [min(range(4), key=lambda c: ((vector - centers[c]) ** 2).sum()) for vector in x]
     np.testing.assert_array_equal(nearest_center(x, centers), homes)
     overall = [mean_of(column) for column in train.scores.T]
-    found = baseline.predict_scores(train.prompts)
+    found = baseline.predict(train.prompts).scores
     for row, home in zip(found, homes, strict=True):
         for k in range(3):
             judged = [s for s, h in zip(train.scores[:, k], homes, strict=True) if h == home and not np.isnan(s)]
@@ -184,7 +184,7 @@ def test_item_response_is_discrimination_times_ability_less_difficulty(embedder,
         difficulty = (vector @ p["difficulty"] + p["mean_difficulty"]).item()
         for k in range(3):
             expected[i, k] = sigmoid(discrimination @ p["abilities"][:, k] - difficulty)
-    np.testing.assert_allclose(baseline.predict_scores(train.prompts), expected, atol=1e-5)
+    np.testing.assert_allclose(baseline.predict(train.prompts).scores, expected, atol=1e-5)
     assert value == pytest.approx(cross_entropy(expected, train.scores), rel=1e-4)
 
 
@@ -197,7 +197,7 @@ def test_uniroute_mixes_the_clusters_means_by_membership(embedder, train, x, los
     for i, vector in enumerate(x.astype(float) * WIDTH**0.5):
         membership = softmax(vector @ p["weights"] + p["biases"])
         expected[i] = sum(membership[c] * means[c] for c in range(4))
-    np.testing.assert_allclose(baseline.predict_scores(train.prompts), expected, atol=1e-5)
+    np.testing.assert_allclose(baseline.predict(train.prompts).scores, expected, atol=1e-5)
     assert value == pytest.approx(cross_entropy(expected, train.scores), rel=1e-4)
 
 
@@ -209,7 +209,7 @@ def test_uniroute_starts_where_k_means_ended(x):
 
 def test_random_scores_are_uniform_and_differ_between_prompts_and_seeds(embedder, dataset):
     prompts = [f"prompt {n}" for n in range(2000)]
-    scores = fitted("random", embedder, dataset).predict_scores(prompts)
+    scores = fitted("random", embedder, dataset).predict(prompts).scores
     np.testing.assert_allclose(scores.mean(axis=0), 0.5, atol=0.03)
     np.testing.assert_allclose(np.bincount(scores.argmax(axis=1)) / 2000, 1 / 3, atol=0.05)
     assert len(np.unique(scores)) == scores.size
@@ -274,10 +274,10 @@ def test_predicting_needs_neither(all_fitted, embedder, tmp_path, monkeypatch):
     saved = {}
     for baseline in all_fitted:
         baseline.save(tmp_path / baseline.kind)
-        saved[baseline.kind] = baseline.predict_scores(["sum 1 2 ?"])
+        saved[baseline.kind] = baseline.predict(["sum 1 2 ?"]).scores
     for name in [name for name in sys.modules if name.partition(".")[0] in ("sklearn", "torch")]:
         monkeypatch.setitem(sys.modules, name, None)
     for kind, scores in saved.items():
         given = embedder if fitted_class(kind).reads_embeddings else None
-        found = fitted_class(kind).load(tmp_path / kind, embedder=given).predict_scores(["sum 1 2 ?"])
+        found = fitted_class(kind).load(tmp_path / kind, embedder=given).predict(["sum 1 2 ?"]).scores
         np.testing.assert_array_equal(found, scores)

@@ -3,7 +3,7 @@ import pytest
 
 from lookahead_router.errors import PromptError
 from lookahead_router.predictors.base import Predictor, prompt_texts
-from lookahead_router.types import CandidatePool
+from lookahead_router.types import CandidatePool, Prediction
 
 
 def test_texts_come_in_the_order_of_the_prompts():
@@ -27,13 +27,13 @@ def test_a_single_prompt_in_place_of_a_list_is_refused(single):
         prompt_texts(single)
 
 
-def test_whatever_predicts_scores_of_a_pool_is_a_predictor():
+def test_whatever_predicts_for_a_pool_is_a_predictor():
     class Constant:
         pool = CandidatePool(["a"])
         name, revision = "constant", None
 
-        def predict_scores(self, prompts):
-            return np.ones((len(prompts), 1))
+        def predict(self, prompts):
+            return Prediction(self.pool, np.ones((len(prompts), 1)))
 
     class Incomplete:
         pool = CandidatePool(["a"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import POOL
 
-from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, MissingDependencyError
+from lookahead_router.errors import CheckpointError, DataError, MissingDependencyError
 from lookahead_router.predictors.calibration import Calibration, Isotonic, Platt, fit_calibration
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.saved.folder import PredictorFolder, write_json
@@ -43,7 +43,7 @@ def test_a_rising_line_is_flat_beyond_its_knots():
 def test_every_candidate_has_its_own_curve(calibrated):
     predictor = LookaheadPredictor.load(calibrated.path)
     prompts = ["sum 1 2 ?", "rhyme river stone ?"]
-    scores, found = predictor.predict_scores(prompts), predictor.predict_probabilities(prompts)
+    scores, found = predictor.predict(prompts).scores, predictor.predict(prompts).probabilities
     assert found.shape == scores.shape
     for k, name in enumerate(POOL):
         np.testing.assert_allclose(found[:, k], CURVES[name].probabilities(scores[:, k]))
@@ -61,8 +61,7 @@ def test_a_calibration_travels_with_save_and_export(calibrated, tmp_path, datase
 def test_a_predictor_without_calibration_says_so(predictor_folder):
     predictor = LookaheadPredictor.load(predictor_folder)
     assert predictor.calibration is None
-    with pytest.raises(ConfigurationError, match=r"without calibration\.json"):
-        predictor.predict_probabilities(["sum 1 2 ?"])
+    assert predictor.predict(["sum 1 2 ?"]).probabilities is None
 
 
 @pytest.mark.parametrize(

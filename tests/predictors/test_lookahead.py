@@ -36,17 +36,17 @@ def test_it_is_a_predictor(predictor):
 
 def test_batch_composition_does_not_change_scores(predictor, dataset):
     prompts = list(dataset.prompts[:40])
-    alone = np.concatenate([predictor.predict_scores([prompt]) for prompt in prompts])
-    together = predictor.predict_scores(prompts)
+    alone = np.concatenate([predictor.predict([prompt]).scores for prompt in prompts])
+    together = predictor.predict(prompts).scores
     order = random.Random(0).sample(range(40), 40)
-    shuffled = predictor.predict_scores([prompts[i] for i in order])
+    shuffled = predictor.predict([prompts[i] for i in order]).scores
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
     np.testing.assert_allclose(shuffled, alone[order], rtol=0, atol=1e-6)
 
 
 def test_thread_count_does_not_change_decisions(predictor_folder, dataset):
     scores = [
-        LookaheadPredictor.load(predictor_folder, backend=backend, n_threads=n).predict_scores(dataset.prompts)
+        LookaheadPredictor.load(predictor_folder, backend=backend, n_threads=n).predict(dataset.prompts).scores
         for backend in ("onnx", "onnx-int8")
         for n in (1, 2, 4)
     ]
@@ -58,16 +58,16 @@ def test_thread_count_does_not_change_decisions(predictor_folder, dataset):
 
 def test_concurrent_threads_get_the_scores_of_a_single_one(predictor, dataset):
     prompts = list(dataset.prompts)
-    expected = predictor.predict_scores(prompts)
+    expected = predictor.predict(prompts).scores
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda prompt: predictor.predict_scores([prompt])[0], prompts))
+        found = list(threads.map(lambda prompt: predictor.predict([prompt]).scores[0], prompts))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
 def test_saving_and_loading_gives_identical_scores(predictor, dataset, tmp_path):
     predictor.save(tmp_path / "copy")
     again = LookaheadPredictor.load(tmp_path / "copy", backend=predictor.backend.name)
-    np.testing.assert_array_equal(again.predict_scores(dataset.prompts), predictor.predict_scores(dataset.prompts))
+    np.testing.assert_array_equal(again.predict(dataset.prompts).scores, predictor.predict(dataset.prompts).scores)
     assert again.revision == predictor.revision
 
 
@@ -85,7 +85,7 @@ def test_a_pickle_holds_the_location_and_not_the_weights(predictor, dataset):
     again = pickle.loads(content)
     assert again.backend.name == predictor.backend.name
     np.testing.assert_array_equal(
-        again.predict_scores(dataset.prompts[:5]), predictor.predict_scores(dataset.prompts[:5])
+        again.predict(dataset.prompts[:5]).scores, predictor.predict(dataset.prompts[:5]).scores
     )
 
 
@@ -94,35 +94,35 @@ def test_a_deep_copy_is_the_same_object(predictor):
 
 
 def test_no_prompts_give_no_scores(predictor):
-    assert predictor.predict_scores([]).shape == (0, 3)
+    assert predictor.predict([]).scores.shape == (0, 3)
 
 
 def test_a_prompt_without_a_known_token_still_has_scores(predictor):
-    assert np.isfinite(predictor.predict_scores(["\x00\x01", "🦜", "漢字"])).all()
+    assert np.isfinite(predictor.predict(["\x00\x01", "🦜", "漢字"]).scores).all()
 
 
 def test_a_long_prompt_keeps_its_tail_and_warns_once(predictor_folder):
     predictor = LookaheadPredictor.load(predictor_folder)
     tail = " ".join(["river"] * 24)
     with pytest.warns(TruncatedPromptWarning, match="24 tokens"):
-        long = predictor.predict_scores(["1 2 3 " + tail])
+        long = predictor.predict(["1 2 3 " + tail]).scores
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        np.testing.assert_array_equal(predictor.predict_scores(["sum 9 9 9 " + tail]), long)
-        np.testing.assert_array_equal(predictor.predict_scores([tail]), long)
+        np.testing.assert_array_equal(predictor.predict(["sum 9 9 9 " + tail]).scores, long)
+        np.testing.assert_array_equal(predictor.predict([tail]).scores, long)
 
 
 def test_a_megabyte_prompt_is_routed_within_seconds(predictor_folder):
     predictor = LookaheadPredictor.load(predictor_folder)
     with pytest.warns(TruncatedPromptWarning):
-        scores = predictor.predict_scores(["river stone " * 90_000])
+        scores = predictor.predict(["river stone " * 90_000]).scores
     assert scores.shape == (1, 3)
 
 
 @pytest.mark.parametrize("bad", ["", " \n\t", None, 7, b"bytes", {"role": "user", "content": "x"}, []])
 def test_a_bad_prompt_is_named_by_its_index(predictor, bad):
     with pytest.raises(PromptError, match="prompt 1: ") as caught:
-        predictor.predict_scores(["river", bad])
+        predictor.predict(["river", bad])
     assert caught.value.index == 1
 
 
@@ -185,7 +185,7 @@ def test_a_copy_may_carry_the_weights_of_one_backend_alone(predictor_folder, tmp
     assert set(light.read_config().files) == {"pool.json", "tokenizer.json", "training.json", weights}
     copied = LookaheadPredictor.load(light.path)
     assert copied.backend.name == backend
-    assert np.array_equal(copied.predict_scores(["sum 1 2 ?"]), whole.predict_scores(["sum 1 2 ?"]))
+    assert np.array_equal(copied.predict(["sum 1 2 ?"]).scores, whole.predict(["sum 1 2 ?"]).scores)
 
 
 def test_tensors_of_an_older_format_are_loaded_under_their_new_names(predictor_folder, tmp_path, monkeypatch):
@@ -201,7 +201,7 @@ def test_tensors_of_an_older_format_are_loaded_under_their_new_names(predictor_f
     old_names = {name: name.replace("head.", "score_head.", 1) for name in tensors if name.startswith("head.")}
     monkeypatch.setattr(layout, "RENAMED_TENSORS", {layout.FORMAT_VERSION - 1: old_names})
     again = LookaheadPredictor.load(folder.path)
-    assert np.array_equal(again.predict_scores(["sum 1 2 ?"]), whole.predict_scores(["sum 1 2 ?"]))
+    assert np.array_equal(again.predict(["sum 1 2 ?"]).scores, whole.predict(["sum 1 2 ?"]).scores)
 
 
 def test_saving_never_replaces_what_is_not_a_saved_predictor(predictor_folder, tmp_path):

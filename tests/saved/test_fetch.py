@@ -29,7 +29,7 @@ PROMPTS = ["sum 1 2 3 ?", "rhyme river stone ?"]
 def test_a_repository_routes_as_its_folder_does(hub, at, folder):
     commit = hub.add(REPO, folder.path)
     pulled, local = Router.from_pretrained(REPO, **at), Router.from_pretrained(folder.path)
-    assert np.array_equal(pulled.predictor.predict_scores(PROMPTS), local.predictor.predict_scores(PROMPTS))
+    assert np.array_equal(pulled.predictor.predict(PROMPTS).scores, local.predictor.predict(PROMPTS).scores)
     assert pulled.route(PROMPTS[0]).revision == pulled.predictor.revision == commit
 
 
@@ -127,7 +127,7 @@ def test_a_body_that_breaks_off_is_repaired_by_the_next_call(hub, at, folder):
     hub.cut_downloads = 0
     loaded = LookaheadPredictor.load(REPO, **at)
     expected = LookaheadPredictor.load(folder.path)
-    np.testing.assert_array_equal(loaded.predict_scores(PROMPTS), expected.predict_scores(PROMPTS))
+    np.testing.assert_array_equal(loaded.predict(PROMPTS).scores, expected.predict(PROMPTS).scores)
 
 
 def test_endpoint_and_cache_of_the_environment_are_honoured(hub, folder, tmp_path):
@@ -156,7 +156,7 @@ def test_a_pickled_predictor_comes_back_from_the_cache_without_its_token(hub, at
     again = pickle.loads(content)
     assert len(hub.requests) == n_requests
     assert again.revision == predictor.revision
-    assert np.array_equal(again.predict_scores(PROMPTS), predictor.predict_scores(PROMPTS))
+    assert np.array_equal(again.predict(PROMPTS).scores, predictor.predict(PROMPTS).scores)
     assert copy.deepcopy(predictor) is predictor
 
 
@@ -174,7 +174,7 @@ def test_a_pulled_predictor_can_be_saved_as_a_folder(hub, at, folder, tmp_path):
     pulled = LookaheadPredictor.load(REPO, **at)
     pulled.save(tmp_path / "copy")
     copied = LookaheadPredictor.load(tmp_path / "copy")
-    assert np.array_equal(copied.predict_scores(PROMPTS), pulled.predict_scores(PROMPTS))
+    assert np.array_equal(copied.predict(PROMPTS).scores, pulled.predict(PROMPTS).scores)
 
 
 def test_four_processes_may_pull_at_once(hub, at, folder):
@@ -182,7 +182,7 @@ def test_four_processes_may_pull_at_once(hub, at, folder):
     code = (
         "import sys; from lookahead_router import LookaheadPredictor as P;"
         "p = P.load(sys.argv[1], endpoint=sys.argv[2], cache_dir=sys.argv[3]);"
-        "print(p.revision, p.predict_scores(['sum 1 ?']).tolist())"
+        "print(p.revision, p.predict(['sum 1 ?']).scores.tolist())"
     )
     arguments = [sys.executable, "-c", code, REPO, hub.endpoint, str(at["cache_dir"])]
     environment = {**os.environ, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

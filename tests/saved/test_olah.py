@@ -86,7 +86,7 @@ def at(endpoint, tmp_path, monkeypatch):
 def test_a_mirrored_repository_routes_as_its_folder_does(at, repository, predictor_folder):
     pulled, local = Router.from_pretrained(REPO, **at), Router.from_pretrained(predictor_folder)
     prompts = ["sum 1 2 3 ?", "rhyme river stone ?"]
-    assert np.array_equal(pulled.predictor.predict_scores(prompts), local.predictor.predict_scores(prompts))
+    assert np.array_equal(pulled.predictor.predict(prompts).scores, local.predictor.predict(prompts).scores)
     assert pulled.route(prompts[0]).revision == git(repository, "rev-parse", "main")
 
 

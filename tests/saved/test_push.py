@@ -40,7 +40,7 @@ def test_what_was_pushed_is_what_is_pulled(hub, at, folder, push):
     assert {"README.md", "model.safetensors", "onnx/model.onnx", *ROUTING_FILES} <= set(pushed)
     pulled = LookaheadPredictor.load(REPO, revision=upload.commit, **at)
     local = LookaheadPredictor.load(folder.path)
-    assert np.array_equal(pulled.predict_scores(PROMPTS), local.predict_scores(PROMPTS))
+    assert np.array_equal(pulled.predict(PROMPTS).scores, local.predict(PROMPTS).scores)
 
 
 def test_a_predictor_pushes_the_folder_that_it_was_loaded_from(hub, folder):

@@ -216,7 +216,7 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weight
     for tensor in load_file(_last_whole_checkpoint(tmp_path / "run") / "model.safetensors").values():
         assert tensor.isfinite().all()
     predictor = fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    assert np.isfinite(predictor.predict_scores(["sum 1 2 ?"])).all()
+    assert np.isfinite(predictor.predict(["sum 1 2 ?"]).scores).all()
 
 
 def test_a_full_disk_stops_the_run_and_keeps_the_last_whole_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):

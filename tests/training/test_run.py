@@ -24,7 +24,7 @@ from lookahead_router.training.trainer import selection_score
 def test_training_learns_the_toy_world(trained_run, dataset):
     predictor = LookaheadPredictor.load(trained_run / "predictor", backend="torch")
     test = dataset.filter(split="test")
-    chosen = predictor.predict_scores(test.prompts).argmax(axis=1)
+    chosen = predictor.predict(test.prompts).scores.argmax(axis=1)
     expected = np.where(test.sources == "numbers", 0, 1)
     assert (chosen == expected).mean() >= 0.95
 
@@ -197,10 +197,10 @@ def test_every_kind_of_network_learns_the_toy_world_and_loads_again(
     recipe = changed(toy_recipe(), **sections)
     predictor = fit(dataset, recipe, tmp_path / "run", backbone=folder, show_progress=False)
     test = dataset.filter(split="test")
-    scores = predictor.predict_scores(test.prompts)
+    scores = predictor.predict(test.prompts).scores
     assert (scores.argmax(axis=1) == np.where(test.sources == "numbers", 0, 1)).mean() >= 0.95
     again = type(predictor).load(tmp_path / "run" / "predictor", backend="torch")
-    np.testing.assert_array_equal(again.predict_scores(test.prompts), scores)
+    np.testing.assert_array_equal(again.predict(test.prompts).scores, scores)
     assert "lora" not in " ".join(load_file(tmp_path / "run" / "predictor" / "model.safetensors"))
 
 
@@ -268,5 +268,5 @@ def test_a_refitted_head_is_kept_where_it_selects_better(tmp_path, dataset, back
     kept = max(scores.values())
     validation = dataset.filter(split="validation")
     alike = source_weights(validation, 1.0)
-    found = selection_score(predictor.predict_scores(validation.prompts), validation.scores, alike)
+    found = selection_score(predictor.predict(validation.prompts).scores, validation.scores, alike)
     assert found == pytest.approx(kept)

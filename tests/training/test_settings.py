@@ -87,7 +87,7 @@ def test_after_training_in_bf16_probabilities_are_fitted_to_the_scores_that_are_
     monkeypatch.setattr(run, "MIN_CALIBRATION_PROMPTS", 10)
     folder = run_of(changed(toy_recipe(n_epochs=1, use_bf16=True), objective={"routing": routing}))
     served = LookaheadPredictor.load(folder / "predictor", backend="torch")
-    np.testing.assert_allclose(seen[0], served.predict_scores(dataset.filter(split="validation").prompts), atol=1e-6)
+    np.testing.assert_allclose(seen[0], served.predict(dataset.filter(split="validation").prompts).scores, atol=1e-6)
 
 
 @pytest.mark.parametrize(

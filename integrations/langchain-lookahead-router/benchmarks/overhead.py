@@ -18,7 +18,7 @@ import numpy as np
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
-from lookahead_router import CandidatePool, Router
+from lookahead_router import CandidatePool, Prediction, Router
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from langchain_lookahead_router import ChatLookaheadRouter
@@ -52,9 +52,9 @@ class InstantPredictor:
     def __init__(self, names, seconds=0.0):
         self.pool, self.seconds = CandidatePool(names), seconds
 
-    def predict_scores(self, prompts):
+    def predict(self, prompts):
         time.sleep(self.seconds)
-        return np.tile(np.linspace(1.0, 0.5, len(self.pool)), (len(prompts), 1))
+        return Prediction(self.pool, np.tile(np.linspace(1.0, 0.5, len(self.pool)), (len(prompts), 1)))
 
 
 def medians_ms(calls, n_calls):

@@ -142,7 +142,7 @@ class ChatLookaheadRouter(BaseChatModel):
     @classmethod
     def _check_policy(cls, value: Any) -> Any:
         if value is not None and not callable(getattr(value, "utilities", None)):
-            raise ValueError("must have utilities(scores, pool), as BestQuality() has")
+            raise ValueError("must have utilities(prediction, pool), as BestQuality() has")
         return value
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, conv
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from lookahead_router import Candidate, CandidatePool, Router
+from lookahead_router import Candidate, CandidatePool, Prediction, Router
 from pydantic import Field
 from servers.openai_server import Reply, text_of
 
@@ -32,14 +32,14 @@ class RulePredictor:
         self.error = error
         self.prompts: list[str] = []
 
-    def predict_scores(self, prompts: list[str]) -> np.ndarray:
+    def predict(self, prompts: list[str]) -> Prediction:
         self.prompts.extend(prompts)
         if self.seconds:
             time.sleep(self.seconds)
         if self.error is not None:
             raise self.error
         rows = ([0.9, 0.2, 0.5] if re.search(r"\d", prompt) else [0.2, 0.9, 0.5] for prompt in prompts)
-        return np.array([row[: len(self.pool)] for row in rows])
+        return Prediction(self.pool, np.array([row[: len(self.pool)] for row in rows]))
 
     def __deepcopy__(self, memo: dict) -> "RulePredictor":
         raise AssertionError("a deep copy of a router must not copy weights")

@@ -17,7 +17,7 @@ from llama_index.core.llms import LLM, ChatMessage
 from llama_index.core.llms.mock import MockLLM
 from llama_index.core.tools import ToolMetadata
 from llama_index.selectors.lookahead_router import LookaheadSelector
-from lookahead_router import CandidatePool, Router
+from lookahead_router import CandidatePool, Prediction, Router
 
 from llama_index.llms.lookahead_router import LookaheadRouterLLM
 
@@ -32,8 +32,8 @@ class InstantPredictor:
     def __init__(self, pool: CandidatePool) -> None:
         self.pool = pool
 
-    def predict_scores(self, prompts: Sequence[str]) -> np.ndarray:
-        return np.full((len(prompts), len(self.pool)), 0.5)
+    def predict(self, prompts: Sequence[str]) -> Prediction:
+        return Prediction(self.pool, np.full((len(prompts), len(self.pool)), 0.5))
 
 
 def median_milliseconds(calls: Mapping[str, Callable[[], object]], n_rounds: int) -> dict[str, float]:

@@ -235,7 +235,7 @@ async def test_without_a_default_the_error_of_routing_is_raised(server, candidat
 
 async def test_a_default_hides_no_wrong_option(server, candidates):
     class Misconfigured(RulePredictor):
-        def predict_scores(self, prompts):
+        def predict(self, prompts):
             raise ConfigurationError("prices are missing")
 
     llm = LookaheadRouterLLM(candidates, Router(Misconfigured(POOL)), default="lazy")

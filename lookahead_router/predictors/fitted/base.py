@@ -22,7 +22,7 @@ from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.calibration import Calibration, fit_calibration
 from lookahead_router.predictors.embedder import Embedder
 from lookahead_router.prompts import Prompt
-from lookahead_router.types import CandidatePool, Value
+from lookahead_router.types import CandidatePool, Prediction, Value
 
 if TYPE_CHECKING:  # a saved one routes without the data that it was fitted on
     from lookahead_router.data.dataset import RoutingDataset
@@ -122,31 +122,23 @@ class FittedPredictor:
             DataError: too few judged prompts.
         """
         dataset = dataset.align(self._fitted_pool())
-        self.calibration = fit_calibration(self.predict_scores(dataset.prompts), dataset.scores, self.pool.names)
+        self.calibration = fit_calibration(self.predict(dataset.prompts).scores, dataset.scores, self.pool.names)
         return self
 
-    def predict_scores(self, prompts: Sequence[Prompt]) -> np.ndarray:
-        """Predicted scores `(n_prompts, n_candidates)` in [0, 1], higher is better.
+    def predict(self, prompts: Sequence[Prompt]) -> Prediction:
+        """Predicted scores, and probabilities once it is calibrated.
 
         Raises:
             NotFittedError: before `fit`.
             PromptError: a prompt that cannot be routed; says which.
         """
-        n_candidates = len(self._fitted_pool())
+        pool = self._fitted_pool()
         texts = prompt_texts(prompts)
-        if not texts:
-            return np.zeros((0, n_candidates))
-        return np.clip(self._predict(self._features(texts), self._arrays).astype(np.float64), 0.0, 1.0)
-
-    def calibrate(self, scores: np.ndarray) -> np.ndarray:
-        """The probabilities `(n_prompts, n_candidates)` that belong to predicted scores of that shape.
-
-        Raises:
-            ConfigurationError: it was not calibrated.
-        """
-        if self.calibration is None:
-            raise ConfigurationError(f"the predictor {self.name!r} is not calibrated; call fit_calibration first")
-        return self.calibration.probabilities(scores, self.pool.names)
+        scores = np.zeros((0, len(pool)))
+        if texts:
+            scores = np.clip(self._predict(self._features(texts), self._arrays).astype(np.float64), 0.0, 1.0)
+        curves = self.calibration
+        return Prediction(pool, scores, None if curves is None else curves.probabilities(scores, pool.names))
 
     def save(self, folder: str | Path) -> None:
         """Writes the fitted predictor, whole or not at all. The embedder is named, not copied.

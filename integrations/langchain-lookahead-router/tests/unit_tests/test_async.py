@@ -70,9 +70,9 @@ async def test_predictions_leave_the_executor_of_the_loop_to_others():
     release = threading.Event()
 
     class Waiting(RulePredictor):
-        def predict_scores(self, prompts):
+        def predict(self, prompts):
             release.wait()
-            return super().predict_scores(prompts)
+            return super().predict(prompts)
 
     llm = ChatLookaheadRouter(candidates=rule_models(), router=Router(Waiting()))
     calls = asyncio.gather(*(llm.ainvoke("7") for _ in range(64)))  # asyncio's executor has 32 threads at most

@@ -69,9 +69,9 @@ async def test_async_predicts_off_the_event_loop():
     threads = []
 
     class Watched(RulePredictor):
-        def predict_scores(self, prompts):
+        def predict(self, prompts):
             threads.append(threading.current_thread())
-            return super().predict_scores(prompts)
+            return super().predict(prompts)
 
     await LookaheadDecisionModel(router=Router(Watched())).ainvoke({"state": "7", "questions": {"who": WHO}})
     assert threads[0].name.startswith("lookahead-router")

@@ -70,9 +70,9 @@ async def test_async_agents_predict_off_the_event_loop():
     threads = []
 
     class Watched(RulePredictor):
-        def predict_scores(self, prompts):
+        def predict(self, prompts):
             threads.append(threading.current_thread())
-            return super().predict_scores(prompts)
+            return super().predict(prompts)
 
     result = await agent_with(make(router=Router(Watched()))).ainvoke(ask("Add 7 and 7"))
     assert writers(result) == ["digits", "digits"]

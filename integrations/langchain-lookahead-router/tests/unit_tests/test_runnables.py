@@ -47,9 +47,9 @@ async def test_async_decides_alike_and_off_the_event_loop():
     threads = []
 
     class Watched(RulePredictor):
-        def predict_scores(self, prompts):
+        def predict(self, prompts):
             threads.append(threading.current_thread())
-            return super().predict_scores(prompts)
+            return super().predict(prompts)
 
     router = LookaheadRouter(Router(Watched()))
     assert (await router.ainvoke("Tulips"))["candidate"] == "words"

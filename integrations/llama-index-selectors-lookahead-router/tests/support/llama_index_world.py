@@ -19,7 +19,7 @@ from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index.core.instrumentation.events.base import BaseEvent
 from llama_index.llms.openai_like import OpenAILike
-from lookahead_router import CandidatePool, Router
+from lookahead_router import CandidatePool, Prediction, Router
 from pydantic import PrivateAttr
 
 POOL = ("digits", "words", "lazy")
@@ -54,12 +54,10 @@ class RulePredictor:
         self.prompts: list[str] = []
         """Texts predicted so far."""
 
-    def predict_scores(self, prompts: Sequence[str]) -> np.ndarray:
+    def predict(self, prompts: Sequence[str]) -> Prediction:
         self.prompts.extend(prompts)
-        return np.array([self._scores(prompt)[: len(self.pool)] for prompt in prompts])
-
-    def calibrate(self, scores: np.ndarray) -> np.ndarray:
-        return scores**2
+        scores = np.array([self._scores(prompt)[: len(self.pool)] for prompt in prompts])
+        return Prediction(self.pool, scores, scores**2)
 
     @staticmethod
     def _scores(prompt: str) -> tuple[float, float, float]:
@@ -75,13 +73,13 @@ class WaitingPredictor(RulePredictor):
         super().__init__()
         self.release = threading.Event()
 
-    def predict_scores(self, prompts: Sequence[str]) -> np.ndarray:
+    def predict(self, prompts: Sequence[str]) -> Prediction:
         assert self.release.wait(timeout=10), "the thread that predicts is the one that should go on meanwhile"
-        return super().predict_scores(prompts)
+        return super().predict(prompts)
 
 
 class FailingPredictor(RulePredictor):
-    def predict_scores(self, prompts: Sequence[str]) -> np.ndarray:
+    def predict(self, prompts: Sequence[str]) -> Prediction:
         raise RuntimeError("out of memory")
 
 

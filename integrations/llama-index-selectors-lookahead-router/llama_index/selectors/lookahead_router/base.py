@@ -120,7 +120,11 @@ class LookaheadSelector(BaseSelector):
     def _decide(self, indices: Mapping[str, int], prompt: str) -> tuple[Decision, dict[str, float] | None]:
         router = self.router.restrict_to(indices)
         decision = router.route(prompt)
-        return decision, None if self.min_probability is None else router.probabilities(decision)
+        if self.min_probability is None:
+            return decision, None
+        if decision.probabilities is None:
+            raise ConfigurationError("min_probability needs a calibrated predictor; this one predicts scores only")
+        return decision, decision.probabilities
 
     def _result(
         self,
