@@ -186,7 +186,7 @@ def test_without_a_test_split_the_choice_alone_is_shown(router):
 
 def test_the_routers_own_policy_does_not_matter(router):
     dataset = make_dataset(60)
-    other = router.with_policy(Threshold(0.9))
+    other = router.with_prices({"cheap": 1.0, "dear": 2.0}).with_policy(Threshold(0.9))
     assert calibrate(other, dataset, target_usd=0.005) == calibrate(router, dataset, target_usd=0.005)
 
 
