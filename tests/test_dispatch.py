@@ -15,6 +15,7 @@ from lookahead_router import (
     Cooldowns,
     Dispatcher,
     Holdback,
+    Prediction,
     Restricted,
     Router,
 )
