@@ -1,18 +1,26 @@
 """`RoutingDataset`: examples in columns, over one pool."""
 
 import hashlib
-import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from lookahead_router.data import jsonl, parquet
+from lookahead_router.data.checks import checked_prompt, warn_of_misspelt
 from lookahead_router.data.examples import Outcome, RoutingExample
-from lookahead_router.errors import DataError, PoolMismatchError, PromptError, SchemaError
+from lookahead_router.data.hub import dataset_files
+from lookahead_router.data.splits import FRACTIONS, split_of
+from lookahead_router.errors import DataError, PoolMismatchError, SchemaError
+from lookahead_router.hub import is_repo_id
 from lookahead_router.metrics import known_mean
-from lookahead_router.prompts import clean_text, prompt_text
+from lookahead_router.prompts import clean_text
 from lookahead_router.types import CandidatePool
+
+SUFFIXES = {".parquet": parquet.read_parquet, ".jsonl": jsonl.read_jsonl, ".ndjson": jsonl.read_jsonl}
+"""Suffix of a dataset's file to what reads its examples."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +32,11 @@ class RoutingDataset:
 
     pool: CandidatePool
     ids: np.ndarray
-    """`(n,)` str."""
+    """`(n,)` object: str."""
     sources: np.ndarray
-    """`(n,)` str."""
+    """`(n,)` object: str."""
     splits: np.ndarray
-    """`(n,)` str."""
+    """`(n,)` object: str."""
     prompts: np.ndarray
     """`(n,)` object: the texts to route on."""
     responses: np.ndarray
@@ -53,27 +61,21 @@ class RoutingDataset:
             PoolMismatchError: the file's candidates are not the pool's.
             MissingDependencyError: pyarrow is not installed.
         """
-        from lookahead_router.data.parquet import read_parquet
-
-        return read_parquet(Path(path), pool)
+        return cls.from_examples(parquet.read_parquet(Path(path)), pool=pool, path=str(path))
 
     @classmethod
     def from_jsonl(cls, path: str | Path, *, pool: CandidatePool | None = None) -> "RoutingDataset":
         """Reads a JSONL file, one example a line, of the same schema as `from_parquet`."""
-        from lookahead_router.data.jsonl import read_jsonl
-
-        return read_jsonl(Path(path), pool)
+        return cls.from_examples(jsonl.read_jsonl(Path(path)), pool=pool, path=str(path))
 
     @classmethod
     def from_file(cls, path: str | Path, *, pool: CandidatePool | None = None) -> "RoutingDataset":
         """Reads Parquet or JSONL, by the file's suffix; or `org/name`, a dataset of the Hugging Face Hub."""
-        if isinstance(path, str) and _HUB_NAME.fullmatch(path) and not Path(path).exists():
-            return cls.from_hub(path, pool=pool)
         suffix = Path(path).suffix.lower()
-        if suffix == ".parquet":
-            return cls.from_parquet(path, pool=pool)
-        if suffix in {".jsonl", ".ndjson"}:
-            return cls.from_jsonl(path, pool=pool)
+        if suffix in SUFFIXES:
+            return cls.from_examples(SUFFIXES[suffix](Path(path)), pool=pool, path=str(path))
+        if is_repo_id(path):
+            return cls.from_hub(path, pool=pool)
         raise SchemaError(f"expected a .parquet or .jsonl file, got {suffix or 'no suffix'!r}", path=str(path))
 
     @classmethod
@@ -89,9 +91,7 @@ class RoutingDataset:
             HubError: the repository cannot be read.
             DataError: nothing of the schema in it.
         """
-        from lookahead_router.data.hub import read_hub
-
-        return read_hub(name, revision, pool)
+        return cls.concatenate([cls.from_file(path, pool=pool) for path in dataset_files(name, revision)])
 
     @classmethod
     def concatenate(cls, datasets: Sequence["RoutingDataset"]) -> "RoutingDataset":
@@ -126,31 +126,22 @@ class RoutingDataset:
             DataError: there is no example.
         """
         examples = list(examples)
-        for row, example in enumerate(examples):
-            for name in example.outcomes:
-                _check_name(name, path, row)
-        found = list(dict.fromkeys(name for example in examples for name in example.outcomes))
-        if not examples or not found:
+        prompts = [checked_prompt(example, path=path, row=row) for row, example in enumerate(examples)]
+        n_rows = Counter(name for example in examples for name in example.outcomes)
+        if not n_rows:
             raise DataError(f"{path or 'the dataset'}: no {'outcomes' if examples else 'rows'} to read")
         if pool is None:
-            pool = CandidatePool(found)
-        elif set(found) != set(pool.names):
-            raise PoolMismatchError(pool.names, found, where=path or "the dataset")
-        prompts = []
-        for row, example in enumerate(examples):
-            for outcome in example.outcomes.values():
-                _check_outcome(outcome, path, row)
-            try:
-                prompts.append(prompt_text(example.prompt))
-            except PromptError as error:
-                raise SchemaError(str(error), path=path, row=row, column="prompt") from error
+            pool = CandidatePool(list(n_rows))
+            warn_of_misspelt(n_rows, path)
+        elif set(n_rows) != set(pool.names):
+            raise PoolMismatchError(pool.names, n_rows, where=path or "the dataset")
         missing = Outcome()
         grid = [[example.outcomes.get(name, missing) for name in pool.names] for example in examples]
-        dataset = cls(
+        return cls(
             pool=pool,
-            ids=np.array([clean_text(example.id) or str(row) for row, example in enumerate(examples)]),
-            sources=np.array([clean_text(example.source) for example in examples]),
-            splits=np.array([clean_text(example.split) for example in examples]),
+            ids=_objects([clean_text(example.id) or str(row) for row, example in enumerate(examples)]),
+            sources=_objects([clean_text(example.source) for example in examples]),
+            splits=_objects([clean_text(example.split) for example in examples]),
             prompts=_objects(prompts),
             responses=_objects(
                 [[outcome.response and clean_text(outcome.response) for outcome in row] for row in grid]
@@ -159,23 +150,6 @@ class RoutingDataset:
             costs_usd=_floats(grid, "cost_usd"),
             output_tokens=_floats(grid, "output_tokens"),
         )
-        dataset._check_numbers(path)
-        return dataset
-
-    def _check_numbers(self, path: str | None) -> None:
-        high = {"score": 1.0, "cost_usd": np.inf, "output_tokens": np.inf}
-        columns = {"score": self.scores, "cost_usd": self.costs_usd, "output_tokens": self.output_tokens}
-        for column, values in columns.items():
-            bad = (values < 0) | (values > high[column]) | np.isinf(values)
-            if bad.any():
-                row, candidate = np.argwhere(bad)[0]
-                domain = "[0, 1]; scale scores first" if column == "score" else "[0, inf)"
-                raise SchemaError(
-                    f"{values[row, candidate]} of {self.pool.names[candidate]!r} lies outside {domain}",
-                    path=path,
-                    row=int(row),
-                    column=f"outcomes.{column}",
-                )
 
     def __len__(self) -> int:
         return len(self.prompts)
@@ -223,11 +197,26 @@ class RoutingDataset:
             if wanted is None:
                 continue
             if not (values == wanted).any():
-                raise DataError(f"no row has {column} {wanted!r}; there are {', '.join(map(repr, _counts(values)))}")
+                found = ", ".join(map(repr, filter(None, _counts(values))))
+                hint = f"; there are {found}" if found else f"; no row names a {column}"
+                raise DataError(f"no row has {column} {wanted!r}{hint}")
             keep &= values == wanted
         if not keep.any():
             raise DataError(f"no row has both split {split!r} and source {source!r}")
         return self.select(keep)
+
+    def with_splits(self, fractions: Sequence[float] = FRACTIONS, *, seed: int = 0) -> "RoutingDataset":
+        """The same data with a split for every row that had none, by a hash of its prompt.
+
+        Args:
+            fractions: expected shares of train, validation and test, in [0, 1], summing to 1.
+            seed: another one gives another partition.
+
+        Raises:
+            ConfigurationError: the fractions are not three shares of a whole.
+        """
+        rows = zip(self.splits, self.prompts, strict=True)
+        return replace(self, splits=_objects([split or split_of(prompt, fractions, seed) for split, prompt in rows]))
 
     def align(self, pool: CandidatePool) -> "RoutingDataset":
         """The same data with the columns in the order of `pool`.
@@ -264,54 +253,21 @@ class RoutingDataset:
 
     def to_parquet(self, path: str | Path) -> None:
         """Writes the documented schema, whole or not at all."""
-        from lookahead_router.data.parquet import write_parquet
-
-        write_parquet(self, Path(path))
+        parquet.write_parquet(self, Path(path))
 
     def to_jsonl(self, path: str | Path) -> None:
         """Writes one example a line, whole or not at all."""
-        from lookahead_router.data.jsonl import write_jsonl
-
-        write_jsonl(self, Path(path))
+        jsonl.write_jsonl(self, Path(path))
 
 
-_HUB_NAME = re.compile(r"[\w-][\w.-]*/(?!.*\.(parquet|jsonl|ndjson)$)[\w-][\w.-]*", re.IGNORECASE)
 _CANDIDATE_COLUMNS = ("responses", "scores", "costs_usd", "output_tokens")
 _ROW_COLUMNS = ("ids", "sources", "splits", "prompts", *_CANDIDATE_COLUMNS)
 
 
-def _check_name(name: object, path: str | None, row: int) -> None:
-    if not isinstance(name, str) or not name or name != name.strip() or name != clean_text(name):
-        raise SchemaError(
-            f"a candidate's name is plain text, neither empty nor padded; got {name!r}",
-            path=path,
-            row=row,
-            column="outcomes.candidate",
-        )
-
-
-def _check_outcome(outcome: Outcome, path: str | None, row: int) -> None:
-    """Raises `SchemaError` unless every field is of its type and fits a column."""
-    if outcome.response is not None and not isinstance(outcome.response, str):
-        found = type(outcome.response).__name__
-        raise SchemaError(f"expected text or null, got {found}", path=path, row=row, column="outcomes.response")
-    for field in ("score", "cost_usd", "output_tokens"):
-        value = getattr(outcome, field)
-        if value is None:
-            continue
-        column = f"outcomes.{field}"
-        if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
-            found = type(value).__name__
-            raise SchemaError(f"expected a number or null, got {found}", path=path, row=row, column=column)
-        if isinstance(value, int) and abs(value) > 2**53:  # no column holds it exactly
-            raise SchemaError("the number is too large", path=path, row=row, column=column)
-        if field == "output_tokens" and np.isfinite(value) and (value != int(value) or abs(value) > 2**53):
-            raise SchemaError(f"expected a whole number of tokens, got {value}", path=path, row=row, column=column)
-
-
 def _objects(values: list) -> np.ndarray:
-    """An object array that numpy does not turn into fixed-width strings."""
-    shape = (len(values), len(values[0])) if isinstance(values[0], list) else (len(values),)
+    """An array of objects: of fixed-width strings, one long text would make all as wide."""
+    is_table = bool(values) and isinstance(values[0], list)
+    shape = (len(values), len(values[0])) if is_table else (len(values),)
     array = np.empty(shape, dtype=object)
     array[:] = values
     return array
@@ -327,5 +283,4 @@ def _number(value: float) -> float | None:
 
 
 def _counts(values: np.ndarray) -> dict[str, int]:
-    names, counts = np.unique(values, return_counts=True)
-    return dict(zip(names.tolist(), counts.tolist(), strict=True))
+    return dict(sorted(Counter(values.tolist()).items()))

@@ -1,33 +1,34 @@
 """JSONL, one example a line: `{"prompt": ..., "outcomes": [{"candidate": ..., ...}], ...}`."""
 
 import json
-from collections.abc import Iterator
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import SchemaError
 from lookahead_router.files import replacing_file
-from lookahead_router.types import CandidatePool
 
 
-def read_jsonl(path: Path, pool: CandidatePool | None) -> RoutingDataset:
-    """The dataset in a JSONL file; rows in errors count from 0, blank lines left out.
+def read_jsonl(path: Path) -> Iterator[RoutingExample]:
+    """The examples in a JSONL file; rows in errors count from 0, blank lines left out.
 
     Raises:
-        SchemaError: a malformed line.
+        SchemaError: no such file, or a malformed line.
     """
     if not path.is_file():
         raise SchemaError("no such file", path=str(path))
-    return RoutingDataset.from_examples(_examples(path), pool=pool, path=str(path))
-
-
-def _examples(path: Path) -> Iterator[RoutingExample]:
-    with path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+    with path.open("rb") as lines:
+        if lines.read(3) != BOM_UTF8:
+            lines.seek(0)
         for row, line in enumerate(line for line in lines if line.strip()):
             try:
-                record = json.loads(line)
+                record = json.loads(line.decode())
+            except UnicodeDecodeError as error:
+                raise SchemaError(
+                    "not UTF-8; write the file again in this encoding", path=str(path), row=row
+                ) from error
             except (ValueError, RecursionError) as error:
                 raise SchemaError(f"not JSON: {error}", path=str(path), row=row) from error
             yield example_from_record(record, path=str(path), row=row)
@@ -93,8 +94,8 @@ def record_from_example(example: RoutingExample) -> dict[str, Any]:
     }
 
 
-def write_jsonl(dataset: RoutingDataset, path: Path) -> None:
-    """Writes a dataset, whole or not at all."""
+def write_jsonl(examples: Iterable[RoutingExample], path: Path) -> None:
+    """Writes examples, all or none."""
     with replacing_file(path) as temporary, temporary.open("w", encoding="utf-8") as lines:
-        for example in dataset:
+        for example in examples:
             lines.write(json.dumps(record_from_example(example), ensure_ascii=False) + "\n")

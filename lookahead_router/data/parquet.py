@@ -1,19 +1,19 @@
 """Parquet, one row an example, with the outcomes as a list of structs."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.examples import RoutingExample
 from lookahead_router.data.jsonl import example_from_record, record_from_example
 from lookahead_router.errors import SchemaError
 from lookahead_router.extras import require
 from lookahead_router.files import replacing_file
-from lookahead_router.types import CandidatePool
 
 _TEXT_COLUMNS = ("id", "source", "split")
 
 
-def read_parquet(path: Path, pool: CandidatePool | None) -> RoutingDataset:
-    """The dataset in a Parquet file.
+def read_parquet(path: Path) -> Iterator[RoutingExample]:
+    """The examples in a Parquet file.
 
     Raises:
         SchemaError: no such file, a truncated one, a missing column, or a malformed row.
@@ -38,12 +38,12 @@ def read_parquet(path: Path, pool: CandidatePool | None) -> RoutingDataset:
         raise SchemaError(
             f"not a readable Parquet file ({error}); download or write it again", path=str(path)
         ) from error
-    examples = (example_from_record(record, path=str(path), row=row) for row, record in enumerate(records))
-    return RoutingDataset.from_examples(examples, pool=pool, path=str(path))
+    for row, record in enumerate(records):
+        yield example_from_record(record, path=str(path), row=row)
 
 
-def write_parquet(dataset: RoutingDataset, path: Path) -> None:
-    """Writes a dataset, whole or not at all."""
+def write_parquet(examples: Iterable[RoutingExample], path: Path) -> None:
+    """Writes examples, all or none."""
     pa = require("pyarrow", "eval")
     pq = require("pyarrow.parquet", "eval")
     outcome = pa.struct(
@@ -56,6 +56,6 @@ def write_parquet(dataset: RoutingDataset, path: Path) -> None:
         ]
     )
     schema = pa.schema([(name, pa.string()) for name in (*_TEXT_COLUMNS, "prompt")] + [("outcomes", pa.list_(outcome))])
-    table = pa.Table.from_pylist([record_from_example(example) for example in dataset], schema=schema)
+    table = pa.Table.from_pylist([record_from_example(example) for example in examples], schema=schema)
     with replacing_file(path) as temporary:
         pq.write_table(table, temporary)

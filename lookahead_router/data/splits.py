@@ -2,12 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate
 
-import numpy as np
-
-from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError
 
 SPLITS = ("train", "validation", "test")
@@ -34,12 +30,3 @@ def split_of(prompt: str, fractions: Sequence[float] = FRACTIONS, seed: int = 0)
     place = int.from_bytes(digest[:6], "big") / 2**48
     last = max(index for index, share in enumerate(fractions) if share > 0)
     return next((name for name, end in zip(SPLITS, accumulate(fractions), strict=True) if place < end), SPLITS[last])
-
-
-def fill_splits(dataset: RoutingDataset, fractions: Sequence[float] = FRACTIONS, seed: int = 0) -> RoutingDataset:
-    """The dataset with a split for every row that had none; see `split_of`."""
-    splits = [
-        split or split_of(prompt, fractions, seed)
-        for split, prompt in zip(dataset.splits.tolist(), dataset.prompts, strict=True)
-    ]
-    return replace(dataset, splits=np.array(splits))

@@ -360,4 +360,4 @@ def test_import_keeps_the_chosen_candidates(cli, table):
 
 def test_import_names_its_formats(cli):
     text = cli("import", "--help")[1]
-    assert all(name in text for name in ("routerbench", "llmrouterbench", "alpaca-eval", "lookahead"))
+    assert all(name in text for name in ("routerbench", "llmrouterbench", "alpaca-eval"))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
-from lookahead_router.errors import DataError, HubError, PoolMismatchError, SchemaError
+from lookahead_router.errors import DataError, HubError, LookaheadRouterWarning, PoolMismatchError, SchemaError
 from lookahead_router.types import CandidatePool
 
 relaxed = settings(deadline=None, max_examples=80)
@@ -142,6 +142,30 @@ def test_a_candidate_that_cannot_be_named_so_is_an_error_of_the_data(name):
         RoutingDataset.from_examples([RoutingExample("hello", {name: Outcome(score=1.0)})])
 
 
+def test_one_long_id_does_not_widen_all_others():
+    examples = [RoutingExample("x", {"a": Outcome(score=1.0)}, id="i" * (50_000 if n == 7 else 1)) for n in range(2000)]
+    built = RoutingDataset.from_examples(examples)
+    assert built.ids.nbytes + built.sources.nbytes + built.splits.nbytes < 100_000
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_candidate_on_few_rows_with_almost_the_name_of_another_is_pointed_out():
+    def examples(other):
+        names = ["gpt-5-mini"] * 59 + [other]
+        return [RoutingExample("x", {name: Outcome(score=1.0), "claude": Outcome(score=0.0)}) for name in names]
+
+    with pytest.warns(LookaheadRouterWarning, match=r"'gpt-5-mnii' on 1, where 'gpt-5-mini' stands on 59\. Mend"):
+        RoutingDataset.from_examples(examples("gpt-5-mnii"))
+    RoutingDataset.from_examples(examples("llama"))
+    RoutingDataset.from_examples(examples("gpt-5-mnii"), pool=CandidatePool(["gpt-5-mnii", "gpt-5-mini", "claude"]))
+
+
+def test_without_any_split_the_error_says_so():
+    built = RoutingDataset.from_examples([RoutingExample("x", {"a": Outcome(score=1.0)})])
+    with pytest.raises(DataError, match=r"no row has split 'train'; no row names a split$"):
+        built.filter(split="train")
+
+
 def test_text_that_no_tokenizer_takes_is_cleaned_in_prompts_and_responses_alike():
     built = RoutingDataset.from_examples([make_example("p\ud800q", a=Outcome("r\udfffs \ud83d\ude00"))])
     assert built.prompts.tolist() == ["p\ufffdq"]
@@ -241,7 +265,7 @@ def test_filter_keeps_split_and_source(built, wanted, ids):
 
 
 def test_filter_of_a_value_that_is_not_there_lists_those_that_are(built):
-    with pytest.raises(DataError, match="no row has split 'valid'; there are '', 'test', 'train'"):
+    with pytest.raises(DataError, match="no row has split 'valid'; there are 'test', 'train'"):
         built.filter(split="valid")
     with pytest.raises(DataError, match="no row has source 'poems'; there are 'code', 'math'"):
         built.filter(source="poems")

@@ -295,11 +295,12 @@ def test_a_response_with_surrogates_can_be_read_and_written_again(path, text):
     assert RoutingDataset.from_jsonl(path).fingerprint() == read.fingerprint()
 
 
-def test_bytes_that_are_not_utf8_can_be_read_and_written_again(path):
-    path.write_bytes(json.dumps(outcome(response="caf?")).encode().replace(b"?", b"\xe9"))
-    read = RoutingDataset.from_jsonl(path)
-    read.to_jsonl(path)
-    assert RoutingDataset.from_jsonl(path).fingerprint() == read.fingerprint()
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_text_that_is_not_utf8_is_reported_with_its_row(path, encoding):
+    good = json.dumps(GOOD).encode()
+    path.write_bytes(good + b"\n" + json.dumps(outcome(response="café"), ensure_ascii=False).encode(encoding))
+    with pytest.raises(SchemaError, match="row 1: not UTF-8; write the file again in this encoding"):
+        RoutingDataset.from_jsonl(path)
 
 
 def test_a_failed_write_leaves_the_old_file_whole(path, tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
-from lookahead_router.data.splits import SPLITS, fill_splits, split_of
+from lookahead_router.data.splits import SPLITS, split_of
 from lookahead_router.errors import ConfigurationError
 
 relaxed = settings(deadline=None, max_examples=60)
@@ -66,11 +66,11 @@ def test_impossible_fractions_are_refused(fractions):
 
 
 def test_only_rows_without_a_split_get_one():
-    filled = fill_splits(dataset(("a", "test"), ("b", ""), ("c", "mine")), (1, 0, 0))
+    filled = dataset(("a", "test"), ("b", ""), ("c", "mine")).with_splits((1, 0, 0))
     assert filled.splits.tolist() == ["test", "train", "mine"]
 
 
 def test_the_same_prompt_falls_into_the_same_split_whatever_stands_around_it():
-    filled = fill_splits(dataset(*[(f"{space}{n}{space}", "") for n in range(50) for space in ("", "\n ")]))
+    filled = dataset(*[(f"{space}{n}{space}", "") for n in range(50) for space in ("", "\n ")]).with_splits()
     assert (filled.splits[0::2] == filled.splits[1::2]).all()
     assert set(filled.splits) == set(SPLITS)

@@ -14,9 +14,8 @@ FORMATS = {
     "routerbench": "routerbench",
     "llmrouterbench": "llmrouterbench",
     "alpaca-eval": "alpaca_eval",
-    "lookahead": "lookahead",
 }
-"""Name of a format to the module here whose `read(path, models)` gives its examples."""
+"""Name of a format to the module here whose `read(path, models, skipped)` gives its examples."""
 
 
 def import_dataset(
@@ -40,10 +39,12 @@ def import_dataset(
     Raises:
         ConfigurationError: an unknown format, or impossible fractions.
         UnknownCandidateError: a model that has no results there.
-        DataError: results that do not follow the format; says where.
+        DataError: results that do not follow the format; says where. A few stray rows are left out with a warning.
     """
+    from lookahead_router.data.checks import checked_prompt
     from lookahead_router.data.dataset import RoutingDataset
-    from lookahead_router.data.splits import FRACTIONS, fill_splits, split_of
+    from lookahead_router.data.importers.skipped import Skipped
+    from lookahead_router.data.splits import FRACTIONS, split_of
     from lookahead_router.types import CandidatePool
 
     if name not in FORMATS:
@@ -54,5 +55,11 @@ def import_dataset(
     path = Path(path)
     if not path.exists():
         raise SchemaError("no such file or folder", path=str(path))
-    examples = import_module(f"{__name__}.{FORMATS[name]}").read(path, pool and pool.names)
-    return fill_splits(RoutingDataset.from_examples(examples, pool=pool, path=str(path)), fractions, seed)
+    skipped, examples = Skipped(), []
+    read = import_module(f"{__name__}.{FORMATS[name]}").read
+    for row, example in enumerate(read(path, pool and pool.names, skipped)):
+        with skipped.row_of(path / "examples"):
+            checked_prompt(example, path=str(path), row=row)
+            examples.append(example)
+    skipped.report()
+    return RoutingDataset.from_examples(examples, pool=pool, path=str(path)).with_splits(fractions, seed=seed)

@@ -6,13 +6,14 @@ price, not the candidate's, and is not taken over.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.data.importers.joining import Answer, choose, join
 from lookahead_router.data.importers.records import Record, names_in, read_json
-from lookahead_router.errors import DataError, SchemaError
+from lookahead_router.data.importers.skipped import Skipped
+from lookahead_router.errors import DataError
 
 DEFAULT_ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 _OUTPUTS, _ANNOTATIONS = "model_outputs.json", "annotations.json"
@@ -21,11 +22,11 @@ Key = tuple[str, int]
 """An instruction, and how often it stood before."""
 
 
-def read(path: Path, models: Sequence[str] | None) -> Iterator[RoutingExample]:
+def read(path: Path, models: Sequence[str] | None, skipped: Skipped) -> Iterator[RoutingExample]:
     """The examples, in the order of the first model's answers; without `models`, of all with annotations.
 
     Raises:
-        SchemaError: a missing or malformed file, or annotations of other instructions.
+        SchemaError: a missing or malformed file.
         DataError: no results, or annotators whose scores do not compare.
         UnknownCandidateError: a model without a folder.
     """
@@ -37,49 +38,37 @@ def read(path: Path, models: Sequence[str] | None) -> Iterator[RoutingExample]:
     numbers: dict[Key, str] = {}
     answers = {}
     for name in names:
-        outputs = keyed(read_json(path / name / _OUTPUTS).rows())
-        judged = preferences(path / name / annotator / _ANNOTATIONS, outputs)
+        outputs = _outcomes(path / name / _OUTPUTS, lambda _, output: Outcome(output.text("output")), skipped)
+        judged = _outcomes(path / name / annotator / _ANNOTATIONS, _judge_of(outputs), skipped)
         answers[name] = {
-            numbers.setdefault(key, str(len(numbers))): Answer(
-                key[0], judged.get(key) or Outcome(response=output.text("output"))
-            )
-            for key, output in outputs.items()
+            numbers.setdefault(key, str(len(numbers))): Answer(key[0], judged.get(key, outcome))
+            for key, outcome in outputs.items()
         }
     yield from join("AlpacaEval", answers, path)
 
 
-def keyed(records: list[Record]) -> dict[Key, Record]:
-    """Records by their instruction."""
+def _outcomes(path: Path, read: Callable[[Key, Record], Outcome], skipped: Skipped) -> dict[Key, Outcome]:
+    """The outcomes in a file by instruction; of one that stands twice, each is its own."""
     seen: Counter[str] = Counter()
-    keys = {}
-    for record in records:
-        instruction = record.text("instruction").strip()
-        keys[instruction, seen[instruction]] = record
-        seen[instruction] += 1
-    return keys
+    found = {}
+    for record in read_json(path).rows():
+        with skipped.row_of(path):
+            instruction = record.text("instruction").strip()
+            key = instruction, seen[instruction]
+            seen[instruction] += 1
+            found[key] = read(key, record)
+    return found
 
 
-def preferences(path: Path, expected: dict[Key, Record]) -> dict[Key, Outcome]:
-    """The judged answers in a file of annotations; scores are preferences less 1, in [0, 1].
+def _judge_of(asked: Mapping[Key, Outcome]) -> Callable[[Key, Record], Outcome]:
+    """What reads an annotation of these instructions; scores are preferences less 1, in [0, 1]."""
 
-    Args:
-        path: the file.
-        expected: has all instructions that may occur.
+    def read(key: Key, annotation: Record) -> Outcome:
+        if key not in asked:
+            raise annotation.error("an instruction that was not answered; take both from the same run", "instruction")
+        return Outcome(annotation.text("output_2"), _score(annotation))
 
-    Raises:
-        SchemaError: a missing or malformed file, or other instructions.
-    """
-    judged = {
-        key: Outcome(response=annotation.text("output_2"), score=_score(annotation))
-        for key, annotation in keyed(read_json(path).rows()).items()
-    }
-    if strangers := judged.keys() - expected.keys():
-        raise SchemaError(
-            f"{len(strangers)} of {len(judged)} annotations have an instruction that was not asked; "
-            "take answers and annotations from the same run",
-            path=str(path),
-        )
-    return judged
+    return read
 
 
 def _score(annotation: Record) -> float | None:

@@ -10,30 +10,34 @@ from pathlib import Path
 
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.data.importers.joining import Answer, choose, join
-from lookahead_router.data.importers.records import Record, read_json
+from lookahead_router.data.importers.records import Record, is_hidden, read_json
+from lookahead_router.data.importers.skipped import Skipped
 
 _TIMESTAMP = re.compile(r"\d{8}_\d{6}(?=\.json$)")
 
 
-def read(path: Path, models: Sequence[str] | None) -> Iterator[RoutingExample]:
+def read(path: Path, models: Sequence[str] | None, skipped: Skipped) -> Iterator[RoutingExample]:
     """The examples, dataset by dataset; of several runs the latest that is no demo.
 
     Raises:
-        SchemaError: a malformed file, or models that were given different prompts.
+        SchemaError: models that were given different prompts.
         DataError: no result files.
         UnknownCandidateError: a model without results.
     """
     runs: dict[tuple[str, str], dict[str, dict[str, Answer]]] = {}
     found = {}
-    for file in sorted(path.rglob("*.json"), key=_age):
-        result = read_json(file)
-        if "demo" in result and result.get("demo"):
-            continue
-        model = result.text("model_name")
-        found[model] = None
-        if models is None or model in models:
-            run = runs.setdefault((result.text("dataset_name"), result.text("split")), {})
-            run[model] = _answers(result)
+    for file in sorted((file for file in path.rglob("*.json") if not is_hidden(file, path)), key=_age):
+        with skipped.row_of(path):
+            result = read_json(file)
+            if "demo" in result and result.get("demo"):
+                continue
+            model = result.text("model_name")
+            key = (result.text("dataset_name"), result.text("split"))
+            found[model] = None
+            if models is None or model in models:
+                runs.setdefault(key, {})[model] = _answers(result, skipped)
+    if not found:
+        skipped.report()
     names = choose(models, sorted(found), "DATASET/SPLIT/MODEL/*.json with results", path)
     for (dataset, _), answers in sorted(runs.items()):
         ordered = {name: answers[name] for name in names if name in answers}
@@ -45,13 +49,14 @@ def _age(file: Path) -> tuple[str, str]:
     return timestamp[0] if timestamp else "", str(file)
 
 
-def _answers(result: Record) -> dict[str, Answer]:
+def _answers(result: Record, skipped: Skipped) -> dict[str, Answer]:
     answers: dict[str, Answer] = {}
     for record in result.rows("records"):
-        key = f"{result.text('split')}/{record.get('index')}"
-        if key in answers:
-            raise record.error("the index stands twice", "index")
-        answers[key] = Answer(record.get("prompt"), _outcome(record))
+        with skipped.row_of(result.path):
+            key = f"{result.text('split')}/{record.get('index')}"
+            if key in answers:
+                raise record.error("the index stands twice", "index")
+            answers[key] = Answer(record.get("prompt"), _outcome(record))
     return answers
 
 

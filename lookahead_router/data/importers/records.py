@@ -1,9 +1,7 @@
 """Foreign JSON: records that know where they stand, so that every complaint says so."""
 
-import gzip
 import json
 import math
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +100,7 @@ class Record:
 
 
 def read_json(path: Path) -> Record:
-    """The value in a JSON file; where there is only `path` with `.gz` behind it, in that.
+    """The value in a JSON file.
 
     Raises:
         SchemaError: no such file, or not JSON.
@@ -112,7 +110,7 @@ def read_json(path: Path) -> Record:
 
 
 def read_jsonl(path: Path) -> Iterator[Record]:
-    """The values in a JSONL file, or in `path` with `.gz` behind it; blank lines do not count.
+    """The values in a JSONL file; blank lines do not count.
 
     Raises:
         SchemaError: no such file, or a line that is not JSON.
@@ -122,24 +120,27 @@ def read_jsonl(path: Path) -> Iterator[Record]:
             yield Record(_parsed(line, path, row), path, row)
 
 
+def is_hidden(path: Path, folder: Path) -> bool:
+    """Whether a file below a folder is none of its results: archives of macOS and notebooks bring such."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+
+
 def names_in(folder: Path, pattern: str) -> list[str]:
-    """What stands for `{}` in the files of a folder that fit the pattern, with or without `.gz`; sorted."""
+    """What stands for `{}` in the files of a folder that fit the pattern, hidden ones left out; sorted."""
     before, _, after = pattern.partition("{}")
-    found = (*folder.glob(pattern.format("*")), *folder.glob(pattern.format("*") + ".gz"))
-    paths = (path.relative_to(folder).as_posix().removesuffix(".gz") for path in found)
+    found = (path for path in folder.glob(pattern.format("*")) if not is_hidden(path, folder))
+    paths = (path.relative_to(folder).as_posix() for path in found)
     return sorted({path[len(before) : len(path) - len(after)] for path in paths})
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    options = {"mode": "rt", "encoding": "utf-8-sig", "newline": "\n"}
     try:
-        zipped = path.with_name(path.name + ".gz")
-        with path.open(**options) if path.is_file() else gzip.open(zipped, **options) as file:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
             yield file
     except FileNotFoundError as error:
         raise SchemaError("no such file", path=str(path)) from error
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise SchemaError(f"not readable ({error}); download it again", path=str(path)) from error
 
 

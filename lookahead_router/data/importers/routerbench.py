@@ -13,17 +13,18 @@ from pathlib import Path
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.data.importers.joining import choose
 from lookahead_router.data.importers.records import Record, read_jsonl
+from lookahead_router.data.importers.skipped import Skipped
 from lookahead_router.errors import SchemaError
 from lookahead_router.extras import require
 
 _RESPONSE, _COST = "|model_response", "|total_cost"
 
 
-def read(path: Path, models: Sequence[str] | None) -> Iterator[RoutingExample]:
+def read(path: Path, models: Sequence[str] | None, skipped: Skipped) -> Iterator[RoutingExample]:
     """The examples of the table, in its order.
 
     Raises:
-        SchemaError: a pickle, another kind of file, a missing column or a malformed value.
+        SchemaError: a pickle, another kind of file, or a missing column.
         UnknownCandidateError: a model without columns.
     """
     records = _records(path)
@@ -31,19 +32,24 @@ def read(path: Path, models: Sequence[str] | None) -> Iterator[RoutingExample]:
     found = [column.rpartition("|")[0] for column in columns if column.endswith((_RESPONSE, _COST))]
     names = choose(models, list(dict.fromkeys(found)), f"columns that end with {_RESPONSE} or {_COST}", path)
     for record in records:
-        yield RoutingExample(
-            prompt=_text(record, "prompt") or "",
-            outcomes={
-                name: Outcome(
-                    response=_text(record, name + _RESPONSE) if name + _RESPONSE in record else None,
-                    score=record.number(name),
-                    cost_usd=record.number(name + _COST) if name + _COST in record else None,
-                )
-                for name in names
-            },
-            id=str(record.get("sample_id")),
-            source=record.text("eval_name"),
-        )
+        with skipped.row_of(path):
+            yield _example(record, names)
+
+
+def _example(record: Record, names: list[str]) -> RoutingExample:
+    return RoutingExample(
+        prompt=_text(record, "prompt") or "",
+        outcomes={
+            name: Outcome(
+                response=_text(record, name + _RESPONSE) if name + _RESPONSE in record else None,
+                score=record.number(name),
+                cost_usd=record.number(name + _COST) if name + _COST in record else None,
+            )
+            for name in names
+        },
+        id=str(record.get("sample_id")),
+        source=record.text("eval_name"),
+    )
 
 
 def _records(path: Path) -> list[Record]:

@@ -2,13 +2,10 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lookahead_router.data.importers import import_dataset
-from lookahead_router.data.importers.alpaca_eval import DEFAULT_ANNOTATOR, keyed
-from lookahead_router.data.importers.records import Record
-from lookahead_router.errors import DataError, SchemaError, UnknownCandidateError
+from lookahead_router.data.importers.alpaca_eval import DEFAULT_ANNOTATOR
+from lookahead_router.errors import DataError, LookaheadRouterWarning, SchemaError, UnknownCandidateError
 
 INSTRUCTIONS = ["Wie heißt der Fuchs? 🦊", "Name a fruit.", "Count to three.\n"]
 
@@ -66,11 +63,22 @@ def test_the_order_of_annotations_does_not_matter(results):
     assert import_dataset("alpaca-eval", results, models=["small", "large"]).fingerprint() == before.fingerprint()
 
 
-@settings(deadline=None, max_examples=60)
-@given(st.lists(st.sampled_from("ab")))
-def test_an_instruction_that_stands_twice_stays_two_rows(instructions):
-    records = [Record({"instruction": text}, None, row) for row, text in enumerate(instructions)]
-    assert [record.row for record in keyed(records).values()] == list(range(len(records)))
+def test_an_instruction_that_stands_twice_stays_two_rows(tmp_path):
+    twice = [INSTRUCTIONS[1]] * 2
+    write(tmp_path, "small", [annotation(text, 1 + n, f"{n}") for n, text in enumerate(twice)], instructions=twice)
+    dataset = import_dataset("alpaca-eval", tmp_path)
+    assert dataset.responses.tolist() == [["0"], ["1"]]
+    assert dataset.scores.tolist() == [[0.0], [1.0]]
+
+
+def test_a_stray_annotation_is_left_out_and_said(tmp_path):
+    asked = [f"Question {n}" for n in range(20)]
+    write(tmp_path, "whole", [annotation(text, 2) for text in asked], instructions=asked)
+    write(tmp_path, "short", [annotation(text, 1) for text in asked], instructions=asked[:-1])
+    with pytest.warns(LookaheadRouterWarning, match=r"left out 1 of 99 rows and files: .*short.* row 19, column"):
+        dataset = import_dataset("alpaca-eval", tmp_path)
+    assert len(dataset) == 20
+    assert np.isnan(dataset.scores[:, dataset.pool.index("short")]).tolist() == [False] * 19 + [True]
 
 
 def test_candidates_can_be_chosen(results):
@@ -123,7 +131,7 @@ def test_a_malformed_annotation_is_named(results, change, column, message):
 
 def test_annotations_of_other_instructions_are_refused(results):
     write(results, "small", [annotation(INSTRUCTIONS[0], 1), annotation("Secret instruction", 1)])
-    with pytest.raises(SchemaError, match="1 of 2 annotations have an instruction that was not asked") as caught:
+    with pytest.raises(SchemaError, match="an instruction that was not answered") as caught:
         import_dataset("alpaca-eval", results)
     assert "Secret" not in str(caught.value)
 

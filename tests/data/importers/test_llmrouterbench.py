@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lookahead_router.data.importers import import_dataset
-from lookahead_router.errors import DataError, SchemaError, UnknownCandidateError
+from lookahead_router.errors import DataError, LookaheadRouterWarning, SchemaError, UnknownCandidateError
 
 
 def record(index, **changes):
@@ -127,6 +127,30 @@ def test_a_missing_field_is_named(bench, column):
         import_dataset("llmrouterbench", bench)
     assert caught.value.column == column
     assert "aime-test-large" in caught.value.path
+
+
+@pytest.mark.parametrize(
+    "name", ["._gsm-test-large-20250901_120000.json", ".ipynb_checkpoints/a.json", "__MACOSX/a.json"]
+)
+def test_hidden_files_are_no_results(bench, name):
+    expected = import_dataset("llmrouterbench", bench).fingerprint()
+    path = bench / "gsm" / "test" / "large" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"\0\5\26\7Mac OS X")
+    assert import_dataset("llmrouterbench", bench).fingerprint() == expected
+
+
+def test_a_few_stray_files_and_records_are_left_out_and_named(bench):
+    for n in range(20):
+        write(bench, f"set{n}", "large", [record(i, score=8.0 if (n, i) == (3, 7) else 1.0) for i in range(20)])
+    write(bench, "set4", "small", [record(i, **({"score": "good"} if i == 5 else {})) for i in range(20)])
+    (bench / "notes.json").write_text('{"todo": []}')
+    with pytest.warns(LookaheadRouterWarning, match="left out 3 of") as caught:
+        dataset = import_dataset("llmrouterbench", bench)
+    for part in ("notes.json, column 'model_name'", "row 5, column 'score'", "column 'outcomes.score': 8.0 of 'large'"):
+        assert part in str(caught[0].message)
+    assert len(dataset) == 20 * 20 - 1 + 3
+    assert np.isnan(dataset.scores[dataset.sources == "set4", 1]).sum() == 1
 
 
 def test_a_folder_without_results_is_refused(tmp_path):

@@ -1,4 +1,3 @@
-import gzip
 import json
 
 import pytest
@@ -49,13 +48,6 @@ def test_an_infinite_number_is_none(tmp_path):
         Record({"x": float("inf")}, tmp_path).number("x")
 
 
-def test_a_file_may_be_compressed(tmp_path):
-    (tmp_path / "x.json.gz").write_bytes(gzip.compress(b'{"a": 1}'))
-    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(b'{"a": 1}\n\n{"a": 2}\n'))
-    assert read_json(tmp_path / "x.json").value == {"a": 1}
-    assert [(record.row, record.get("a")) for record in read_jsonl(tmp_path / "x.jsonl")] == [(0, 1), (1, 2)]
-
-
 def test_a_line_ends_at_a_line_feed_only(tmp_path):
     text = "one\u2028two\x85three"
     (tmp_path / "x.jsonl").write_text(json.dumps({"a": text}, ensure_ascii=False) + "\r\n", encoding="utf-8-sig")
@@ -69,8 +61,6 @@ def test_a_line_ends_at_a_line_feed_only(tmp_path):
         ("x.json", b"{", "not JSON"),
         ("x.json", b"[" * 100_000, "not JSON"),
         ("x.json", b"\xff", "not readable"),
-        ("x.json.gz", b"no gzip", "not readable"),
-        ("x.json.gz", gzip.compress(b"[1, 2, 3]" * 99)[:-9], "not readable"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, message):
@@ -81,6 +71,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, message):
 
 
 def test_names_are_what_a_pattern_leaves_open(tmp_path):
-    for name in ("b_single.jsonl", "a.1_single.jsonl.gz", "b_single.jsonl.gz", "other.jsonl"):
+    for name in ("b_single.jsonl", "a.1_single.jsonl", "._b_single.jsonl", "other.jsonl"):
         (tmp_path / name).touch()
     assert names_in(tmp_path, "{}_single.jsonl") == ["a.1", "b"]
