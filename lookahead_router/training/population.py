@@ -1,0 +1,162 @@
+"""From public outcomes of many candidates to the population, and to a profile of each (empirical Bayes)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lookahead_router.errors import DataError
+from lookahead_router.predictors.profiles import Answers, Foreseen, Population, Profile, posterior
+
+N_COMPONENTS = 64
+N_ANCHORS = 256
+MIN_COVARIANCE = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class PublicAnswers:
+    """Scored answers in long form: `n` of them, by `K` candidates, to the prompts that were foreseen."""
+
+    prompts: np.ndarray
+    """`(n,)` int: row of the foreseen prompts."""
+    candidates: np.ndarray
+    """`(n,)` int in [0, K)."""
+    scores: np.ndarray
+    """`(n,)` in [0, 1]."""
+    offsets: np.ndarray
+    """`(n,)` leniency of the source in logits, 0 for graded correctness."""
+    output_tokens: np.ndarray
+    """`(n,)` lengths, NaN where unknown."""
+
+
+def fit_population(
+    foreseen: Foreseen,
+    answers: PublicAnswers,
+    facts: np.ndarray,
+    names: Sequence[str],
+    *,
+    n_rounds: int = 8,
+    seed: int = 0,
+    on_progress: Callable[[str, float], None] = lambda step, share: None,
+) -> tuple[Population, list[Profile]]:
+    """Expectation maximisation: profiles under the population, then the population of these profiles.
+
+    Args:
+        foreseen: all prompts.
+        answers: of known candidates.
+        facts: `(K, n_facts)`, of `facts_of`.
+        names: `(K,)`, for messages.
+        n_rounds: of both steps.
+        seed: of the anchors.
+        on_progress: told before each round what comes, and what share of all is done.
+
+    Raises:
+        DataError: a candidate without an answer.
+    """
+    counts = np.bincount(answers.candidates, minlength=len(names))
+    if (counts == 0).any():
+        empty = ", ".join(name for name, count in zip(names, counts, strict=True) if not count)
+        raise DataError(f"no answer of {empty}; leave them out")
+    width = foreseen.demands.shape[1] + 1
+    given = _by_candidate(foreseen, answers, len(names))
+    regression = np.zeros((facts.shape[1], width))
+    covariance = np.diag([1.0] + [0.05] * (width - 1))
+    for round_ in range(n_rounds):
+        on_progress(f"population, round {round_ + 1} of {n_rounds}", round_ / n_rounds)
+        means = facts @ regression
+        found = [
+            posterior([one], [mean], [covariance], np.zeros((1, 0)), [])[0]
+            for one, mean in zip(given, means, strict=True)
+        ]
+        modes = np.stack([mode for mode, _ in found])
+        regression = _ridge(facts, modes)
+        gaps = modes - facts @ regression
+        # Each posterior's own width counts: a candidate of few answers tells little about the spread.
+        covariance = (gaps.T @ gaps + sum(spread for _, spread in found)) / len(found)
+        covariance += MIN_COVARIANCE * np.eye(width)
+    lengths, spread, variance = _fit_lengths(foreseen, answers, len(names))
+    embeddings = foreseen.embedding[np.unique(answers.prompts)]
+    center, components = _components(embeddings)
+    population = Population(
+        covariance=covariance,
+        regression=regression,
+        lengths=lengths.mean(axis=0),
+        lengths_covariance=spread,
+        length_variance=variance,
+        components=components,
+        center=center,
+        anchors=_anchors(embeddings, seed),
+    )
+    profiles = [
+        Profile(mode, cov, length, int(count), is_known=True)
+        for (mode, cov), length, count in zip(found, lengths, counts, strict=True)
+    ]
+    return population, profiles
+
+
+def _by_candidate(foreseen: Foreseen, answers: PublicAnswers, n_candidates: int) -> list[Answers]:
+    design = np.concatenate([np.ones((len(foreseen), 1)), foreseen.demands], axis=1, dtype=np.float64)
+    order = np.argsort(answers.candidates, kind="stable")
+    groups = np.split(order, np.searchsorted(answers.candidates[order], np.arange(1, n_candidates)))
+    return [
+        Answers(
+            design[answers.prompts[rows]],
+            answers.offsets[rows] - foreseen.difficulty[answers.prompts[rows]].astype(np.float64),
+            answers.scores[rows].astype(np.float64),
+        )
+        for rows in groups
+    ]
+
+
+def _ridge(facts: np.ndarray, modes: np.ndarray, penalty: float = 2.0) -> np.ndarray:
+    """Regression of abilities on facts; the first fact is 1 and is not drawn to 0."""
+    penalties = np.full(facts.shape[1], penalty)
+    penalties[0] = 1e-6
+    return np.linalg.solve(facts.T @ facts + np.diag(penalties), facts.T @ modes)
+
+
+def _fit_lengths(
+    foreseen: Foreseen, answers: PublicAnswers, n_candidates: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """`(K, 2)` lengths of the candidates, their covariance, and the variance of one answer."""
+    known = np.flatnonzero(answers.output_tokens > 0)
+    rows = answers.prompts[known]
+    y = np.log(answers.output_tokens[known]) - foreseen.log_tokens[rows]
+    x = np.stack([np.ones(len(known)), foreseen.verbosity[rows]], axis=1)
+    variance, mean, spread = 0.5, np.zeros(2), np.diag([0.3, 0.1])
+    lengths = np.zeros((n_candidates, 2))
+    groups = [np.flatnonzero(answers.candidates[known] == k) for k in range(n_candidates)]
+    for _ in range(4):
+        precision, widths, residuals = np.linalg.inv(spread), [], 0.0
+        for k, group in enumerate(groups):
+            information = precision + x[group].T @ x[group] / variance
+            lengths[k] = np.linalg.solve(information, precision @ mean + x[group].T @ y[group] / variance)
+            widths.append(np.linalg.inv(information))
+            residuals += float(((y[group] - x[group] @ lengths[k]) ** 2).sum())
+        mean = lengths.mean(axis=0)
+        gaps = lengths - mean
+        spread = (gaps.T @ gaps + sum(widths)) / n_candidates + 1e-6 * np.eye(2)
+        variance = max(residuals / max(len(known), 1), 1e-3)
+    return lengths, spread, variance
+
+
+def _components(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and leading principal components, scaled so that each has variance 1."""
+    center = embeddings.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov((embeddings - center).T))
+    leading = slice(-1, -N_COMPONENTS - 1, -1)
+    return center, vectors[:, leading] / np.sqrt(np.maximum(values[leading], 1e-12))
+
+
+def _anchors(embeddings: np.ndarray, seed: int) -> np.ndarray:
+    """Unit centres of spherical k-means."""
+    generator = np.random.default_rng(seed)
+    sample = embeddings[generator.permutation(len(embeddings))[:20_000]]
+    centers = sample[generator.permutation(len(sample))[:N_ANCHORS]]
+    for _ in range(10):
+        nearest = (sample @ centers.T).argmax(axis=1)
+        sums = np.zeros_like(centers)
+        np.add.at(sums, nearest, sample)
+        norms = np.linalg.norm(sums, axis=1, keepdims=True)
+        centers = np.where(norms > 0, sums / np.maximum(norms, 1e-12), centers)
+    return centers
