@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from lookahead_router.dispatch import Abilities, Attempts, Cooldowns, Dispatcher, Holdback
     from lookahead_router.errors import LookaheadRouterError
     from lookahead_router.evaluation.evaluate import evaluate
-    from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
+    from lookahead_router.policies import BestQuality, CostAware, KeepQuality, Restricted, Threshold, WithinMargin
     from lookahead_router.predictors.lookahead import LookaheadPredictor
+    from lookahead_router.predictors.open_pool import OpenPoolPredictor
     from lookahead_router.prompts import Request, read_request
     from lookahead_router.router import Router
     from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction
@@ -29,6 +30,9 @@ _HOMES = {
     "CostAware": "policies",
     "Threshold": "policies",
     "Restricted": "policies",
+    "WithinMargin": "policies",
+    "KeepQuality": "policies",
+    "OpenPoolPredictor": "predictors.open_pool",
     "LookaheadPredictor": "predictors.lookahead",
     "Request": "prompts",
     "read_request": "prompts",
@@ -53,14 +57,17 @@ __all__ = [
     "Decision",
     "Dispatcher",
     "Holdback",
+    "KeepQuality",
     "LookaheadPredictor",
     "LookaheadRouterError",
+    "OpenPoolPredictor",
     "Prediction",
     "Request",
     "Restricted",
     "Router",
     "RoutingDataset",
     "Threshold",
+    "WithinMargin",
     "__version__",
     "evaluate",
     "read_request",

@@ -20,7 +20,8 @@ Errors of LLM clients are sorted by `failure_of` into classes of `Failure`.
 
     LookaheadRouterWarning (UserWarning)
     ├── TruncatedPromptWarning                 a prompt lost its head to the window
-    └── UncalibratedScoresWarning              predicted scores stand in for probabilities
+    ├── UncalibratedScoresWarning              predicted scores stand in for probabilities
+    └── UnknownProfileWarning                  a candidate of which little is known
 
 Messages say what was expected, what came and what to do; the facts are attributes too. No message
 holds a prompt's or a response's text. Every error survives pickling.
@@ -185,6 +186,10 @@ class LookaheadRouterWarning(UserWarning):
 
 class TruncatedPromptWarning(LookaheadRouterWarning):
     """A prompt was longer than the predictor's window; its tail was routed."""
+
+
+class UnknownProfileWarning(LookaheadRouterWarning):
+    """A candidate that the public has not measured: a relative or the population stands in for it."""
 
 
 class UncalibratedScoresWarning(LookaheadRouterWarning):

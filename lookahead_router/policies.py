@@ -49,23 +49,35 @@ class CostAware:
 
     score_per_usd: float
     """Score that one dollar is worth, >= 0."""
+    score_per_second: float = 0.0
+    """Score that one second is worth, >= 0; where it is more, every candidate needs `seconds_per_call`."""
     input_tokens: float = PROMPT_TOKENS
     """Prompt length of a call, where the prediction does not know it."""
     output_tokens: float = RESPONSE_TOKENS
     """Response length of a call, where the prediction does not foresee it."""
 
     def __post_init__(self) -> None:
-        _check_amounts(self, "score_per_usd", "input_tokens", "output_tokens")
+        _check_amounts(self, "score_per_usd", "score_per_second", "input_tokens", "output_tokens")
 
     def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
-        """Scores minus the weighted dollars of a call.
+        """Scores minus the weighted dollars and seconds of a call.
 
         Raises:
-            ConfigurationError: a candidate has no price.
+            ConfigurationError: a candidate has no price, or no seconds where these count.
         """
-        return prediction.scores - self.score_per_usd * priced(
-            call_costs(prediction, pool, self.input_tokens, self.output_tokens), pool
-        )
+        costs = priced(call_costs(prediction, pool, self.input_tokens, self.output_tokens), pool)
+        utilities = prediction.scores - self.score_per_usd * costs
+        return utilities - self.score_per_second * _seconds(pool) if self.score_per_second else utilities
+
+
+def _seconds(pool: CandidatePool) -> "np.ndarray":
+    """`(n_candidates,)` seconds of a call."""
+    import numpy as np
+
+    unknown = [candidate.name for candidate in pool if candidate.seconds_per_call is None]
+    if unknown:
+        raise ConfigurationError(f"a policy that weighs seconds needs seconds_per_call; missing: {', '.join(unknown)}")
+    return np.array([candidate.seconds_per_call for candidate in pool])
 
 
 @dataclass(frozen=True)
@@ -80,10 +92,7 @@ class Threshold:
     """Response length of a call, where the prediction does not foresee it."""
 
     def __post_init__(self) -> None:
-        if not _is_number(self.minimum_probability) or not 0 <= self.minimum_probability <= 1:
-            raise ConfigurationError(
-                f"Threshold: minimum_probability must be a number in [0, 1], got {self.minimum_probability!r}"
-            )
+        _check_share(self, "minimum_probability", self.minimum_probability)
         _check_amounts(self, "input_tokens", "output_tokens")
 
     def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
@@ -92,13 +101,8 @@ class Threshold:
         Raises:
             ConfigurationError: a candidate has no price.
         """
-        import numpy as np
-
-        costs = priced(call_costs(prediction, pool, self.input_tokens, self.output_tokens), pool)
-        highest = costs.max(axis=1, keepdims=True)
-        cheapness = 1.0 - costs / np.where(highest > 0, highest, 1.0)
         reached = _probabilities(prediction) >= self.minimum_probability
-        return np.where(reached, 2.0 + cheapness, prediction.scores)
+        return _cheapest(self, prediction, pool, reached)
 
 
 def _probabilities(prediction: Prediction) -> "np.ndarray":
@@ -112,6 +116,66 @@ def _probabilities(prediction: Prediction) -> "np.ndarray":
         stacklevel=3,
     )
     return prediction.scores
+
+
+@dataclass(frozen=True)
+class WithinMargin:
+    """The cheapest candidate whose predicted score is at most a margin below the best one's on this prompt."""
+
+    margin: float
+    """In score, in [0, 1]; 0 asks for the best."""
+    input_tokens: float = PROMPT_TOKENS
+    """Prompt length of a call, where the prediction does not know it."""
+    output_tokens: float = RESPONSE_TOKENS
+    """Response length of a call, where the prediction does not foresee it."""
+
+    def __post_init__(self) -> None:
+        _check_share(self, "margin", self.margin)
+        _check_amounts(self, "input_tokens", "output_tokens")
+
+    def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
+        """In [2, 3], the cheaper the higher, for candidates within the margin; the score for the rest.
+
+        Raises:
+            ConfigurationError: a candidate has no price.
+        """
+        scores = prediction.scores
+        return _cheapest(self, prediction, pool, scores >= scores.max(axis=1, keepdims=True) - self.margin)
+
+
+@dataclass(frozen=True)
+class KeepQuality:
+    """The cheapest candidate that keeps a share of the best one's expected quality on this prompt."""
+
+    share: float
+    """Of the best candidate's predicted score, in [0, 1]: 0.95 gives up one good answer in twenty at most."""
+    input_tokens: float = PROMPT_TOKENS
+    """Prompt length of a call, where the prediction does not know it."""
+    output_tokens: float = RESPONSE_TOKENS
+    """Response length of a call, where the prediction does not foresee it."""
+
+    def __post_init__(self) -> None:
+        _check_share(self, "share", self.share)
+        _check_amounts(self, "input_tokens", "output_tokens")
+
+    def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
+        """In [2, 3], the cheaper the higher, for candidates that keep the share; the score for the rest.
+
+        Raises:
+            ConfigurationError: a candidate has no price.
+        """
+        scores = prediction.scores
+        return _cheapest(self, prediction, pool, scores >= self.share * scores.max(axis=1, keepdims=True))
+
+
+def _cheapest(policy, prediction: Prediction, pool: CandidatePool, is_good_enough: "np.ndarray") -> "np.ndarray":
+    """In [2, 3], the cheaper the higher, where it is good enough; the score elsewhere."""
+    import numpy as np
+
+    costs = priced(call_costs(prediction, pool, policy.input_tokens, policy.output_tokens), pool)
+    highest = costs.max(axis=1, keepdims=True)
+    cheapness = 1.0 - costs / np.where(highest > 0, highest, 1.0)
+    return np.where(is_good_enough, 2.0 + cheapness, prediction.scores)
 
 
 @dataclass(frozen=True)
@@ -277,6 +341,11 @@ def _check_amounts(policy: Policy, *names: str) -> None:
         value = getattr(policy, name)
         if not _is_number(value) or not 0 <= value < float("inf"):
             raise ConfigurationError(f"{type(policy).__name__}: {name} must be a finite number >= 0, got {value!r}")
+
+
+def _check_share(policy: Policy, name: str, value: object) -> None:
+    if not _is_number(value) or not 0 <= value <= 1:
+        raise ConfigurationError(f"{type(policy).__name__}: {name} must be a number in [0, 1], got {value!r}")
 
 
 def _is_number(value: object) -> bool:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from lookahead_router.errors import ConfigurationError, PredictionError
 from lookahead_router.hub import HubOptions
 from lookahead_router.policies import (
     BestQuality,
+    KeepQuality,
     Policy,
     Restricted,
     call_costs,
@@ -22,8 +23,12 @@ from lookahead_router.policies import (
 )
 from lookahead_router.predictors.base import Predictor, prompt_texts
 from lookahead_router.predictors.load import load_predictor
+from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.prompts import Prompt, prompt_text
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction
+
+if TYPE_CHECKING:
+    from lookahead_router.data.dataset import RoutingDataset
 
 
 class Router:
@@ -64,7 +69,10 @@ class Router:
         cls,
         location: str | Path | None = None,
         *,
+        candidates: "Iterable[str | Candidate] | Mapping[str, str | Candidate] | None" = None,
+        profiles: Mapping[str, str] | None = None,
         policy: Policy | None = None,
+        quality: float | None = None,
         aliases: Mapping[str, str | Candidate] | None = None,
         backend: str = "auto",
         n_threads: int | None = None,
@@ -75,7 +83,13 @@ class Router:
         Args:
             location: folder of a saved predictor or baseline, or `org/name` on the Hub; the embedded default,
                 without network, when absent.
+            candidates: names, `Candidate`s, or `{name: known name}` to decide among. A predictor for any pool, as
+                the embedded one, takes whatever names you use; another one must know them. All of the predictor's
+                pool when absent.
+            profiles: `{name: known name}`: whose profile a candidate starts from that nobody knows.
             policy: predictions to utilities; `BestQuality()` when absent.
+            quality: in place of a policy, the share in [0, 1] of the best candidate's expected quality to keep, as
+                cheaply as that allows: `KeepQuality(quality)`.
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
                 to decide among}`.
             backend: `auto`, `onnx-int8`, `onnx` or `torch`; not for a baseline.
@@ -86,10 +100,23 @@ class Router:
             CheckpointError: the folder is missing, damaged or of another kind.
             ConfigurationError: an unknown backend, options of the Hub for a folder, or any of them for a baseline.
             HubError: the repository cannot be read.
-            UnknownCandidateError: an alias of a name that is not in the pool.
+            UnknownCandidateError: an alias or a candidate that the predictor cannot know.
         """
+        if quality is not None and policy is not None:
+            raise ConfigurationError("quality is a policy of its own; give one of quality and policy")
+        policy = policy if quality is None else KeepQuality(quality)
         predictor = load_predictor(location, backend=backend, n_threads=n_threads, **hub)
-        return cls(predictor, policy=policy, aliases=aliases)
+        is_open = isinstance(predictor, OpenPoolPredictor)
+        if profiles and (candidates is None or not is_open):
+            raise ConfigurationError(
+                "profiles are for candidates of a predictor for any pool; name these candidates too"
+            )
+        if candidates is not None and is_open:
+            predictor = predictor.with_candidates(candidates, profiles=profiles)
+        router = cls(predictor, aliases=aliases)
+        if candidates is not None and not is_open:
+            router = router._named(candidates)
+        return router if policy is None else router.with_policy(policy)
 
     def route(self, prompt: Prompt) -> Decision:
         """The decision for one prompt.
@@ -121,6 +148,46 @@ class Router:
                 f"{self.predictor!r} gave {len(prediction)} rows for {len(texts)} prompts; it must give one a prompt"
             )
         return prediction.select(self._names).with_pool(self.pool)
+
+    def onboard(self, dataset: "RoutingDataset") -> "Router":
+        """A router that has seen scored answers: better profiles, and new candidates for names that it does not have.
+
+        Args:
+            dataset: prompts with observed scores in [0, 1], under this router's names; a part of the prompts is
+                enough for each candidate.
+
+        Raises:
+            ConfigurationError: the predictor's pool is fixed.
+            DataError: a score outside [0, 1], a candidate without any score, or no prompt.
+        """
+        predictor = self._open("onboard").onboard(dataset.rename(dict(zip(self.pool.names, self._names, strict=True))))
+        joined = [name for name in predictor.pool.names if name not in self.predictor.pool.names]
+        return self._over(predictor, joined)
+
+    def observe(self, prompt: Prompt, candidate: str, score: float) -> "Router":
+        """A router that has seen one more scored answer. The old one stays as it was.
+
+        Args:
+            prompt: what was asked.
+            candidate: who answered, under this router's names.
+            score: how good the answer was, in [0, 1].
+
+        Raises:
+            ConfigurationError: the predictor's pool is fixed.
+            UnknownCandidateError: the name is not in the pool.
+            PromptError: the prompt cannot be routed.
+            DataError: the score is no number in [0, 1].
+        """
+        name = self._names[self.pool.index(candidate)]
+        return self._over(self._open("observe").observe(prompt, name, score), ())
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the predictor, with the profiles that it has by now; `from_pretrained` reads the folder.
+
+        Raises:
+            ConfigurationError: the folder holds something else.
+        """
+        self.predictor.save(folder)
 
     @property
     def excluded(self) -> dict[str, str]:
@@ -184,6 +251,37 @@ class Router:
         router = copy.copy(self)
         router.pool, router._names = pool, tuple(predictor_names)
         return router.with_policy(rename(self.policy, self.pool, names))
+
+    def _named(self, candidates: "Iterable[str | Candidate] | Mapping[str, str | Candidate]") -> "Router":
+        """The router over some of a fixed pool, under the user's names."""
+        if isinstance(candidates, Mapping):
+            known = {name: of if isinstance(of, str) else name for name, of in candidates.items()}
+            candidates = [of if isinstance(of, Candidate) else name for name, of in candidates.items()]
+        else:
+            candidates = list(CandidatePool(candidates))
+            known = {candidate.name: candidate.name for candidate in candidates}
+        named = [
+            one if isinstance(one, Candidate) else self.pool[known[one]].model_copy(update={"name": one})
+            for one in candidates
+        ]
+        return self.with_aliases({known[one.name]: one for one in named}).restrict_to(one.name for one in named)
+
+    def _open(self, verb: str) -> OpenPoolPredictor:
+        if not isinstance(self.predictor, OpenPoolPredictor):
+            raise ConfigurationError(
+                f"{self.predictor!r} cannot {verb}: its pool is fixed by its training; use a predictor for any pool, "
+                "such as the embedded one"
+            )
+        return self.predictor
+
+    def _over(self, predictor: Predictor, joined: Iterable[str]) -> "Router":
+        """The same router over a predictor that has learnt, and has new candidates at the end of its pool."""
+        router = copy.copy(self)
+        router.predictor, router._names = predictor, (*self._names, *joined)
+        candidates = [*self.pool, *(predictor.pool[name] for name in joined)]
+        router.pool = CandidatePool(candidates)
+        check_policy(router.policy, router.pool)
+        return router
 
     def _decide(self, texts: list[str]) -> list[Decision]:
         start = time.perf_counter()

@@ -43,6 +43,8 @@ class Candidate(Value):
     output_usd_per_million_tokens: float | None = Field(default=None, ge=0)
     usd_per_call: float | None = Field(default=None, ge=0)
     """Mean dollars of one call where that was measured; policies take it before the token prices."""
+    seconds_per_call: float | None = Field(default=None, ge=0)
+    """Mean seconds of one call, as measured or given."""
     context_window_tokens: int | None = Field(default=None, gt=0)
     capabilities: frozenset[str] = frozenset()
     """What it can do beyond text, in the user's own words: `"tools"`, `"images"`, ..."""
@@ -67,6 +69,12 @@ class Candidate(Value):
     @field_serializer("capabilities")
     def _sort_capabilities(self, capabilities: frozenset[str]) -> list[str]:
         return sorted(capabilities)
+
+    @property
+    def has_price(self) -> bool:
+        """Whether it is known what a call costs."""
+        tokens = (self.input_usd_per_million_tokens, self.output_usd_per_million_tokens)
+        return self.usd_per_call is not None or None not in tokens
 
     def __hash__(self) -> int:
         return hash(self.name)

@@ -6,6 +6,9 @@ import numpy as np
 
 from lookahead_router.errors import CheckpointError
 
+DEMAND_OUTPUTS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
+"""What the graph of a network of demands gives."""
+
 
 class OnnxBackend:
     """A routing graph in an inference session."""
@@ -41,3 +44,13 @@ class OnnxBackend:
     def score_logits(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
         """Score logits `(B, K)`; see `Backend`."""
         return self._session.run(["score_logits"], {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask})[0]
+
+
+class OnnxDemandBackend(OnnxBackend):
+    """The graph of a network of demands in an inference session."""
+
+    max_batch_size = 1  # dynamic quantisation has one scale for a whole pass: alone, a prompt depends on itself only
+
+    def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Demands, difficulty, log tokens, verbosity and embeddings; see `DemandBackend`."""
+        return tuple(self._session.run(list(DEMAND_OUTPUTS), {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask}))

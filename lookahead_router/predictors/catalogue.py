@@ -49,7 +49,8 @@ class Match:
     entry: CatalogueEntry | None
     """`None` where nothing is known of the name."""
     how: str
-    """`exact`, `same` (written otherwise), `newest` of several dates, `family` (a relative stands in), or `unknown`."""
+    """`exact`, `same` (written otherwise), `newest` of several dates, `family` (a relative stands in), `given` by the
+    user, or `unknown`."""
 
     def __str__(self) -> str:
         if self.entry is None:
@@ -58,6 +59,7 @@ class Match:
             "exact": "known",
             "same": f"known as {self.entry.name}",
             "newest": f"taken for {self.entry.name}, the newest of its versions here",
+            "given": f"starts from the profile of {self.entry.name}",
             "family": f"not known; starts from its relative {self.entry.name}, with more doubt",
         }
         return f"{self.name}: {says[self.how]} ({self.entry.n_answers:,} public answers)"

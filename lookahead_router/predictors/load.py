@@ -4,16 +4,20 @@ import json
 from pathlib import Path
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.hub import is_repo_id
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.fitted import FITTED, fitted_class
-from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.predictors.lookahead import WEIGHTS, LookaheadPredictor
+from lookahead_router.saved.fetch import fetch
 
+OPEN_EMBEDDED = Path(__file__).parent.parent / "pretrained" / "lookahead-open-minilm"
+"""The predictor in the wheel."""
 _GONE = ("kl", "routerdc", "matrix-factorization")
 """Kinds that earlier versions wrote."""
 
 
 def load_predictor(location: str | Path | None = None, **options) -> Predictor:
-    """The predictor of any kind in a folder; of a repository of the Hub, or none, a `LookaheadPredictor`.
+    """The predictor of any kind in a folder or a repository of the Hub; the embedded one without a location.
 
     Args:
         location: folder, or `org/name` on the Hub; the embedded default when absent.
@@ -24,13 +28,17 @@ def load_predictor(location: str | Path | None = None, **options) -> Predictor:
         ConfigurationError: a backend, threads or options of the Hub for a fitted predictor.
         HubError: the repository cannot be read.
     """
-    kind = None if location is None else _kind(Path(location))
+    kind = _kind(location, options)
     if kind in _GONE:
         raise CheckpointError(
             f"it is a {kind} predictor, which this version no longer has; fit another kind ({', '.join(FITTED)}), "
             "or load it with the version that wrote it",
             location=str(location),
         )
+    if kind == "open-pool":
+        from lookahead_router.predictors.open_pool import OpenPoolPredictor
+
+        return OpenPoolPredictor.load(location, **options)
     if kind not in FITTED:
         return LookaheadPredictor.load(location, **options)
     given = [name for name, value in options.items() if value and (name, value) != ("backend", "auto")]
@@ -39,10 +47,17 @@ def load_predictor(location: str | Path | None = None, **options) -> Predictor:
     return fitted_class(kind).load(location)
 
 
-def _kind(folder: Path) -> str | None:
-    """What a folder says it is; `None` where it says nothing, which the loader of Lookahead explains."""
+def _kind(location: str | Path | None, options: dict) -> str | None:
+    """What a folder or repository says it is; `None` where it says nothing, which the loader of Lookahead explains."""
+    if location is None:
+        return "open-pool" if OPEN_EMBEDDED.is_dir() else None
+    if is_repo_id(location):
+        hub = {name: value for name, value in options.items() if name not in ("backend", "n_threads")}
+        folder = fetch(location, list(WEIGHTS.values()), hub)
+        options["revision"] = folder.commit  # what was looked at is what is loaded
+        location = folder.path
     try:
-        config = json.loads((folder / "config.json").read_bytes())
-    except (OSError, ValueError):
+        config = json.loads((Path(location) / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
         return None
     return config.get("predictor") if isinstance(config, dict) else None

@@ -132,8 +132,8 @@ class LookaheadPredictor:
         folder.check(needs_weights=backend == "auto")  # a named backend says itself what it lacks
         config = folder.read_config()
         pool = folder.read_pool()
-        network = _network_config(config, folder)
-        weights, backend = _choose_backend(folder, backend)
+        network = network_config(config, folder)
+        weights, backend = choose_backend(folder, backend)
         is_calibrated = folder.calibration.is_file()
         calibration_files = [folder.calibration] if is_calibrated else []
         folder.verify(config, [folder.pool, folder.tokenizer, weights, *calibration_files])
@@ -201,7 +201,7 @@ class LookaheadPredictor:
         source = PredictorFolder(EMBEDDED if self.location is None else self.location, root=self._root)
         source.check(needs_weights=backend is None)
         if backend is not None:
-            _choose_backend(source, backend)
+            choose_backend(source, backend)
         target = PredictorFolder(Path(folder))
         if target.path.exists() and not target.holds_nothing_else():
             raise ConfigurationError(f"{folder} exists and holds more than a saved predictor; choose another folder")
@@ -254,14 +254,24 @@ def _load_again(load: Callable, arguments: tuple, options: dict, revision: str) 
     return predictor
 
 
-def _network_config(config: PredictorConfig, folder: PredictorFolder) -> NetworkConfig:
+def network_config(config: PredictorConfig, folder: PredictorFolder) -> NetworkConfig:
+    """The checked shape of the network.
+
+    Raises:
+        CheckpointError: malformed.
+    """
     try:
         return parse_network_config(config.network)
     except ValidationError as error:
         raise CheckpointError(f"config.json, network: {describe(error)}", location=str(folder.path)) from error
 
 
-def _choose_backend(folder: PredictorFolder, backend: str) -> tuple[Path, str]:
+def choose_backend(folder: PredictorFolder, backend: str) -> tuple[Path, str]:
+    """The file of weights that a backend runs, and its name; for `auto`, the first that is there.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
     if backend == "auto":
         backend = next(name for name, file in WEIGHTS.items() if (folder.path / file).is_file())
     name = WEIGHTS[backend]

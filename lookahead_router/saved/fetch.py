@@ -36,7 +36,15 @@ def _snapshot(repo_id: str, weights: str, options: HubOptions) -> PredictorFolde
 
     from lookahead_router import __version__
 
-    parts = ["config.json", "pool.json", "tokenizer.json", "calibration.json", weights]
+    parts = [
+        "config.json",
+        "pool.json",
+        "tokenizer.json",
+        "calibration.json",
+        "profiles.npz",
+        "catalogue.json",
+        weights,
+    ]
     revision = options.get("revision")
 
     def snapshot(**changes) -> PredictorFolder:

@@ -7,6 +7,8 @@
     onnx/model.onnx          the routing graph in fp32
     onnx/model_int8.onnx     the same, dynamically quantised; the default for routing
     calibration.json         maps scores to probabilities, once calibrated
+    profiles.npz             population and profiles, of a predictor for any pool
+    catalogue.json           whose profiles they are, of the same
     README.md                the model card
     training.json            resolved recipe, data fingerprint, seed and validation figures
     evaluation.json          parity, and results on data that trained nothing, for the card
@@ -52,7 +54,7 @@ class PredictorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int
-    predictor: Literal["lookahead"] = "lookahead"
+    predictor: Literal["lookahead", "open-pool"] = "lookahead"
     name: str = Field(min_length=1)
     library_version: str
     network: dict[str, Any]
@@ -99,6 +101,14 @@ class PredictorFolder:
         return self.path / "calibration.json"
 
     @property
+    def profiles(self) -> Path:
+        return self.path / "profiles.npz"
+
+    @property
+    def catalogue(self) -> Path:
+        return self.path / "catalogue.json"
+
+    @property
     def card(self) -> Path:
         return self.path / "README.md"
 
@@ -122,7 +132,8 @@ class PredictorFolder:
         """The names of all files of the layout, there or not."""
         parts = (
             self.config, self.pool, self.tokenizer, self.weights, self.onnx, self.onnx_int8,
-            self.calibration, self.card, self.training, self.evaluation, self.card_settings, self.hub_results,
+            self.calibration, self.profiles, self.catalogue, self.card, self.training, self.evaluation,
+            self.card_settings, self.hub_results,
         )  # fmt: skip
         return tuple(path.relative_to(self.path).as_posix() for path in parts)
 

@@ -115,9 +115,7 @@ def _ridge(facts: np.ndarray, modes: np.ndarray, penalty: float = 2.0) -> np.nda
     return np.linalg.solve(facts.T @ facts + np.diag(penalties), facts.T @ modes)
 
 
-def _fit_lengths(
-    foreseen: Foreseen, answers: PublicAnswers, n_candidates: int
-) -> tuple[np.ndarray, np.ndarray, float]:
+def _fit_lengths(foreseen: Foreseen, answers: PublicAnswers, n_candidates: int) -> tuple[np.ndarray, np.ndarray, float]:
     """`(K, 2)` lengths of the candidates, their covariance, and the variance of one answer."""
     known = np.flatnonzero(answers.output_tokens > 0)
     rows = answers.prompts[known]

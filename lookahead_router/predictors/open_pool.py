@@ -1,0 +1,357 @@
+"""`OpenPoolPredictor`: any candidates, each foreseen by its profile on the demands of the prompt."""
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lookahead_router.errors import (
+    CheckpointError,
+    ConfigurationError,
+    DataError,
+    TruncatedPromptWarning,
+    UnknownCandidateError,
+    UnknownProfileWarning,
+)
+from lookahead_router.predictors.base import prompt_texts
+from lookahead_router.predictors.catalogue import Catalogue, Match, facts_of_candidate, widened
+from lookahead_router.predictors.profiles import Foreseen, Population, Profile
+from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
+from lookahead_router.prompts import Prompt
+from lookahead_router.saved.push import Upload, push_folder
+from lookahead_router.types import Candidate, CandidatePool, Prediction
+
+if TYPE_CHECKING:
+    from lookahead_router.backends.base import DemandBackend
+    from lookahead_router.data.dataset import RoutingDataset
+
+OUTPUTS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
+"""What the network's graph gives, in the words of `Foreseen`."""
+RELATIVE_SHARE = 0.5
+"""Share of the population's spread that a relative's profile is widened by."""
+CHARACTERS_PER_TOKEN = 4
+"""Of a text that does not fit the window, for its price."""
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A candidate of the pool with its profile, and what its name was taken for."""
+
+    candidate: Candidate
+    profile: Profile
+    match: Match
+
+
+@dataclass(eq=False)
+class Foreseer:
+    """The network behind its tokenizer: prompts to demands, whatever the pool. Shared by all that derive from it."""
+
+    tokenizer: PromptTokenizer
+    backend: "DemandBackend"
+    has_warned: bool = False
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Foreseen, np.ndarray]:
+        """What is foreseen, and the lengths of the prompts in tokens, `(n,)`."""
+        rows, is_truncated = self.tokenizer.encode(texts)
+        if is_truncated.any() and not self.has_warned:
+            self.has_warned = True
+            warnings.warn(
+                f"a prompt is longer than the window of {self.tokenizer.max_prompt_tokens} tokens; "
+                "only a part of it is routed (said once)",
+                TruncatedPromptWarning,
+                stacklevel=4,
+            )
+        found: dict[str, Any] = dict.fromkeys(OUTPUTS)
+        by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+        for start in range(0, len(rows), self.backend.max_batch_size):
+            batch = by_length[start : start + self.backend.max_batch_size]
+            ids, mask = left_pad([rows[row] for row in batch], self.tokenizer.pad_token_id)
+            for name, values in zip(OUTPUTS, self.backend.foresee(ids, mask), strict=True):
+                if found[name] is None:
+                    found[name] = np.empty((len(rows), *values.shape[1:]), dtype=np.float64)
+                found[name][batch] = values
+        frame = len(self.tokenizer.prefix) + len(self.tokenizer.suffix)
+        lengths = [
+            len(text.encode()) / CHARACTERS_PER_TOKEN if is_cut else max(len(row) - frame, 1)
+            for text, row, is_cut in zip(texts, rows, is_truncated, strict=True)
+        ]
+        return Foreseen(**found), np.array(lengths, dtype=np.float64)
+
+
+class OpenPoolPredictor:
+    """A trained network whose cost does not depend on the pool, with the profiles of the candidates at hand.
+
+    Immutable, safe under threads and picklable; `with_candidates`, `onboard` and `observe` return new predictors
+    that share the weights.
+    """
+
+    def __init__(
+        self,
+        *,
+        foresee: Foreseer,
+        population: Population,
+        catalogue: Catalogue,
+        members: Sequence[Member],
+        name: str,
+        base_revision: str,
+        reload: tuple | None = None,
+    ) -> None:
+        """Puts loaded parts together; `load` is what users call."""
+        self.foresee, self.population, self.catalogue, self.name = foresee, population, catalogue, name
+        self.members = tuple(members)
+        self.pool = CandidatePool(member.candidate for member in self.members)
+        self.base_revision = base_revision
+        """Of the network and its population; profiles of another one do not fit."""
+        self._reload = reload
+
+    @property
+    def revision(self) -> str:
+        """Of the network and, once they are the user's own, of the profiles."""
+        if not any(member.profile.origin for member in self.members):
+            return self.base_revision
+        digest = hashlib.sha256()
+        for member in self.members:
+            digest.update(member.candidate.name.encode() + member.profile.mean.tobytes())
+            digest.update(member.profile.covariance.tobytes() + member.profile.lengths.tobytes())
+        return f"{self.base_revision}+{digest.hexdigest()[:8]}"
+
+    @property
+    def embedder(self) -> None:
+        """Nothing: the network gives its own embeddings."""
+        return
+
+    def predict(self, prompts: Sequence[Prompt]) -> Prediction:
+        """Probabilities of a good answer with their standard errors, and the expected lengths of the answers.
+
+        The scores are the probabilities. Row `i` depends on prompt `i` only, and a column on its candidate only.
+
+        Raises:
+            PromptError: a prompt that cannot be routed; says which.
+            PredictionError: the weights give no prediction.
+        """
+        texts = prompt_texts(prompts)
+        if not texts:
+            nothing = np.zeros((0, len(self.members)))
+            return Prediction(self.pool, nothing, nothing, nothing, nothing, np.zeros(0))
+        foreseen, prompt_tokens = self.foresee(texts)
+        profiles = [member.profile for member in self.members]
+        probabilities, errors = self.population.predict(foreseen, profiles)
+        tokens = self.population.expected_tokens(foreseen, profiles)
+        return Prediction(self.pool, probabilities, probabilities, errors, tokens, prompt_tokens)
+
+    def with_candidates(
+        self,
+        candidates: Iterable[str | Candidate | Mapping[str, Any]] | Mapping[str, str | Candidate],
+        *,
+        profiles: Mapping[str, str] | None = None,
+    ) -> "OpenPoolPredictor":
+        """A predictor over these candidates; those of this pool keep their profiles.
+
+        Args:
+            candidates: names, `Candidate`s or their dicts; or `{name: known name}`. Prices that a candidate lacks
+                are the catalogue's.
+            profiles: `{name: the known name whose profile it starts from}`, for names that nobody knows.
+
+        Raises:
+            ConfigurationError: no candidate, or a name twice.
+            UnknownCandidateError: a profile for a name that is no candidate, or of one that is not known.
+        """
+        profiles = dict(profiles or {})
+        if isinstance(candidates, Mapping):
+            profiles |= {name: known for name, known in candidates.items() if isinstance(known, str)}
+            candidates = [known if isinstance(known, Candidate) else name for name, known in candidates.items()]
+        pool = CandidatePool(candidates)
+        strays = [name for name in profiles if name not in pool.names]
+        if strays:
+            raise UnknownCandidateError(strays[0], pool.names)
+        ours = {member.candidate.name: member for member in self.members}
+        members = []
+        for candidate in pool:
+            if candidate.name in ours and candidate.name not in profiles:
+                member = ours[candidate.name]
+                members.append(replace(member, candidate=_merged(candidate, member.candidate)))
+            else:
+                members.append(self._join(candidate, profiles.get(candidate.name)))
+        _warn_of_strangers(members)
+        return self._with(members)
+
+    def onboard(self, dataset: "RoutingDataset") -> "OpenPoolPredictor":
+        """A predictor whose profiles have seen scored answers; candidates that are new here join.
+
+        Known candidates start from their public profiles, with room for how these prompts differ from the public
+        ones; a part of the prompts is enough for each. Takes seconds, most of them the network's.
+
+        Args:
+            dataset: prompts with observed scores in [0, 1]; they may be missing for some candidates of a prompt.
+
+        Raises:
+            DataError: a score outside [0, 1], a candidate without any score, or no prompt.
+        """
+        if not len(dataset):
+            raise DataError("no prompt to learn from; give at least one with a score")
+        names = dataset.pool.names
+        unjudged = [name for name, column in zip(names, dataset.scores.T, strict=True) if np.isnan(column).all()]
+        if unjudged:
+            raise DataError(f"no prompt has a score of {', '.join(unjudged)}; judge some, or leave them out")
+        joining = [name for name in names if name not in self.pool.names]
+        grown = self._with([*self.members, *(self._join(dataset.pool[name], None) for name in joining)])
+        foreseen, _ = self.foresee(list(dataset.prompts))
+        order = [grown.pool.index(name) for name in names]
+        profiles = self.population.onboard(
+            foreseen, [grown.members[k].profile for k in order], dataset.scores, dataset.output_tokens
+        )
+        members = list(grown.members)
+        for k, profile, usd in zip(order, profiles, dataset.call_costs(), strict=True):
+            candidate = members[k].candidate
+            if not np.isnan(usd) and not candidate.has_price:
+                candidate = Candidate(**{**candidate.model_dump(), "usd_per_call": float(usd)})
+            members[k] = replace(members[k], candidate=candidate, profile=replace(profile, origin="your answers"))
+        return self._with(members)
+
+    def observe(self, prompt: Prompt, candidate: str, score: float) -> "OpenPoolPredictor":
+        """A predictor whose profile of one candidate has seen one more answer.
+
+        Args:
+            prompt: what was asked.
+            candidate: who answered.
+            score: how good the answer was, in [0, 1].
+
+        Raises:
+            UnknownCandidateError: no candidate of this pool.
+            PromptError: a prompt that cannot be routed.
+            DataError: a score that is no number in [0, 1].
+        """
+        column = self.pool.index(candidate)
+        if isinstance(score, bool) or not isinstance(score, int | float | np.number) or not 0 <= score <= 1:
+            raise DataError(f"a score is a number in [0, 1], got {score!r}")
+        foreseen, _ = self.foresee(prompt_texts([prompt]))
+        members = list(self.members)
+        profile = self.population.observe(foreseen, members[column].profile, float(score))
+        members[column] = replace(members[column], profile=replace(profile, origin="your answers"))
+        return self._with(members)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes network, population, catalogue and the profiles of this pool, whole or not at all.
+
+        Raises:
+            ConfigurationError: the folder holds something else, or this was not loaded from one.
+            CheckpointError: the folder it came from is gone or damaged.
+        """
+        from lookahead_router.predictors.open_pool_folder import save
+
+        save(self, Path(folder))
+
+    @classmethod
+    def load(cls, location: str | Path | None = None, **options: Any) -> "OpenPoolPredictor":
+        """The predictor of a folder, of a repository of the Hugging Face Hub, or the embedded one.
+
+        Args:
+            location: folder of a saved predictor, or `org/name` on the Hub; the embedded default when absent.
+            options: those of `LookaheadPredictor.load`.
+
+        Raises:
+            CheckpointError: the folder is missing, damaged or of another kind.
+            HubError: the repository cannot be read.
+        """
+        from lookahead_router.predictors.open_pool_folder import load
+
+        return load(location, **options)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Upload:
+        """Sends the predictor with its profiles to the Hugging Face Hub, in one commit.
+
+        Args:
+            repo_id: `org/name`; created, private, if need be.
+            options: those of `lookahead_router.saved.push.push_folder`.
+
+        Raises:
+            CheckpointError: the folder it came from is damaged, or has no card.
+            HubError: the Hub refused or cannot be reached.
+        """
+        with TemporaryDirectory() as temporary:
+            self.save(Path(temporary) / "predictor")
+            return push_folder(Path(temporary) / "predictor", repo_id, **options)
+
+    def _join(self, candidate: Candidate, known_name: str | None) -> Member:
+        """A candidate as it joins: from its own public profile, a relative's, or the population."""
+        match = self.catalogue.match(candidate.name if known_name is None else known_name)
+        if known_name is not None and match.entry is None:
+            near = [entry.name for entry in self.catalogue.entries]
+            raise UnknownCandidateError(known_name, near)
+        match = replace(match, name=candidate.name, how=match.how if known_name is None else "given")
+        if match.entry is None:
+            start = self.population.start(facts_of_candidate(candidate))
+            return Member(candidate, start, match)
+        profile = self.catalogue.profile(match.entry)
+        if match.how == "family" or known_name is not None:
+            origin = f"its relative {match.entry.name}" if known_name is None else f"the profile of {match.entry.name}"
+            share = RELATIVE_SHARE if known_name is None else RELATIVE_SHARE / 2
+            profile = widened(profile, self.population, share, origin)
+        priced = Candidate(
+            name=candidate.name,
+            input_usd_per_million_tokens=match.entry.input_usd_per_million_tokens,
+            output_usd_per_million_tokens=match.entry.output_usd_per_million_tokens,
+        )
+        return Member(_merged(candidate, priced if known_name is None else candidate), profile, match)
+
+    def _with(self, members: Sequence[Member]) -> "OpenPoolPredictor":
+        return OpenPoolPredictor(
+            foresee=self.foresee,
+            population=self.population,
+            catalogue=self.catalogue,
+            members=members,
+            name=self.name,
+            base_revision=self.base_revision,
+            reload=self._reload,
+        )
+
+    def __reduce__(self):
+        if self._reload is None:
+            raise ConfigurationError("only a predictor loaded from a folder can be pickled; save it and load it")
+        return _load_again, (*self._reload, self.base_revision, self.members)
+
+    def __deepcopy__(self, memo: dict) -> "OpenPoolPredictor":
+        return self
+
+    def __repr__(self) -> str:
+        return f"OpenPoolPredictor({self.name!r}, {len(self.pool)} candidates of {len(self.catalogue)} known)"
+
+
+def _load_again(location: str | None, options: dict, base_revision: str, members: tuple) -> OpenPoolPredictor:
+    predictor = OpenPoolPredictor.load(location, **options)
+    if predictor.base_revision != base_revision:
+        raise CheckpointError(
+            f"changed since it was pickled: it was {base_revision} and is {predictor.base_revision}; load it anew",
+            location=str(location or "the embedded predictor"),
+        )
+    return predictor._with(members)
+
+
+def _merged(candidate: Candidate, known: Candidate) -> Candidate:
+    """The user's candidate; what it does not say is as known. A price of its own stands alone."""
+    given, kept = candidate.model_dump(exclude_defaults=True), known.model_dump(exclude_defaults=True)
+    if candidate.has_price:
+        kept = {name: value for name, value in kept.items() if "usd" not in name}
+    return Candidate(**{**kept, **given})
+
+
+def _warn_of_strangers(members: Sequence[Member]) -> None:
+    """Says once which names are not known, and what would help."""
+    strangers = [m.candidate.name for m in members if m.match.how == "unknown" and m.profile.n_answers == 0]
+    relatives = [
+        str(m.match) for m in members if m.match.how == "family" and m.profile.origin.startswith("its relative")
+    ]
+    parts = list(relatives)
+    if strangers:
+        parts.append(
+            f"nothing is known of {', '.join(strangers)}: routing starts from what any model can. Name a known "
+            "relative with profiles={name: known name}, tell size, release or price in a Candidate, or onboard some "
+            "20 scored answers"
+        )
+    if parts:
+        warnings.warn("; ".join(parts), UnknownProfileWarning, stacklevel=4)

@@ -1,0 +1,244 @@
+"""The folder of an `OpenPoolPredictor`: that of any saved predictor, with population, catalogue and profiles.
+
+profiles.npz     the population; mean, covariance and lengths of every entry, and of the pool where they are its own
+catalogue.json   the entries, the pool's matches, the date of the prices, and the weights that the profiles belong to
+"""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.files import replacing_folder
+from lookahead_router.hub import is_repo_id
+from lookahead_router.predictors.catalogue import Catalogue, CatalogueEntry, Match, entries_from_json, entries_to_json
+from lookahead_router.predictors.load import OPEN_EMBEDDED
+from lookahead_router.predictors.lookahead import BACKENDS, WEIGHTS, choose_backend, network_config
+from lookahead_router.predictors.open_pool import Foreseer, Member, OpenPoolPredictor
+from lookahead_router.predictors.profiles import Population, Profile
+from lookahead_router.predictors.tokenization import PromptTokenizer
+from lookahead_router.saved.fetch import fetch, refuse_options
+from lookahead_router.saved.folder import PredictorConfig, PredictorFolder, record_file
+from lookahead_router.types import CandidatePool
+
+if TYPE_CHECKING:
+    from lookahead_router.networks.configuration import NetworkConfig
+
+_ARRAYS = tuple(field.name for field in fields(Population))
+
+
+def load(
+    location: str | Path | None = None, *, backend: str = "auto", n_threads: int | None = None, **hub: Any
+) -> OpenPoolPredictor:
+    """The predictor of a folder, of a repository of the Hub, or the embedded one; see `OpenPoolPredictor.load`."""
+    if backend not in BACKENDS:
+        raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+    if is_repo_id(location):
+        weights = list(WEIGHTS.values()) if backend == "auto" else [WEIGHTS[backend]]
+        folder = fetch(location, weights, hub)
+        again = {**hub, "revision": folder.commit, "local_files_only": False}
+        if hub.get("token") is not False:
+            again.pop("token", None)  # a secret
+    else:
+        refuse_options(hub, location)
+        folder = PredictorFolder(OPEN_EMBEDDED if location is None else Path(location))
+        location = None if location is None else str(folder.path.absolute())
+        again = {}
+    return _open(folder, backend, n_threads, (location, {"backend": backend, "n_threads": n_threads, **again}))
+
+
+def _open(folder: PredictorFolder, backend: str, n_threads: int | None, reload: tuple) -> OpenPoolPredictor:
+    folder.check(needs_weights=backend == "auto")
+    config = folder.read_config()
+    if config.predictor != "open-pool":
+        raise CheckpointError(f"expected an open-pool predictor, found {config.predictor!r}", location=str(folder.path))
+    missing = [path.name for path in (folder.profiles, folder.catalogue) if not path.is_file()]
+    if missing:
+        raise CheckpointError(f"no {', '.join(missing)}; fetch it again", location=str(folder.path), missing=missing)
+    network = network_config(config, folder)
+    weights, backend = choose_backend(folder, backend)
+    folder.verify(config, [folder.pool, folder.tokenizer, folder.profiles, folder.catalogue, weights])
+    record = folder.read_json(folder.catalogue)
+    _check_weights(record, config, weights, folder)
+    arrays = _read_arrays(folder)
+    try:
+        population, catalogue, members = _parts(record, arrays, folder.read_pool())
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(
+            f"catalogue.json and profiles.npz do not belong together ({error}); fetch them again",
+            location=str(folder.path),
+        ) from error
+    tokenizer = PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer))
+    return OpenPoolPredictor(
+        foresee=Foreseer(tokenizer, _open_backend(backend, weights, network, n_threads)),
+        population=population,
+        catalogue=catalogue,
+        members=members,
+        name=config.name,
+        base_revision=folder.revision(config),
+        reload=reload,
+    )
+
+
+def _open_backend(name: str, weights: Path, network: "NetworkConfig", n_threads: int | None):
+    if name == "torch":
+        from lookahead_router.backends.torch import TorchDemandBackend
+
+        return TorchDemandBackend.load(network, weights)
+    from lookahead_router.backends.onnx import OnnxDemandBackend
+
+    return OnnxDemandBackend(weights, n_threads=n_threads)
+
+
+def _check_weights(record: Mapping[str, Any], config: PredictorConfig, weights: Path, folder: PredictorFolder) -> None:
+    """Raises `CheckpointError` unless the profiles were fitted on the demands of these very weights."""
+    recorded = config.files.get(weights.relative_to(folder.path).as_posix())
+    if recorded is None or recorded.sha256 not in record.get("weights", ()):
+        raise CheckpointError(
+            f"the profiles belong to another network than {weights.name}; fit them on its demands, or fetch the folder "
+            "again",
+            location=str(folder.path),
+        )
+
+
+def _read_arrays(folder: PredictorFolder) -> dict[str, np.ndarray]:
+    try:
+        with folder.profiles.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = {name: array.astype(np.float64) for name, array in arrays.items()}
+    except (OSError, ValueError, EOFError, BadZipFile, KeyError) as error:
+        raise CheckpointError(f"profiles.npz cannot be read: {error}", location=str(folder.path)) from error
+    broken = [name for name, array in found.items() if not np.isfinite(array).all()]
+    if broken:
+        raise CheckpointError(f"profiles.npz: {', '.join(broken)} not finite", location=str(folder.path))
+    return found
+
+
+def _parts(
+    record: Mapping[str, Any], arrays: Mapping[str, np.ndarray], pool: CandidatePool
+) -> tuple[Population, Catalogue, list[Member]]:
+    given = {name: arrays[f"population.{name}"] for name in _ARRAYS}
+    given = {name: float(value) if value.ndim == 0 else value for name, value in given.items()}
+    population = Population(**{**given, "reach": tuple(given["reach"].tolist())})
+    entries = entries_from_json(record["entries"])
+    covariances = _unpacked(arrays["covariances"])
+    profiles = [
+        Profile(arrays["means"][k], covariances[k], arrays["lengths"][k], entry.n_answers, is_known=True)
+        for k, entry in enumerate(entries)
+    ]
+    catalogue = Catalogue(entries, profiles)
+    by_name = {entry.name: entry for entry in entries}
+    members = [
+        _member(candidate, about, k, by_name, catalogue, arrays)
+        for k, (candidate, about) in enumerate(zip(pool, record["pool"], strict=True))
+    ]
+    return population, catalogue, members
+
+
+def _member(candidate, about: Mapping[str, Any], k: int, by_name: Mapping[str, CatalogueEntry], catalogue, arrays):
+    match = Match(candidate.name, by_name[about["entry"]] if about.get("entry") else None, about["how"])
+    if about.get("is_public"):
+        return Member(candidate, catalogue.profile(match.entry), match)
+    profile = Profile(
+        arrays[f"pool.{k}.mean"],
+        arrays[f"pool.{k}.covariance"],
+        arrays[f"pool.{k}.lengths"],
+        int(about["n_answers"]),
+        is_known=bool(about["is_known"]),
+        origin=about["origin"],
+    )
+    return Member(candidate, profile, match)
+
+
+def arrays_of(population: Population, catalogue: Catalogue, members: "list[Member] | tuple[Member, ...]") -> dict:
+    """What `profiles.npz` holds: the catalogue in half and single precision, the pool's own profiles in double."""
+    arrays = {f"population.{name}": np.asarray(getattr(population, name)) for name in _ARRAYS}
+    for name in ("components", "anchors", "center"):
+        arrays[f"population.{name}"] = arrays[f"population.{name}"].astype(np.float16)
+    arrays["means"] = np.stack([profile.mean for profile in catalogue.profiles]).astype(np.float32)
+    arrays["covariances"] = _packed(np.stack([p.covariance for p in catalogue.profiles])).astype(np.float32)
+    arrays["lengths"] = np.stack([profile.lengths for profile in catalogue.profiles]).astype(np.float32)
+    for k, member in enumerate(members):
+        if not _is_public(member, catalogue):
+            for name in ("mean", "covariance", "lengths"):
+                arrays[f"pool.{k}.{name}"] = getattr(member.profile, name)
+    return arrays
+
+
+def record_of(catalogue: Catalogue, members, weights: list[str], prices_as_of: str) -> dict[str, Any]:
+    """What `catalogue.json` holds."""
+    pool = [
+        {
+            "entry": None if member.match.entry is None else member.match.entry.name,
+            "how": member.match.how,
+            "is_public": _is_public(member, catalogue),
+            "n_answers": member.profile.n_answers,
+            "is_known": member.profile.is_known,
+            "origin": member.profile.origin,
+        }
+        for member in members
+    ]
+    entries = entries_to_json(catalogue.entries)
+    return {"weights": weights, "prices_as_of": prices_as_of, "pool": pool, "entries": entries}
+
+
+def write_profiles(folder: Path, population: Population, catalogue: Catalogue, members, prices_as_of: str) -> None:
+    """Writes `profiles.npz` and `catalogue.json` for the weights that are in the folder."""
+    target = PredictorFolder(folder)
+    present = [path for path in (target.onnx_int8, target.onnx, target.weights) if path.is_file()]
+    with target.profiles.open("wb") as file:
+        np.savez_compressed(file, **arrays_of(population, catalogue, members))
+    record = record_of(catalogue, members, [record_file(path).sha256 for path in present], prices_as_of)
+    target.catalogue.write_text(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def save(predictor: OpenPoolPredictor, path: Path) -> None:
+    """Copies network and catalogue, and writes the pool's profiles; see `OpenPoolPredictor.save`."""
+    if predictor._reload is None:
+        raise ConfigurationError("this predictor was not loaded from a folder, so there is no network to copy")
+    location, options = predictor._reload
+    hub = {name: value for name, value in options.items() if name not in ("backend", "n_threads")}
+    source = (
+        fetch(location, list(WEIGHTS.values()), hub)
+        if is_repo_id(location)
+        else PredictorFolder(OPEN_EMBEDDED if location is None else Path(location))
+    )
+    source.check()
+    config = source.read_config()
+    target = PredictorFolder(path)
+    if target.path.exists() and not target.holds_nothing_else():
+        raise ConfigurationError(f"{path} exists and holds more than a saved predictor; choose another folder")
+    copied = [file for file in source.files() if file not in (source.pool, source.profiles, source.catalogue)]
+    source.verify(config, copied)
+    prices_as_of = source.read_json(source.catalogue).get("prices_as_of", "")
+    with replacing_folder(target.path) as temporary:
+        for file in copied:
+            place = temporary / file.relative_to(source.path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+        write_profiles(temporary, predictor.population, predictor.catalogue, predictor.members, prices_as_of)
+        PredictorFolder(temporary).write(config, predictor.pool)
+
+
+def _is_public(member: Member, catalogue: Catalogue) -> bool:
+    return member.match.entry is not None and member.profile is catalogue.profile(member.match.entry)
+
+
+def _packed(matrices: np.ndarray) -> np.ndarray:
+    """`(K, D, D)` symmetric -> `(K, D (D + 1) / 2)`."""
+    rows, columns = np.triu_indices(matrices.shape[1])
+    return matrices[:, rows, columns]
+
+
+def _unpacked(packed: np.ndarray) -> np.ndarray:
+    width = int((np.sqrt(8 * packed.shape[1] + 1) - 1) / 2)
+    rows, columns = np.triu_indices(width)
+    matrices = np.zeros((len(packed), width, width))
+    matrices[:, rows, columns] = packed
+    matrices[:, columns, rows] = packed
+    return matrices
