@@ -1,6 +1,7 @@
 """`RoutingDataset`: examples in columns, over one pool."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from lookahead_router.data import jsonl, parquet
 from lookahead_router.data.checks import checked_prompt, warn_of_misspelt
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.data.hub import dataset_files
+from lookahead_router.data.splits import FRACTIONS, split_of
 from lookahead_router.errors import DataError, PoolMismatchError, SchemaError
 from lookahead_router.hub import is_repo_id
 from lookahead_router.metrics import known_mean
@@ -202,6 +204,19 @@ class RoutingDataset:
         if not keep.any():
             raise DataError(f"no row has both split {split!r} and source {source!r}")
         return self.select(keep)
+
+    def with_splits(self, fractions: Sequence[float] = FRACTIONS, *, seed: int = 0) -> "RoutingDataset":
+        """The same data with a split for every row that had none, by a hash of its prompt.
+
+        Args:
+            fractions: expected shares of train, validation and test, in [0, 1], summing to 1.
+            seed: another one gives another partition.
+
+        Raises:
+            ConfigurationError: the fractions are not three shares of a whole.
+        """
+        rows = zip(self.splits, self.prompts, strict=True)
+        return replace(self, splits=_objects([split or split_of(prompt, fractions, seed) for split, prompt in rows]))
 
     def rename(self, names: Mapping[str, str]) -> "RoutingDataset":
         """The same rows under other names: `{name in this pool: new name}`; names that are not here do not count.
