@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lookahead_router.data.dataset import RoutingDataset
-    from lookahead_router.dispatch import Abilities, Attempts, Cooldowns, Dispatcher, Holdback
+    from lookahead_router.dispatch import Abilities, Attempts, Cooldowns, Dispatcher, Holdback, RecentThreads
     from lookahead_router.errors import LookaheadRouterError
     from lookahead_router.evaluation.evaluate import evaluate
     from lookahead_router.policies import BestQuality, CostAware, KeepQuality, Restricted, Threshold, WithinMargin
@@ -41,6 +41,7 @@ _HOMES = {
     "Abilities": "dispatch",
     "Cooldowns": "dispatch",
     "Holdback": "dispatch",
+    "RecentThreads": "dispatch",
     "RoutingDataset": "data.dataset",
     "evaluate": "evaluation.evaluate",
     "LookaheadRouterError": "errors",
@@ -62,6 +63,7 @@ __all__ = [
     "LookaheadRouterError",
     "OpenPoolPredictor",
     "Prediction",
+    "RecentThreads",
     "Request",
     "Restricted",
     "Router",

@@ -5,15 +5,17 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lookahead_router.dispatch.cooldowns import RULES, Cooldowns
 from lookahead_router.dispatch.sources import resolve_router
 from lookahead_router.dispatch.threads import RecentThreads
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
 from lookahead_router.failures import Failure, failure_of, retry_after
-from lookahead_router.router import Router
 from lookahead_router.types import Candidate, Decision
+
+if TYPE_CHECKING:
+    from lookahead_router.router import Router  # loads what predicts
 
 Fallbacks = Literal["next-best"] | None
 Sticky = Literal["thread", "turn"] | None
@@ -56,8 +58,8 @@ class Attempts:
         """The routing record as of now: plain JSON, with nothing of prompt or answer.
 
         `candidate` is asked now or has answered, by the `reason` `routed`, `forced`, `sticky` or `default`. A
-        decision adds `scores`, `utilities`, `ranking`, `margin`, `policy`, `predictor`, `revision` and
-        `latency_seconds`. `attempts` lists whom was asked, each with `error`, the type of the error, and `failure`,
+        decision adds `scores`, `utilities`, `ranking`, `margin`, `policy`, `predictor`, `revision`, `latency_seconds`
+        and, where they are known, `probabilities`, `standard_errors` and `expected_usd`. `attempts` lists whom was asked, each with `error`, the type of the error, and `failure`,
         its class; both `None` for the last. `excluded` (who could not take the request, and why), `cooling` (who
         is asked last, and after which failure) and `error` (type of the predictor's failure, where the default
         answered) are there only if there is something to say.
@@ -103,7 +105,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        router: Router | str | Path | None,
+        router: "Router | str | Path | None",
         candidates: Iterable[str] | None = None,
         *,
         revision: str | None = None,
@@ -166,7 +168,7 @@ class Dispatcher:
         self.abilities = dict(abilities or {})
 
     @property
-    def router(self) -> Router:
+    def router(self) -> "Router":
         """The router over the candidates."""
         if self._router is None:  # unpickled
             self._router = self._source()
@@ -256,7 +258,7 @@ class Dispatcher:
         return [name for name in names if (window := self.window(name)) is None or window > smallest]
 
     def _decided(
-        self, router: Router, able: list[str], text: str, facts: dict[str, Any]
+        self, router: "Router", able: list[str], text: str, facts: dict[str, Any]
     ) -> tuple[list[str], dict[str, Any]]:
         """The order and the record of a decision, or of the default where there is none."""
         try:
@@ -307,20 +309,15 @@ class Dispatcher:
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        location = self._source.args[0]
-        return {**self.__dict__, "_router": self._router if isinstance(location, Router) else None}
+        source = self._source.args[0]
+        is_location = source is None or isinstance(source, str | Path)
+        return {**self.__dict__, "_router": None if is_location else self._router}
 
 
 def decision_facts(decision: Decision) -> dict[str, Any]:
     """A decision as records hold it: plain JSON, with nothing of the prompt."""
-    return {
-        "candidate": decision.name,
-        "scores": dict(decision.scores),
-        "utilities": dict(decision.utilities),
-        "ranking": list(decision.ranking),
-        "margin": decision.margin,
-        "policy": decision.policy,
-        "predictor": decision.predictor,
-        "revision": decision.revision,
-        "latency_seconds": decision.latency_seconds,
-    }
+    facts = decision.to_dict()
+    del facts["runner_up"]  # the ranking tells it
+    facts |= {"candidate": decision.name, "ranking": list(decision.ranking)}
+    optional = ("probabilities", "standard_errors", "expected_usd")
+    return {key: value for key, value in facts.items() if value is not None or key not in optional}

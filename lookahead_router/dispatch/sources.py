@@ -4,28 +4,32 @@ import functools
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
-from lookahead_router.router import Router
 from lookahead_router.types import Candidate, CandidatePool
+
+if TYPE_CHECKING:
+    from lookahead_router.router import Router
 
 _lock = threading.Lock()
 
 
 @functools.lru_cache(maxsize=8)
-def _load(location: str | Path | None, revision: str | None) -> Router:
+def _load(location: str | Path | None, revision: str | None) -> "Router":
+    from lookahead_router.router import Router
+
     return Router.from_pretrained(location, **({} if revision is None else {"revision": revision}))
 
 
 def resolve_router(
-    source: Router | str | Path | None,
+    source: "Router | str | Path | None",
     *,
     revision: str | None = None,
     aliases: Mapping[str, str | Candidate] | None = None,
     names: Iterable[str] | None = None,
     policy: Any = None,
-) -> Router:
+) -> "Router":
     """The router of a location, or the given one, among the named candidates and under the policy.
 
     Locations are loaded once per process, so building an object again costs no reading of weights.
@@ -43,6 +47,8 @@ def resolve_router(
         UnknownCandidateError: an alias or a name that the pool does not hold.
         CheckpointError, HubError: nothing to load at the location.
     """
+    from lookahead_router.router import Router
+
     if isinstance(source, Router):
         if revision is not None:
             raise ConfigurationError("a loaded Router has its revision already; leave out `revision`")

@@ -26,11 +26,13 @@ class Request:
     """A prompt or a conversation as routing sees it."""
 
     text: str
-    """What is routed; never empty."""
+    """What is routed; empty only where that was allowed."""
     needs: frozenset[str] = frozenset()
     """What a candidate must be able to do, out of `NEEDS`."""
     n_tokens: int = 0
     """Tokens of the whole conversation, attachments included; estimated on the high side."""
+    turn_start: int = 0
+    """Index of the message that began the user's turn; a tool's output that an agent hands back begins none."""
 
 
 def read_request(
@@ -39,6 +41,7 @@ def read_request(
     route_on: Callable[[Prompt], str | None] | None = None,
     needs: Iterable[str] = (),
     context_chars: int = 0,
+    allow_empty: bool = False,
 ) -> Request:
     """Reads a prompt or a conversation.
 
@@ -51,9 +54,11 @@ def read_request(
         needs: what the call needs besides, out of `NEEDS`.
         context_chars: characters, at least 0, that the question and turns before it may have together. Turns of user
             and assistant go before the question, whole, newest first, while they fit.
+        allow_empty: gives a request without text where there is nothing to route on, since its needs are known
+            all the same.
 
     Raises:
-        PromptError: no conversation, no user message, or no text to route on.
+        PromptError: no conversation; or no user message or no text to route on, unless that is allowed.
         ConfigurationError: an unknown need, or `route_on` gives something else than text.
     """
     needs = frozenset(needs)
@@ -61,14 +66,19 @@ def read_request(
         raise ConfigurationError(f"unknown needs {', '.join(map(repr, unknown))}; choose of {', '.join(NEEDS)}")
     readings = [Reading("user", [prompt])] if isinstance(prompt, str) else _readings(prompt)
     text = None if route_on is None else route_on(prompt)
-    if text is None:
-        text = _routed(readings, context_chars)
-    elif not isinstance(text, str):
+    if text is not None and not isinstance(text, str):
         raise ConfigurationError(f"route_on must give the text to route on, or None; it gave {type(text).__name__}")
+    try:
+        text = _cleaned(_routed(readings, context_chars) if text is None else text)
+    except PromptError:
+        if not allow_empty:
+            raise
+        text = ""
     return Request(
-        _cleaned(text),
+        text,
         needs.union(*(reading.needs for reading in readings)),
         sum(reading.n_tokens for reading in readings),
+        _turn_start(readings),
     )
 
 
@@ -146,12 +156,25 @@ def _routed(readings: Sequence[Reading], context_chars: int) -> str:
     return "\n\n".join(reversed(texts))
 
 
+def _turn_start(readings: Sequence[Reading]) -> int:
+    """Index of the user's last message that is no observation; 0 where there is none."""
+    turns = [reading for reading in _without_observations(readings) if reading.role == "user"]
+    return next((i for i, reading in enumerate(readings) if turns and reading is turns[-1]), 0)
+
+
 def _turns(readings: Sequence[Reading]) -> list[Reading]:
     """What user and assistant say to each other; an agent's reports of what its tools gave are left out.
 
     Raises:
         PromptError: nothing of the user is among it.
     """
+    turns = _without_observations(readings)
+    if not any(turn.role == "user" for turn in turns):
+        raise PromptError(f"none of the {len(readings)} messages is the user's; add one with role 'user'")
+    return turns
+
+
+def _without_observations(readings: Sequence[Reading]) -> list[Reading]:
     turns: list[Reading] = []
     has_answer = False
     for reading in readings:
@@ -160,8 +183,6 @@ def _turns(readings: Sequence[Reading]) -> list[Reading]:
         elif reading.role != "user" or (has_answer and _is_observation(reading)):
             continue
         turns.append(reading)
-    if not any(turn.role == "user" for turn in turns):
-        raise PromptError(f"none of the {len(readings)} messages is the user's; add one with role 'user'")
     return turns
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from langchain_lookahead_router.chat_models import ChatLookaheadRouter
     from langchain_lookahead_router.decisions import LookaheadDecisionModel
     from langchain_lookahead_router.middleware import LookaheadRouterMiddleware
-    from langchain_lookahead_router.runnables import LookaheadRouter
+    from langchain_lookahead_router.runnables import LookaheadRouter, route_on_query
 
 _HOMES = {
     "ChatLookaheadRouter": f"{__name__}.chat_models",
@@ -22,6 +22,7 @@ _HOMES = {
     "LookaheadRouter": f"{__name__}.runnables",
     "LookaheadRouterMiddleware": f"{__name__}.middleware",
     "is_transient": "lookahead_router.errors",
+    "route_on_query": f"{__name__}.runnables",
 }
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "LookaheadRouterMiddleware",
     "__version__",
     "is_transient",
+    "route_on_query",
 ]
 
 

@@ -17,10 +17,12 @@ from langchain_core.runnables.config import (
     get_callback_manager_for_config,
     patch_config,
 )
+from lookahead_router import Attempts, Holdback
+from lookahead_router.errors import NoAnswerError
 
 from langchain_lookahead_router._candidates import Binding
-from langchain_lookahead_router._messages import RECORD_KEY
-from langchain_lookahead_router._planning import Attempts, Planner, stamp
+from langchain_lookahead_router._messages import RECORD_KEY, is_no_answer, query_of, shows_something, stamp
+from langchain_lookahead_router._planner import Planner
 from langchain_lookahead_router._threads import off_loop
 
 ChainRun = CallbackManagerForChainRun | AsyncCallbackManagerForChainRun
@@ -60,9 +62,10 @@ class Call:
 
     def plan(self) -> Attempts:
         """The candidates in the order of trying. Computes."""
-        return self.planner.attempts(
+        return self.planner.plan(
             self.messages,
-            need=self.binding and self.binding.need,
+            query=query_of(self.config),
+            needs=[self.binding.need] if self.binding else [],
             forced=self.forced,
             thread=self.thread,
             policy=self.policy,
@@ -128,12 +131,13 @@ def complete(call: Call, ask: Callable[[Step], Any]) -> Any:
         while True:
             try:
                 answer = ask(call.step(attempts, run))
-                break
             except Exception as error:
                 if not attempts.move_on(error):
                     raise
+                continue
+            if _is_taken(answer, attempts):
+                break
         answer = stamp(answer, attempts.record)
-        call.planner.remember(call.thread, attempts.name)
         run.on_chain_end(answer)
     return answer
 
@@ -145,32 +149,34 @@ async def acomplete(call: Call, ask: Callable[[Step], Awaitable[Any]]) -> Any:
         while True:
             try:
                 answer = await ask(call.step(attempts, run))
-                break
             except Exception as error:
                 if not attempts.move_on(error):
                     raise
+                continue
+            if _is_taken(answer, attempts):
+                break
         answer = stamp(answer, attempts.record)
-        call.planner.remember(call.thread, attempts.name)
         await run.on_chain_end(answer)
     return answer
 
 
 def stream(call: Call) -> Iterator[Any]:
-    """The chunks of the first candidate that gives one; a failure after that is raised."""
+    """The chunks of the first candidate that shows something; a failure after that is raised."""
     with call.run() as run:
         attempts = call.plan()
-        chunks = _Chunks()
         while True:
-            step = call.step(attempts, run)
+            step, chunks = call.step(attempts, run), _Chunks(attempts)
             try:
                 with closing(step.target.stream(step.messages, step.config, **call.kwargs)) as source:
                     for chunk in source:
-                        yield chunks.add(chunk, attempts)
-                break
+                        yield from chunks.add(chunk)
             except Exception as error:
                 if chunks.has_begun or not attempts.move_on(error):
                     raise
-        call.planner.remember(call.thread, attempts.name)
+                continue
+            if chunks.is_taken():
+                break
+        yield from chunks.rest()
         run.on_chain_end(chunks.whole())
 
 
@@ -178,39 +184,80 @@ async def astream(call: Call) -> AsyncIterator[Any]:
     """Like `stream`."""
     async with call.arun() as run:
         attempts = await call.aplan()
-        chunks = _Chunks()
         while True:
-            step = call.step(attempts, run)
+            step, chunks = call.step(attempts, run), _Chunks(attempts)
             try:
                 async with aclosing(step.target.astream(step.messages, step.config, **call.kwargs)) as source:
                     async for chunk in source:
-                        yield chunks.add(chunk, attempts)
-                break
+                        for each in chunks.add(chunk):
+                            yield each
             except Exception as error:
                 if chunks.has_begun or not attempts.move_on(error):
                     raise
-        call.planner.remember(call.thread, attempts.name)
+                continue
+            if chunks.is_taken():
+                break
+        for each in chunks.rest():
+            yield each
         await run.on_chain_end(chunks.whole())
 
 
-class _Chunks:
-    """What was streamed. The record goes into the first chunk only, since adding chunks joins strings."""
+def _is_taken(answer: Any, attempts: Attempts) -> bool:
+    """Whether the answer is the call's: it holds something, or nobody else is to be asked."""
+    if is_no_answer(answer):
+        return not attempts.move_on(NoAnswerError(attempts.name))
+    attempts.answered()
+    return True
 
-    def __init__(self) -> None:
-        self.has_begun = False
+
+class _Chunks:
+    """One candidate's stream. The record goes into the first chunk only, since adding chunks joins strings."""
+
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
+        self._held = Holdback()
+        self._is_stamped = False
         self._chunks: list[Any] = []
 
-    def add(self, chunk: Any, attempts: Attempts) -> Any:
-        if not self.has_begun:
-            self.has_begun = True
-            chunk = stamp(chunk, attempts.record)
-        if not isinstance(chunk, AIMessageChunk):
-            self._chunks.clear()  # parsed objects grow, so the last one is the whole
+    @property
+    def has_begun(self) -> bool:
+        """Whether something was shown."""
+        return self._held.has_begun
+
+    def add(self, chunk: Any) -> list[Any]:
+        """What is to be passed on now."""
         self._chunks.append(chunk)
-        return chunk
+        if len(self._chunks) > 1 and not isinstance(chunk, AIMessageChunk):
+            del self._chunks[:-1]  # parsed objects grow, so the last one is the whole
+        return self._stamped(self._held.add(chunk, shows=shows_something(chunk)))
+
+    def is_taken(self) -> bool:
+        """Whether the stream, now at its end, is the call's answer.
+
+        Raises:
+            NoAnswerError: there was no chunk at all, and nobody else is to be asked.
+        """
+        if not self._chunks:
+            error = NoAnswerError(self._attempts.name)
+            if not self._attempts.move_on(error):
+                raise error
+            return False
+        return _is_taken(self._sum(), self._attempts)
+
+    def rest(self) -> list[Any]:
+        """What was held back to the end."""
+        return self._stamped(self._held.rest())
 
     def whole(self) -> Any:
-        if not self._chunks:
-            return None
+        """The answer, with the record."""
+        return stamp(self._sum(), self._attempts.record)
+
+    def _sum(self) -> Any:
         first, *others = self._chunks
         return first + others if others else first
+
+    def _stamped(self, chunks: list[Any]) -> list[Any]:
+        if self._is_stamped or not chunks:
+            return chunks
+        self._is_stamped = True
+        return [stamp(chunks[0], self._attempts.record), *chunks[1:]]

@@ -1,15 +1,22 @@
-"""What is read from a conversation, and what of it may be sent to whom."""
+"""What is read from a conversation, what of it may be sent to whom, and what an answer holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
+from langchain_core.outputs import LLMResult
 from langchain_core.prompt_values import PromptValue
-from lookahead_router.errors import PromptError
+from lookahead_router.errors import ConfigurationError, PromptError
 
 RECORD_KEY = "lookahead_router"
 """Where the routing record stands: in `response_metadata`, in run metadata and in agent state."""
+
+QUERY_KEY = "lookahead_query"
+"""Where a config says what to route on."""
+
+RouteOn = Callable[[list[BaseMessage]], str | None] | None
+"""From the messages to the text to route on; `None` leaves it to the router."""
 
 CONTEXT_CHARS = 600
 """Characters of a conversation that are read at most, about the window of the embedded predictor."""
@@ -36,46 +43,29 @@ def to_messages(value: Any) -> list[BaseMessage]:
     )
 
 
-def routing_text(messages: Sequence[BaseMessage], context_chars: int = CONTEXT_CHARS) -> str:
-    """The last human message, with as many of the turns before it as fit.
-
-    The last message stands at the end, is never shortened here, and earlier human and AI turns are
-    taken whole, newest first. System and tool messages are not read.
-
-    Args:
-        messages: a conversation, oldest first.
-        context_chars: characters, at least 0, that the turns and the last message may have together.
+def check_route_on(value: Any) -> None:
+    """Checks the option when something is built with it.
 
     Raises:
-        PromptError: no human message, or no text in the last one.
+        ConfigurationError: neither a function nor `None`.
     """
-    last = last_human(messages)
-    if last is None:
-        raise PromptError(f"none of the {len(messages)} messages is the user's; there is nothing to route on")
-    texts = [str(messages[last].text).strip()]
-    if not texts[0]:
-        raise PromptError("the last human message has no text to route on")
-    room = context_chars - len(texts[0])
-    for message in reversed(messages[:last]):
-        if not (is_human(message) or isinstance(message, AIMessage)):
-            continue
-        text = str(message.text).strip()
-        room -= len(text) + 2
-        if room < 0:
-            break
-        if text:
-            texts.append(text)
-    return "\n\n".join(reversed(texts))
+    if value is not None and not callable(value):
+        raise ConfigurationError(f"route_on must be a function from the messages to a text, not {type(value).__name__}")
 
 
-def last_human(messages: Sequence[BaseMessage]) -> int | None:
-    """The index of the last human message."""
-    return next((i for i in range(len(messages) - 1, -1, -1) if is_human(messages[i])), None)
+def query_of(config: Mapping[str, Any]) -> str | None:
+    """What a chain says to route on, in its config.
 
-
-def is_human(message: BaseMessage) -> bool:
-    """Whether the user wrote it; `ChatMessage` says so in its role."""
-    return message.type == "human" or getattr(message, "role", None) in ("user", "human")
+    Raises:
+        ConfigurationError: something else than text.
+    """
+    for part in ("configurable", "metadata"):
+        query = (config.get(part) or {}).get(QUERY_KEY)
+        if query is not None:
+            if not isinstance(query, str):
+                raise ConfigurationError(f"{QUERY_KEY} must be the text to route on, got {type(query).__name__}")
+            return query
+    return None
 
 
 def recorded_candidate(message: BaseMessage) -> str | None:
@@ -135,3 +125,59 @@ def _without_cache_markers(message: BaseMessage) -> BaseMessage:
         for block in message.content
     ]
     return message.model_copy(update={"content": content})
+
+
+def stamp(output: Any, record: dict[str, Any]) -> Any:
+    """The output with the routing record in its message's `response_metadata`.
+
+    Copies: the candidate's cache may hold the same message.
+
+    Outputs without a message, such as parsed objects, come back as they are.
+    """
+    if isinstance(output, AIMessage):
+        metadata = {**output.response_metadata, RECORD_KEY: record}
+        return output.model_copy(update={"response_metadata": metadata})
+    if isinstance(output, LLMResult):
+        generations = [
+            [generation.model_copy(update={"message": stamp(generation.message, record)}) for generation in row]
+            for row in output.generations
+        ]
+        return output.model_copy(update={"generations": generations})
+    if isinstance(output, dict) and isinstance(output.get("raw"), AIMessage):
+        return {**output, "raw": stamp(output["raw"], record)}
+    return output
+
+
+def shows_something(chunk: Any) -> bool:
+    """Whether a chunk of a stream holds anything that a user sees; a role, usage and metadata are nothing."""
+    if isinstance(chunk, dict) and isinstance(chunk.get("raw"), AIMessage):
+        chunk = chunk["raw"]
+    if not isinstance(chunk, AIMessage):
+        return bool(chunk)
+    blocks = chunk.content if isinstance(chunk.content, list) else [chunk.content]
+    calls = (*chunk.tool_calls, *chunk.invalid_tool_calls, *getattr(chunk, "tool_call_chunks", ()))
+    return bool(calls) or any(map(_block_shows, blocks)) or any(map(_holds_text, chunk.additional_kwargs.values()))
+
+
+def is_no_answer(output: Any) -> bool:
+    """Whether a candidate's output is a message with nothing in it, of which not even a token is counted."""
+    if isinstance(output, LLMResult):
+        return all(is_no_answer(generation.message) for row in output.generations for generation in row)
+    if not isinstance(output, AIMessage) or shows_something(output):
+        return False
+    return not (output.usage_metadata or {}).get("output_tokens")
+
+
+def _block_shows(block: Any) -> bool:
+    if isinstance(block, dict):
+        return any(value for key, value in block.items() if key not in ("type", "index", "id"))
+    return bool(block)
+
+
+def _holds_text(value: Any) -> bool:
+    """Whether there is text in what a provider sends beside the content, such as reasoning or a refusal."""
+    if isinstance(value, Mapping):
+        return any(map(_holds_text, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_text, value))
+    return isinstance(value, str) and bool(value)

@@ -19,15 +19,15 @@ from langchain_core.outputs import ChatResult, LLMResult
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
-from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning, is_transient
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from lookahead_router import Cooldowns, RecentThreads
+from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from langchain_lookahead_router._calls import Call, Step, acomplete, astream, complete, stream
 from langchain_lookahead_router._candidates import SchemaBinding, ToolBinding, chat_models
 from langchain_lookahead_router._capabilities import shared_profile
-from langchain_lookahead_router._loading import check_source
-from langchain_lookahead_router._messages import CONTEXT_CHARS
-from langchain_lookahead_router._planning import Fallbacks, Planner, RecentThreads, Sticky
+from langchain_lookahead_router._messages import CONTEXT_CHARS, QUERY_KEY, check_route_on
+from langchain_lookahead_router._planner import Fallbacks, Planner, Sticky
 
 CANDIDATE_KEY = "lookahead_candidate"
 POLICY_KEY = "lookahead_policy"
@@ -76,7 +76,7 @@ class ChatLookaheadRouter(BaseChatModel):
     """Chat models, or strings for `init_chat_model`, by the names that the router's pool has for them."""
     router: Any = Field(default=None, exclude=True, repr=False)
     """A `Router`, the folder or Hub id of a saved predictor, or `None` for the embedded one. Locations are
-    loaded at the first call, once per process."""
+    loaded when the model is built, once per process."""
     revision: str | None = None
     """Commit or tag of a Hub repository."""
     aliases: dict[str, Any] | None = None
@@ -84,13 +84,14 @@ class ChatLookaheadRouter(BaseChatModel):
     policy: Any = None
     """Scores to utilities; the router's own, `BestQuality()` as a rule, when absent."""
     default: str | None = None
-    """Answers when the predictor fails; without it the failure is raised."""
+    """Answers when the predictor fails, or there is nothing to route on; without it the failure is raised."""
     fallbacks: Fallbacks = None
-    """`"next-best"`: where a candidate fails before its first token, the next of the decision's ranking
-    is asked. A forced candidate has no fallback."""
-    fallback_on: Any = Field(default=is_transient, exclude=True, repr=False)
-    """Which exceptions are worth another candidate: a function to bool. Rate limits, timeouts, lost
-    connections and 5xx by default."""
+    """`"next-best"`: where a candidate fails before it has shown anything, the next of the decision's ranking
+    is asked, by the core's rule for the class of failure. A forced candidate has no fallback."""
+    fallback_on: Any = Field(default=None, exclude=True, repr=False)
+    """Which exceptions are worth another candidate: a function to bool, which goes before the rules."""
+    cooldowns: Any = Field(default_factory=Cooldowns, exclude=True, repr=False)
+    """Who is asked last for a while after failures, with `fallbacks`; may be shared by several routers."""
     sticky: Sticky = None
     """`"turn"` stays with the candidate that has answered since the last human message, as in a tool loop.
     `"thread"` stays with the one that answered last in the history or, where no message there has a
@@ -99,8 +100,11 @@ class ChatLookaheadRouter(BaseChatModel):
     """Candidate by thread id, a mutable mapping; by default in memory, the 10,000 threads used last."""
     candidate: str | None = None
     """Answers every call, without a prediction; meant for `configurable_fields`."""
+    route_on: Any = Field(default=None, exclude=True, repr=False)
+    """From the messages to the text to route on, where that is not the user's last question: a function that
+    gives `None` where the question will do. `config["configurable"]["lookahead_query"]` goes before it."""
     context_chars: int = Field(default=CONTEXT_CHARS, ge=0)
-    """Characters of the conversation that are read at most; 0 reads the last human message only."""
+    """Characters of the conversation that are read at most; 0 reads the last question only."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
@@ -114,10 +118,11 @@ class ChatLookaheadRouter(BaseChatModel):
         Raises:
             ConfigurationError: an unknown field, or a value out of its domain.
             UnknownCandidateError: `default` or `candidate` is none of the candidates, or a candidate is
-                not in the pool of the given `Router`.
+                not in the router's pool.
+            CheckpointError, HubError: there is nothing to load at the router's location.
         """
         _check_names(fields, type(self).model_fields)
-        check_source(fields.get("router"), fields.get("revision"))
+        check_route_on(fields.get("route_on"))
         fields["candidates"] = chat_models(fields.get("candidates"))
         try:
             super().__init__(**fields)
@@ -125,25 +130,9 @@ class ChatLookaheadRouter(BaseChatModel):
             findings = error.errors(include_url=False, include_input=False)  # inputs may hold keys
             places = (f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}" for finding in findings)
             raise ConfigurationError("; ".join(places)) from None
-        for name in (self.default, self.candidate):
-            if name is not None:
-                self._planner.check_name(name)
-        if hasattr(self.router, "route"):
-            _ = self._planner.fitted  # loaded already, so wrong names can be told now
-
-    @field_validator("fallback_on")
-    @classmethod
-    def _check_callable(cls, value: Any) -> Any:
-        if not callable(value):
-            raise ValueError("must be a function from an exception to a bool")
-        return value
-
-    @field_validator("policy")
-    @classmethod
-    def _check_policy(cls, value: Any) -> Any:
-        if value is not None and not callable(getattr(value, "utilities", None)):
-            raise ValueError("must have utilities(prediction, pool), as BestQuality() has")
-        return value
+        dispatcher = self._planner.dispatcher
+        if self.candidate is not None:
+            dispatcher.check_name(self.candidate)
 
     @model_validator(mode="after")
     def _forward_settings(self) -> "ChatLookaheadRouter":
@@ -171,6 +160,7 @@ class ChatLookaheadRouter(BaseChatModel):
             UnknownCandidateError: `model` is none of the candidates.
             PromptError: nothing to route on, and no `default`.
             ConfigurationError: no candidate can take the request.
+            Exception: a candidate's own, where no other was to be asked; notes say who had failed before.
         """
         call = self._call(input, config, stop, kwargs)
         return complete(call, lambda step: step.target.invoke(step.messages, step.config, **call.kwargs))
@@ -369,6 +359,13 @@ class ChatLookaheadRouter(BaseChatModel):
                 annotation=Any,
                 name="Policy",
                 description="Rule from predicted scores to utilities.",
+                default=None,
+            ),
+            ConfigurableFieldSpec(
+                id=QUERY_KEY,
+                annotation=str | None,
+                name="Query",
+                description="What to route on, where the messages hold more than the question.",
                 default=None,
             ),
         ]

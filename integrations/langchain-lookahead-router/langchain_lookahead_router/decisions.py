@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage
+from lookahead_router import Dispatcher, Router, read_request
 from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
-from langchain_lookahead_router._loading import check_source, resolve_router
-from langchain_lookahead_router._messages import CONTEXT_CHARS, last_human, routing_text
+from langchain_lookahead_router._messages import CONTEXT_CHARS, check_route_on
 from langchain_lookahead_router._threads import off_loop
 
 try:
@@ -44,31 +44,40 @@ class LookaheadDecisionModel(BaseDecisionModel):
     """The name that traces and responses show."""
     router: Any = Field(default=None, exclude=True, repr=False)
     """A `Router`, the folder or Hub id of a saved predictor, or `None` for the embedded one. Locations are
-    loaded at the first call."""
+    loaded when this is built, once per process."""
     revision: str | None = None
     """Commit or tag of a Hub repository."""
     policy: Any = None
     """Scores to utilities; the router's own when absent."""
+    route_on: Any = Field(default=None, exclude=True, repr=False)
+    """From the state to the text to route on; what the state holds of a conversation where it is absent or gives
+    `None`."""
     context_chars: int = Field(default=CONTEXT_CHARS, ge=0)
     """Characters of the conversation that are read at most."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
+    _loaded: tuple[tuple, Router] | None = PrivateAttr(default=None)
+
     def __init__(self, **fields: Any) -> None:
         """Takes the fields above.
 
         Raises:
-            ConfigurationError: `router` is of another type, or has no revisions.
+            ConfigurationError: a value out of its domain.
+            CheckpointError, HubError: there is nothing to load at the router's location.
         """
-        check_source(fields.get("router"), fields.get("revision"))
+        check_route_on(fields.get("route_on"))
         super().__init__(**fields)
+        _ = self._router
 
     @property
     def _provider(self) -> str:
         return "lookahead_router"
 
     def _classify(self, state: State, questions: dict[str, Question]) -> ClassifierResponse:
-        text = _state_text(state, self.context_chars)
+        text = self.route_on(state) if self.route_on else None
+        if text is None:
+            text = _state_text(state, self.context_chars)
         answers = {name: self._answer(name, question, text) for name, question in questions.items()}
         return ClassifierResponse(model=self.model, answers=answers)
 
@@ -80,7 +89,7 @@ class LookaheadDecisionModel(BaseDecisionModel):
             raise ConfigurationError(
                 f"question {name!r} is a {type(question).__name__}; the router answers Choice only"
             )
-        router = resolve_router(self.router, revision=self.revision, policy=self.policy)
+        router = self._router
         labels = {
             _candidate(label, criteria, router.pool.names): label for label, criteria in question.criteria.items()
         }
@@ -98,6 +107,15 @@ class LookaheadDecisionModel(BaseDecisionModel):
             "confidence": min(1.0, max(0.0, decision.scores[decision.name])),
         }
 
+    @property
+    def _router(self) -> Router:
+        """Made again when a field was set or copied with another value."""
+        values = (self.router, self.revision, self.policy)
+        if self._loaded is None or any(old is not new for old, new in zip(self._loaded[0], values, strict=True)):
+            router, revision, policy = values
+            self._loaded = (values, Dispatcher(router, revision=revision, policy=policy).router)
+        return self._loaded[1]
+
     def __deepcopy__(self, memo: dict | None = None) -> "LookaheadDecisionModel":
         return self.model_copy()  # the weights are shared
 
@@ -112,8 +130,10 @@ def _candidate(label: str, criteria: Any, known: Sequence[str]) -> str:
 def _state_text(state: Any, context_chars: int) -> str:
     """The conversation inside the state, or its strings where it holds none."""
     messages = list(_leaves(state, BaseMessage))
-    if last_human(messages) is not None:
-        return routing_text(messages, context_chars)
+    if messages:
+        text = read_request(messages, context_chars=context_chars, allow_empty=True).text
+        if text:
+            return text
     texts = [str(message.text) for message in messages] or list(_leaves(state, str))
     text = "\n".join(texts).strip()
     if not text:

@@ -6,12 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
-from lookahead_router.errors import ConfigurationError, is_transient
+from langchain_core.runnables.config import var_child_runnable_config
+from lookahead_router import Attempts, Cooldowns
+from lookahead_router.errors import ConfigurationError, NoAnswerError
 
 from langchain_lookahead_router._candidates import EXTRA_HINT, chat_models
-from langchain_lookahead_router._loading import check_source
-from langchain_lookahead_router._messages import CONTEXT_CHARS, RECORD_KEY
-from langchain_lookahead_router._planning import Attempts, Fallbacks, Plan, Planner, stamp
+from langchain_lookahead_router._messages import (
+    CONTEXT_CHARS,
+    RECORD_KEY,
+    RouteOn,
+    check_route_on,
+    is_no_answer,
+    query_of,
+    stamp,
+)
+from langchain_lookahead_router._planner import Fallbacks, Planner
 from langchain_lookahead_router._threads import off_loop
 
 try:
@@ -68,8 +77,10 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
         policy: Any = None,
         default: str | None = None,
         fallbacks: Fallbacks = None,
-        fallback_on: Callable[[Exception], bool] = is_transient,
+        fallback_on: Callable[[Exception], bool] | None = None,
+        cooldowns: Cooldowns | None = None,
         per: Literal["run", "call"] = "run",
+        route_on: RouteOn = None,
         context_chars: int = CONTEXT_CHARS,
     ) -> None:
         """Chooses among candidates.
@@ -77,27 +88,31 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
         Args:
             candidates: chat models, or strings for `init_chat_model`, by their names in the router's pool.
             router: a `Router`, a folder, a Hub id, or `None` for the embedded predictor. Locations are
-                loaded at the first call.
+                loaded here, once per process.
             revision: commit or tag of a Hub repository.
             aliases: `{name in the pool: the name in candidates, or a Candidate with prices}`.
             policy: scores to utilities; the router's own when absent.
             default: answers when there is nothing to route on or the predictor fails; the agent's own
                 model when absent.
             fallbacks: `"next-best"` asks the next candidate in the ranking when one fails.
-            fallback_on: which exceptions are worth another candidate.
+            fallback_on: which exceptions are worth another candidate; goes before the core's rules.
+            cooldowns: who is asked last for a while after failures; may be shared with other routers.
             per: `"run"` decides once, before the first model call of a run; `"call"` before every one.
+            route_on: from the messages to the text to route on; the user's last question where it is absent or
+                gives `None`. `lookahead_query` in the run's config goes before it.
             context_chars: characters, at least 0, of the conversation that are read at most.
 
         Raises:
             ConfigurationError: a value out of its domain.
-            UnknownCandidateError: `default` is none of the candidates.
+            UnknownCandidateError: `default` is none of the candidates, or one of these is not in the router's pool.
+            CheckpointError, HubError: there is nothing to load at the router's location.
         """
         super().__init__()
         if per not in ("run", "call"):
             raise ConfigurationError(f"per must be 'run' or 'call', not {per!r}")
-        if fallbacks not in ("next-best", None):
-            raise ConfigurationError(f"fallbacks must be 'next-best' or None, not {fallbacks!r}")
-        check_source(router, revision)
+        if not isinstance(context_chars, int) or context_chars < 0:
+            raise ConfigurationError(f"context_chars must be a whole number, at least 0, not {context_chars!r}")
+        check_route_on(route_on)
         self.per = per
         self._planner = Planner(
             candidates=chat_models(candidates),
@@ -108,10 +123,10 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             default=default,
             fallbacks=fallbacks,
             fallback_on=fallback_on,
+            cooldowns=Cooldowns() if cooldowns is None else cooldowns,
+            route_on=route_on,
             context_chars=context_chars,
         )
-        if default is not None:
-            self._planner.check_name(default)
 
     def before_agent(self, state: _RouterState, runtime: "Runtime") -> dict[str, Any]:
         """Forgets the decision of the run before; it may have been kept with the thread."""
@@ -132,8 +147,9 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             except Exception as error:
                 if not attempts.move_on(error):
                     raise
-            else:
-                return _recorded(response, attempts.record)
+                continue
+            if _is_taken(response, attempts):
+                return _recorded(response, self._record(request, attempts))
 
     async def awrap_model_call(
         self, request: ModelRequest, handler: Callable[[ModelRequest], Awaitable[ModelResponse]]
@@ -148,27 +164,51 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             except Exception as error:
                 if not attempts.move_on(error):
                     raise
-            else:
-                return _recorded(response, attempts.record)
+                continue
+            if _is_taken(response, attempts):
+                return _recorded(response, self._record(request, attempts))
 
     def _attempts(self, request: ModelRequest) -> Attempts | None:
-        """The plan of the call; `None` leaves it to the agent's own model."""
-        decided = request.state.get(RECORD_KEY) if self.per == "run" else None
-        need = "tools" if request.tools else "structured output" if request.response_format else None
+        """The candidates for the call; `None` leaves it to the agent's own model."""
+        decided = self._decided(request)
+        needs = ["tools"] if request.tools else ["structured output"] if request.response_format else []
         try:
-            attempts = self._planner.attempts(request.messages, need=need, keep=decided and decided["candidate"])
+            return self._planner.plan(
+                request.messages, query=query_of(_config()), needs=needs, keep=decided and decided["candidate"]
+            )
         except ConfigurationError:
             raise
         except Exception as error:
             logger.warning("the predictor failed with %s; the agent's own model answers", type(error).__name__)
             return None
-        if attempts.plan.record["reason"] == "sticky":
-            attempts.plan = Plan(attempts.plan.names, decided)  # this run's decision still holds
-        return attempts
+
+    def _decided(self, request: ModelRequest) -> dict[str, Any] | None:
+        """The record of this run's decision, where it holds for all of its calls."""
+        return request.state.get(RECORD_KEY) if self.per == "run" else None
+
+    def _record(self, request: ModelRequest, attempts: Attempts) -> dict[str, Any]:
+        record, decided = attempts.record, self._decided(request)
+        if not decided or record["reason"] != "sticky":
+            return record
+        # The run's decision still holds; the call adds who was asked.
+        return {**decided, **{key: record[key] for key in ("candidate", "attempts", "cooling") if key in record}}
 
     def _routed(self, request: ModelRequest, attempts: Attempts) -> ModelRequest:
         messages = list(self._planner.portable(request.messages, attempts.name))
         return request.override(model=self._planner.candidates[attempts.name], messages=messages)
+
+
+def _config() -> Mapping[str, Any]:
+    """The config of the agent's run."""
+    return var_child_runnable_config.get() or {}
+
+
+def _is_taken(response: ModelResponse, attempts: Attempts) -> bool:
+    """Whether the response is the call's: it holds something, or nobody else is to be asked."""
+    if response.structured_response is None and all(map(is_no_answer, response.result)):
+        return not attempts.move_on(NoAnswerError(attempts.name))
+    attempts.answered()
+    return True
 
 
 def _recorded(response: ModelResponse, record: dict[str, Any]) -> ExtendedModelResponse:

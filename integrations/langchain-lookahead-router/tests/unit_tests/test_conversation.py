@@ -2,11 +2,11 @@
 
 import pytest
 from fakes import OtherProviderModel, RuleChatModel, rule_models, rule_router
-from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from lookahead_router.errors import ConfigurationError
 
 from langchain_lookahead_router import ChatLookaheadRouter
-from langchain_lookahead_router._messages import portable, routing_text
+from langchain_lookahead_router._messages import portable
 
 
 def make(**options):
@@ -15,30 +15,6 @@ def make(**options):
 
 def answer_of(name, text="fine"):
     return AIMessage(text, response_metadata={"lookahead_router": {"candidate": name}})
-
-
-def test_the_last_human_message_stands_last_after_the_turns_before_it():
-    messages = [
-        SystemMessage("Be brief."),
-        HumanMessage("first"),
-        AIMessage("second"),
-        HumanMessage([{"type": "text", "text": "third"}]),
-        AIMessage("", tool_calls=[{"name": "add", "args": {}, "id": "1"}]),
-        ToolMessage("3", tool_call_id="1"),
-    ]
-    assert routing_text(messages) == "first\n\nsecond\n\nthird"
-
-
-def test_turns_are_taken_whole_and_newest_first_while_they_fit():
-    messages = [HumanMessage("a" * 10), AIMessage("b" * 10), HumanMessage("c" * 10)]
-    assert routing_text(messages, 22) == "b" * 10 + "\n\n" + "c" * 10
-    assert routing_text(messages, 21) == "c" * 10
-    assert routing_text(messages, 0) == "c" * 10
-    assert routing_text(messages, 34) == "a" * 10 + "\n\n" + "b" * 10 + "\n\n" + "c" * 10
-
-
-def test_chat_messages_of_the_user_count():
-    assert routing_text([ChatMessage("hello", role="user"), AIMessage("hi")]) == "hello"
 
 
 def test_the_predictor_reads_the_context_that_the_router_allows():

@@ -1,0 +1,101 @@
+"""Where a request goes: the core's dispatcher, fed with what LangChain knows of models and messages."""
+
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from lookahead_router import Attempts, Cooldowns, Dispatcher, RecentThreads, read_request
+
+from langchain_lookahead_router._capabilities import abilities_of
+from langchain_lookahead_router._messages import CONTEXT_CHARS, RouteOn, portable, recorded_candidate
+
+if TYPE_CHECKING:
+    from lookahead_router import Candidate
+
+Fallbacks = Literal["next-best"] | None
+Sticky = Literal["thread", "turn"] | None
+
+
+@dataclass(kw_only=True)
+class Planner:
+    """Plans requests among chat models; the fields are those of `ChatLookaheadRouter`.
+
+    Raises:
+        ConfigurationError, UnknownCandidateError, CheckpointError, HubError: as `Dispatcher`.
+    """
+
+    candidates: Mapping[str, BaseChatModel]
+    router: Any = None
+    revision: str | None = None
+    aliases: "Mapping[str, str | Candidate] | None" = None
+    policy: Any = None
+    default: str | None = None
+    fallbacks: Fallbacks = None
+    fallback_on: Callable[[Exception], bool] | None = None
+    sticky: Sticky = None
+    threads: MutableMapping[str, str] = field(default_factory=RecentThreads)
+    cooldowns: Cooldowns = field(default_factory=Cooldowns)
+    route_on: RouteOn = None
+    context_chars: int = CONTEXT_CHARS
+
+    def __post_init__(self) -> None:
+        self.dispatcher = Dispatcher(
+            self.router,
+            self.candidates,
+            revision=self.revision,
+            aliases=self.aliases,
+            policy=self.policy,
+            default=self.default,
+            fallbacks=self.fallbacks,
+            fallback_on=self.fallback_on,
+            sticky=self.sticky,
+            threads=self.threads,
+            cooldowns=self.cooldowns,
+            abilities={name: abilities_of(model) for name, model in self.candidates.items()},
+        )
+
+    def plan(
+        self,
+        messages: Sequence[BaseMessage],
+        *,
+        query: str | None = None,
+        needs: Sequence[str] = (),
+        keep: str | None = None,
+        **wishes: Any,
+    ) -> Attempts:
+        """The candidates for the messages, nobody asked yet. Computes: in async code, call it off the event loop.
+
+        Args:
+            messages: the conversation, oldest first.
+            query: what to route on, where the caller knows it; goes before `route_on`.
+            needs: what is bound to the call: `tools`, `structured output`.
+            keep: the candidate to stay with, if it can take the request.
+            wishes: `forced`, `thread` and `policy` of `Dispatcher.plan`.
+
+        Raises:
+            UnknownCandidateError, ConfigurationError, PromptError: as `Dispatcher.plan`.
+        """
+        request = read_request(
+            messages,
+            route_on=self.route_on if query is None else lambda _: query,
+            needs=needs,
+            context_chars=self.context_chars,
+            allow_empty=True,  # the default may answer
+        )
+        if keep is None:
+            keep = self._kept(messages, request.turn_start)
+        return self.dispatcher.plan(request.text, needs=request.needs, n_tokens=request.n_tokens, keep=keep, **wishes)
+
+    def portable(self, messages: Sequence[BaseMessage], name: str) -> Sequence[BaseMessage]:
+        """The history as a candidate can take it; see `_messages.portable`."""
+        return portable(messages, name, self.candidates)
+
+    def _kept(self, messages: Sequence[BaseMessage], turn_start: int) -> str | None:
+        """The candidate that the records in the history say to stay with."""
+        if self.sticky is None:
+            return None
+        start = turn_start if self.sticky == "turn" else 0
+        written = (recorded_candidate(m) for m in reversed(messages[start:]) if isinstance(m, AIMessage))
+        return next((name for name in written if name is not None), None)
