@@ -88,7 +88,7 @@ def retry_after(error: BaseException) -> float | None:
     for place in (error, getattr(error, "response", None)):
         value = getattr(place, "retry_after", None)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return max(0.0, float(value))
+            return _seconds(value, 1.0)
         headers = getattr(place, "headers", None)
         if hasattr(headers, "get"):
             lowered = {str(key).lower(): value for key, value in dict(headers).items()}

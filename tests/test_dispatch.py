@@ -10,9 +10,11 @@ import pytest
 
 from lookahead_router import (
     Abilities,
+    BestQuality,
     Candidate,
     CandidatePool,
     Cooldowns,
+    CostAware,
     Dispatcher,
     Holdback,
     Prediction,
@@ -190,6 +192,8 @@ def test_whom_the_policy_rules_out_is_neither_asked_nor_kept():
     record = call(dispatcher, {"digits": HTTPError(429)}, keep="lazy")
     assert asked(record) == ["digits", "words"]
     assert record["excluded"] == {"lazy": "is on the deny list"}
+    routed = call(make(policy=Restricted(deny=["lazy"])))
+    assert (routed["ranking"], set(routed["scores"])) == (["digits", "words"], set(NAMES))
     assert call(make(), policy=Restricted(deny=["digits"]))["candidate"] == "lazy"
 
 
@@ -407,6 +411,9 @@ def test_the_rest_of_a_stream_that_showed_nothing():
         {"fallbacks": "best-next"},
         {"sticky": "always"},
         {"fallback_on": "everything"},
+        {"policy": "BestQuality"},
+        {"policy": BestQuality},
+        {"policy": CostAware(score_per_usd=1)},
         {"default": "nobody"},
         {"aliases": {"nobody": "x"}},
         {"candidates": ["nobody"]},

@@ -59,8 +59,9 @@ class Attempts:
 
         `candidate` is asked now or has answered, by the `reason` `routed`, `forced`, `sticky` or `default`. A
         decision adds `scores`, `utilities`, `ranking`, `margin`, `policy`, `predictor`, `revision`, `latency_seconds`
-        and, where they are known, `probabilities`, `standard_errors` and `expected_usd`. `attempts` lists whom was asked, each with `error`, the type of the error, and `failure`,
-        its class; both `None` for the last. `excluded` (who could not take the request, and why), `cooling` (who
+        and, where they are known, `probabilities`, `standard_errors` and `expected_usd`. `attempts` lists whom was
+        asked, each with `error`, the type of the error, and `failure`, its class; both are `None` for whoever
+        answered. `excluded` (who could not take the request, and why), `cooling` (who
         is asked last, and after which failure) and `error` (type of the predictor's failure, where the default
         answered) are there only if there is something to say.
         """
@@ -210,7 +211,8 @@ class Dispatcher:
         router = self.router if policy is None else self.router.with_policy(policy)
         ruled_out = router.excluded
         admitted = [name for name in self.candidates if name not in ruled_out]
-        excluded = {**ruled_out, **self._unable(admitted, set(needs), n_tokens)}
+        unable = self._unable(admitted, set(needs), n_tokens)
+        excluded = {**ruled_out, **unable}
         able = [name for name in self.candidates if name not in excluded]
         if not able:
             reasons = "; ".join(f"{name} {reason}" for name, reason in excluded.items())
@@ -221,6 +223,8 @@ class Dispatcher:
         if keep in able:
             order, facts = [keep, *able], {"candidate": keep, "reason": "sticky", **facts}
         else:
+            if unable:
+                router = router.restrict_to(set(self.candidates) - set(unable))
             order, facts = self._decided(router, able, text, facts)
         return self._attempts(order, facts, thread)
 
@@ -262,7 +266,7 @@ class Dispatcher:
     ) -> tuple[list[str], dict[str, Any]]:
         """The order and the record of a decision, or of the default where there is none."""
         try:
-            decision = (router if len(able) == len(router.pool) else router.restrict_to(able)).route(text)
+            decision = router.route(text)
             return list(decision.ranking), {**decision_facts(decision), "reason": "routed", **facts}
         except ConfigurationError:
             raise  # a wrong option is not a failure of the moment, and no default may hide it

@@ -51,17 +51,16 @@ def attempts(message):
     return [a["candidate"] for a in message.response_metadata["lookahead_router"]["attempts"]]
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
-async def test_failures_of_the_moment_go_to_the_next_best(server, status):
+@pytest.mark.parametrize("status", [429, 500, 503, 401, 404])
+async def test_failures_of_a_candidate_go_to_the_next_best(server, status):
     server.script = failing(Reply("scripted", status=status))
-    llm = make(server)
-    assert attempts(llm.invoke("7")) == ["digits", "lazy"]
-    assert attempts(await llm.ainvoke("7")) == ["digits", "lazy"]
-    assert [c.text for c in llm.stream("7") if c.text] == ["lazy:", " 7"]
+    assert attempts(make(server).invoke("7")) == ["digits", "lazy"]
+    assert attempts(await make(server).ainvoke("7")) == ["digits", "lazy"]
+    assert [c.text for c in make(server).stream("7") if c.text] == ["lazy:", " 7"]
     assert server.models_called() == ["digits", "lazy"] * 3
 
 
-@pytest.mark.parametrize("status", [400, 401])
+@pytest.mark.parametrize("status", [400, 422])
 def test_a_rejected_request_is_raised(server, status):
     server.script = failing(Reply("scripted", status=status))
     with pytest.raises(Exception, match="scripted"):

@@ -72,7 +72,7 @@ def test_media_go_to_candidates_that_take_them(block, key):
 
 
 def test_what_is_too_long_for_a_candidate_goes_to_another():
-    long = "7 " * 1000  # about 500 tokens
+    long = "7 " * 1000  # some 1000 tokens
     llm = make({"digits": {"max_input_tokens": 100}})
     assert record_of(llm.invoke(long))["candidate"] == "lazy"
     assert record_of(llm.invoke("7"))["candidate"] == "digits"
@@ -87,7 +87,7 @@ def test_what_seems_too_long_for_everyone_goes_to_the_largest_window():
 
 
 def test_an_image_is_not_counted_by_its_bytes():
-    llm = make({"digits": {"max_input_tokens": 1000, "image_inputs": True}})
+    llm = make({"digits": {"max_input_tokens": 2000, "image_inputs": True}})
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
     assert record_of(llm.invoke([HumanMessage([{"type": "text", "text": "7"}, image])]))["candidate"] == "digits"
 

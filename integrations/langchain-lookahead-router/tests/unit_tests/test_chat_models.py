@@ -14,7 +14,13 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField, Runnable
 from lookahead_router import BestQuality, CostAware, Router
-from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning, PromptError, UnknownCandidateError
+from lookahead_router.errors import (
+    CheckpointError,
+    ConfigurationError,
+    LookaheadRouterWarning,
+    PromptError,
+    UnknownCandidateError,
+)
 from pydantic import BaseModel
 
 from langchain_lookahead_router import ChatLookaheadRouter
@@ -62,7 +68,7 @@ def test_the_record_is_plain_json_stands_once_and_holds_nothing_of_the_prompt():
     assert record["candidate"] == "digits"
     assert record["reason"] == "routed"
     assert record["scores"] == {"digits": 0.9, "words": 0.2, "lazy": 0.5}
-    assert record["attempts"] == [{"candidate": "digits", "error": None}]
+    assert record["attempts"] == [{"candidate": "digits", "error": None, "failure": None}]
     assert "tulips" not in json.dumps(record)
     chunks = list(llm.stream("7 tulips"))
     assert [("lookahead_router" in c.response_metadata) for c in chunks].count(True) == 1
@@ -222,7 +228,7 @@ def test_the_keys_of_the_config_hold_behind_bindings():
     message = make().bind_tools([add]).invoke("3", config=config)
     assert message.tool_calls[0]["name"] == "add"
     assert record_of(message)["candidate"] == "words"
-    assert {spec.id for spec in make().config_specs} == {"lookahead_candidate", "lookahead_policy"}
+    assert {spec.id for spec in make().config_specs} == {"lookahead_candidate", "lookahead_policy", "lookahead_query"}
 
 
 def test_stop_and_other_options_reach_the_candidate():
@@ -256,7 +262,7 @@ def test_a_failing_predictor_leaves_the_answer_to_default(caplog):
         "candidate": "lazy",
         "reason": "default",
         "error": "RuntimeError",
-        "attempts": [{"candidate": "lazy", "error": None}],
+        "attempts": [{"candidate": "lazy", "error": None, "failure": None}],
     }
     assert "tulips" not in caplog.text
     assert "RuntimeError" in caplog.text
@@ -267,20 +273,14 @@ def test_without_default_the_failure_is_raised():
         make(rule_router(error=RuntimeError("boom"))).invoke("7")
 
 
-def test_default_answers_what_cannot_be_routed_and_never_hides_a_wrong_option(tmp_path):
+def test_default_answers_what_cannot_be_routed_and_never_hides_a_wrong_option():
     image = [HumanMessage([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}])]
     assert record_of(make(default="lazy").invoke(image))["error"] == "PromptError"
     with pytest.raises(PromptError):
         make().invoke(image)
-    with pytest.raises(ConfigurationError, match="prices"):
-        make(default="lazy", policy=THRIFTY).invoke("7")
-    nowhere = ChatLookaheadRouter(candidates=rule_models(), router=str(tmp_path / "nothing"), default="lazy")
-    assert record_of(nowhere.invoke("7"))["error"] == "CheckpointError"
-
-
-def test_nothing_is_loaded_before_the_first_call(tmp_path):
-    llm = ChatLookaheadRouter(candidates=rule_models(), router=tmp_path / "nothing")
-    assert llm.invoke("7", model="lazy").text == "lazy: 7"
+    config = {"configurable": {"lookahead_policy": THRIFTY}}
+    with pytest.raises(ConfigurationError, match="price"):
+        make(default="lazy").invoke("7", config)
 
 
 def test_a_location_is_loaded_once_however_often_the_model_is_built(monkeypatch, tmp_path):
@@ -328,8 +328,11 @@ def test_wrong_options_are_told_when_the_router_is_built():
         make(fallbacks="best")
     with pytest.raises(ConfigurationError, match="context_chars"):
         make(context_chars=-1)
-    with pytest.raises(ConfigurationError, match="utilities"):
-        make(policy="cheap")
+    for policy in ("cheap", BestQuality, THRIFTY):
+        with pytest.raises(ConfigurationError, match=r"utilities|price"):
+            make(policy=policy)
+    with pytest.raises(ConfigurationError, match="route_on"):
+        make(route_on="question")
     with pytest.raises(ConfigurationError, match="function"):
         make(fallback_on=TimeoutError("x"))
     with pytest.raises(UnknownCandidateError):
@@ -343,6 +346,17 @@ def test_wrong_options_are_told_when_the_router_is_built():
     for name, value in (("cache", InMemoryCache()), ("rate_limiter", InMemoryRateLimiter())):
         with pytest.raises(ConfigurationError, match="on the candidates"):
             make(**{name: value})
+
+
+def test_candidates_that_the_embedded_pool_does_not_hold_are_told_with_the_ways_out():
+    with pytest.raises(UnknownCandidateError, match=r"'gpt-5-mini'.*aliases=.*router="):
+        ChatLookaheadRouter(candidates={"gpt-5-mini": rule_models()["lazy"]}, default="gpt-5-mini")
+
+
+@pytest.mark.parametrize("options", [{}, {"default": "lazy"}, {"candidate": "lazy"}])
+def test_a_predictor_that_is_not_there_is_told_when_the_router_is_built(tmp_path, options):
+    with pytest.raises(CheckpointError):
+        ChatLookaheadRouter(candidates=rule_models(), router=str(tmp_path / "nothing"), **options)
 
 
 def test_generation_options_warn_and_show_no_value():

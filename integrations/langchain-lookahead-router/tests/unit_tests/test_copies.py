@@ -9,9 +9,11 @@ import pytest
 from fakes import rule_models, rule_router
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.load import dumpd, dumps
+from langchain_core.runnables import ConfigurableField
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
-from lookahead_router.errors import ConfigurationError
+from lookahead_router import LookaheadPredictor, Router
+from lookahead_router.errors import ConfigurationError, Failure
 
 from langchain_lookahead_router import ChatLookaheadRouter
 
@@ -44,8 +46,22 @@ def test_a_pickled_binding_calls_tools():
 
 def test_a_pickle_of_a_location_holds_the_location_only(tmp_path):
     where = str(tmp_path / "predictor")
-    again = pickle.loads(pickle.dumps(ChatLookaheadRouter(candidates=rule_models(), router=where)))
+    LookaheadPredictor.load().save(where)
+    pool = dict(zip(Router.from_pretrained().pool.names, rule_models(), strict=False))
+    llm = ChatLookaheadRouter(candidates=rule_models(), router=where, aliases=pool)
+    dumped = pickle.dumps(llm)
+    assert len(dumped) < 20_000
+    again = pickle.loads(dumped)
     assert again.router == where
+    assert again.invoke("7").text == llm.invoke("7").text
+
+
+def test_copies_share_who_is_in_a_cooldown_and_pickles_do_not():
+    llm = make(fallbacks="next-best")
+    llm.cooldowns.failed("digits", Failure.TIMEOUT)
+    assert copy.deepcopy(llm).invoke("7").text == "lazy: 7"
+    assert llm.configurable_fields(candidate=ConfigurableField(id="who")).invoke("7").text == "lazy: 7"
+    assert pickle.loads(pickle.dumps(llm)).invoke("7").text == "digits: 7"
 
 
 def test_deep_copies_share_weights_and_clients():

@@ -1,0 +1,285 @@
+"""Which class of failure an error belongs to, whichever client raised it and wherever the provider said so."""
+
+import errno
+import http.client
+import json
+import socket
+import ssl
+import time
+import urllib.error
+from email.utils import formatdate
+from http import HTTPStatus
+
+import pytest
+
+from lookahead_router.errors import Failure, NoAnswerError, failure_of, is_transient
+from lookahead_router.failures import TRANSIENT, retry_after
+
+
+def error_with(message="x", kind=RuntimeError, **attributes):
+    error = kind(message)
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
+
+
+def named(name, *bases, message="x", **attributes):
+    return error_with(message, type(name, bases or (Exception,), {}), **attributes)
+
+
+class Response:
+    def __init__(self, status_code, content=None, headers=None):
+        self.status_code, self.headers = status_code, headers or {}
+        self._content = content
+
+
+def status(code, message="x", **attributes):
+    return error_with(message, Exception, status_code=code, **attributes)
+
+
+def openai(http_status, message="x", **error):
+    """As the client raises it: the inner body is `body`, its keys are attributes too."""
+    body = {"message": message, "type": None, "code": None, "param": None, **error}
+    attributes = {} if http_status is None else {"status_code": http_status}
+    return error_with(message, Exception, body=body, code=body["code"], type=body["type"], **attributes)
+
+
+def anthropic(code, kind, message="x"):
+    return status(code, message, body={"type": "error", "error": {"type": kind, "message": message}})
+
+
+def google(code, name, message="x", *details):
+    body = {"error": {"code": code, "message": message, "status": name, "details": list(details)}}
+    return error_with(f"{code} {name}. {body}", Exception, code=code, status=name, details=body)
+
+
+def aws(name, code, message="x"):
+    response = {"Error": {"Code": name, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": code}}
+    return error_with(f"An error occurred ({name}): {message}", Exception, response=response)
+
+
+def grpc(name):
+    class RpcError(Exception):
+        def code(self):
+            return type("StatusCode", (), {"name": name, "value": (14, "x")})
+
+        def details(self):
+            return "x"
+
+    return RpcError("x")
+
+
+def raised_from(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+CASES = {
+    Failure.RATE_LIMIT: [
+        status(429),
+        status(HTTPStatus.TOO_MANY_REQUESTS),
+        error_with(response={"ResponseMetadata": {"HTTPStatusCode": 429}}),
+        openai(429, "Request too large on tokens per min (TPM)", type="tokens", code="rate_limit_exceeded"),
+        openai(None, type="rate_limit_exceeded"),
+        openai(200, type="requests", code="rate_limit_exceeded"),
+        ValueError({"message": "slow down", "type": "rate_limit_error", "code": "429"}),
+        anthropic(200, "rate_limit_error"),
+        google(429, "RESOURCE_EXHAUSTED", "Quota exceeded"),
+        aws("ThrottlingException", 400),
+        grpc("RESOURCE_EXHAUSTED"),
+        named("ResourceExhausted"),
+        error_with("Rate limit reached for requests"),
+    ],
+    Failure.OVERLOAD: [
+        status(503),
+        status(529),
+        anthropic(200, "overloaded_error", "Overloaded"),
+        anthropic(400, "overloaded_error"),
+        openai(None, "The engine is currently overloaded", type="engine_overloaded"),
+        openai(None, "scripted overload", type="server_error_of_ours", code=503),
+        google(503, "UNAVAILABLE"),
+        aws("ServiceUnavailableException", 400),
+        grpc("UNAVAILABLE"),
+        error_with("The model is overloaded. Please try again later."),
+        Exception('{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'),
+    ],
+    Failure.SERVER_ERROR: [
+        status(500),
+        status(502),
+        status(409),
+        openai(None, "The server had an error", type="server_error"),
+        openai(200, type="server_error"),
+        openai(400, type="server_error"),
+        anthropic(200, "api_error"),
+        google(500, "INTERNAL"),
+        aws("InternalServerException", 500),
+        error_with(response=Response(500)),
+        error_with(is_retryable=True),
+        ValueError({"error": {"type": "server_error", "message": "x"}}),
+    ],
+    Failure.TIMEOUT: [
+        TimeoutError(),
+        status(408),
+        status(504),
+        named("APITimeoutError", type("APIConnectionError", (Exception,), {})),
+        named("ReadTimeout", type("TimeoutException", (Exception,), {})),
+        grpc("DEADLINE_EXCEEDED"),
+        raised_from(RuntimeError("wrapped"), TimeoutError()),
+        urllib.error.URLError(TimeoutError()),
+    ],
+    Failure.CONNECTION: [
+        ConnectionResetError(),
+        BrokenPipeError(),
+        http.client.IncompleteRead(b"x"),
+        http.client.RemoteDisconnected(),
+        ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
+        socket.gaierror(-3, "Temporary failure in name resolution"),
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        urllib.error.URLError(socket.gaierror(-2, "Name or service not known")),
+        named("ClientPayloadError"),
+        named("ChunkedEncodingError", OSError),
+        named("ProtocolError"),
+        named("RemoteProtocolError", type("TransportError", (Exception,), {})),
+        named("ClientConnectionError", code=1006),  # a websocket's number, no status
+        raised_from(named("ChatError"), ConnectionResetError()),
+    ],
+    Failure.NO_ANSWER: [
+        NoAnswerError("a"),
+        json.JSONDecodeError("Expecting value", "<html>", 0),
+        named("APIResponseValidationError", status_code=200),
+        named("ContentTypeError", status=200),
+        ValueError("No generation chunks were returned"),
+        raised_from(named("OutputParserException", ValueError), json.JSONDecodeError("x", "", 0)),
+    ],
+    Failure.AUTHENTICATION: [
+        status(401),
+        status(402),
+        status(403),
+        openai(401, type="invalid_request_error", code="invalid_api_key"),
+        anthropic(401, "authentication_error"),
+        google(400, "INVALID_ARGUMENT", "API key not valid", {"reason": "API_KEY_INVALID"}),
+        google(403, "PERMISSION_DENIED"),
+        aws("AccessDeniedException", 400),
+        status(400, "Incorrect API key provided"),
+        grpc("UNAUTHENTICATED"),
+    ],
+    Failure.NOT_FOUND: [
+        status(404),
+        status(410),
+        openai(400, type="invalid_request_error", code="model_not_found"),
+        anthropic(404, "not_found_error"),
+        error_with("model 'llama9' not found, try pulling it first"),
+        aws("ResourceNotFoundException", 400),
+    ],
+    Failure.CONTEXT_OVERFLOW: [
+        status(413),
+        openai(400, type="invalid_request_error", code="context_length_exceeded"),
+        status(400, "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens"),
+        anthropic(400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
+        google(400, "INVALID_ARGUMENT", "The input token count (1200000) exceeds the maximum number of tokens allowed"),
+        aws("ValidationException", 400, "Input is too long for requested model."),
+        status(500, "the request exceeds the available context size"),
+        ValueError("Requested tokens (5000) exceed context window of 4096"),
+    ],
+    Failure.CONTENT_FILTER: [
+        openai(400, code="content_filter"),
+        openai(400, type="image_generation_user_error", code="content_policy_violation"),
+        status(400, "The response was filtered due to the prompt triggering Azure OpenAI's content management policy"),
+    ],
+    Failure.BAD_REQUEST: [
+        status(400),
+        status(422),
+        openai(400, type="invalid_request_error", code="unsupported_parameter"),
+        anthropic(200, "invalid_request_error"),
+        google(400, "INVALID_ARGUMENT"),
+        aws("ValidationException", 400),
+    ],
+    Failure.UNKNOWN: [
+        ValueError("bad schema"),
+        ValueError("rate limit must be positive"),
+        KeyError("overloaded"),
+        FileNotFoundError(2, "no such file"),
+        AttributeError("'str' object has no attribute 'rate limit'"),
+        error_with(code="rate"),
+        error_with(status_code=True),
+        error_with(code=1006),
+        raised_from(ValueError("x"), KeyError("y")),
+    ],
+}
+
+
+def test_every_class_has_cases():
+    assert set(CASES) == set(Failure)
+
+
+@pytest.mark.parametrize(
+    ("failure", "error"),
+    [(failure, error) for failure, errors in CASES.items() for error in errors],
+    ids=lambda value: value.name if isinstance(value, Failure) else repr(value)[:60],
+)
+def test_the_class_of_an_error(failure, error):
+    assert failure_of(error) is failure
+    assert is_transient(error) == (failure in TRANSIENT)
+
+
+def test_real_clients_errors_are_judged_alike():
+    httpx = pytest.importorskip("httpx")
+    request = httpx.Request("POST", "http://127.0.0.1")
+    body = {"error": {"message": "x", "code": "context_length_exceeded"}}
+    response = httpx.Response(400, json=body, request=request)
+    assert failure_of(httpx.HTTPStatusError("x", request=request, response=response)) is Failure.CONTEXT_OVERFLOW
+    assert failure_of(httpx.ReadTimeout("x", request=request)) is Failure.TIMEOUT
+    assert failure_of(httpx.RemoteProtocolError("x")) is Failure.CONNECTION
+
+
+def test_a_body_that_was_not_read_stays_unread():
+    class Unread(Response):
+        @property
+        def text(self):
+            raise AssertionError("reading it would wait for the network")
+
+        content = text
+
+    assert failure_of(error_with(response=Unread(400))) is Failure.BAD_REQUEST
+
+
+def test_errors_that_raise_errors_of_their_own_are_judged_too():
+    class Odd(Exception):
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    circular = ValueError("x")
+    circular.__cause__ = circular
+    assert failure_of(Odd()) is Failure.UNKNOWN
+    assert failure_of(circular) is Failure.UNKNOWN
+    assert failure_of(Exception("{" * 5000)) is Failure.UNKNOWN
+    assert failure_of(Exception("[" * 50_000)) is Failure.UNKNOWN
+    deep = {}
+    for _ in range(5000):
+        deep = {"error": deep}
+    assert failure_of(error_with(body=deep)) is Failure.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (status(429, headers={"retry-after": "7"}), 7.0),
+        (error_with(response=Response(429, headers={"Retry-After": "1.5"})), 1.5),
+        (error_with(response=Response(429, headers={"retry-after-ms": "250", "retry-after": "9"})), 0.25),
+        (error_with(retry_after=3), 3.0),
+        (status(429, headers={"retry-after": "-7"}), 0.0),
+        (status(429, headers={"retry-after": "soon"}), None),
+        (status(429, headers={"retry-after": "nan"}), None),
+        (status(429, headers={"retry-after": "inf"}), None),
+        (error_with(retry_after=float("nan")), None),
+        (status(429), None),
+    ],
+)
+def test_retry_after_is_read(error, seconds):
+    assert retry_after(error) == seconds
+
+
+def test_retry_after_may_be_a_date():
+    error = status(429, headers={"Retry-After": formatdate(time.time() + 60, usegmt=True)})
+    assert 55 < retry_after(error) <= 61
+    assert retry_after(status(429, headers={"Retry-After": formatdate(0, usegmt=True)})) == 0.0
