@@ -2,17 +2,19 @@
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from lookahead_router.backends.onnx import DEMAND_OUTPUTS
 from lookahead_router.errors import CheckpointError
 from lookahead_router.extras import require
 from lookahead_router.files import replacing_file
 from lookahead_router.networks.base import LookaheadNetwork
+from lookahead_router.networks.demands import DemandNetwork
 
 
 def export_onnx(network: LookaheadNetwork, path: Path) -> None:
@@ -28,7 +30,20 @@ def export_onnx(network: LookaheadNetwork, path: Path) -> None:
     ids = torch.full((2, 12), network.configuration.pad_token_id)
     mask = torch.ones_like(ids)
     mask[0, :5] = 0
-    _export(_RoutingGraph(network), {"prompt_ids": ids, "prompt_mask": mask}, "score_logits", path)
+    _export(_RoutingGraph(network), {"prompt_ids": ids, "prompt_mask": mask}, ["score_logits"], path)
+
+
+def export_demands(network: DemandNetwork, path: Path) -> None:
+    """Writes the graph of a demand network: `prompt_ids, prompt_mask` in, `DEMAND_OUTPUTS` out.
+
+    Raises:
+        MissingDependencyError: onnx or onnxscript is not installed.
+    """
+    network.backbone.set_attn_implementation("eager")
+    ids = torch.full((2, 12), network.configuration.pad_token_id)
+    mask = torch.ones_like(ids)
+    mask[0, :5] = 0
+    _export(_DemandGraph(network), {"prompt_ids": ids, "prompt_mask": mask}, DEMAND_OUTPUTS, path)
 
 
 def export_encoder(folder: Path, path: Path) -> None:
@@ -56,10 +71,11 @@ def export_encoder(folder: Path, path: Path) -> None:
         raise CheckpointError(f"model.safetensors lacks {missing[0]} and {len(missing) - 1} more", location=str(folder))
     mask = torch.ones((2, 12), dtype=torch.long)
     mask[0, 5:] = 0
-    _export(_EncoderGraph(encoder), {"input_ids": mask.clone(), "attention_mask": mask}, "last_hidden_state", path)
+    inputs = {"input_ids": mask.clone(), "attention_mask": mask}
+    _export(_EncoderGraph(encoder), inputs, ["last_hidden_state"], path)
 
 
-def _export(module: nn.Module, inputs: dict[str, torch.Tensor], output: str, path: Path) -> None:
+def _export(module: nn.Module, inputs: dict[str, torch.Tensor], outputs: Sequence[str], path: Path) -> None:
     onnx = require("onnx", "train")
     require("onnxscript", "train")
     axes = {0: torch.export.Dim("n_prompts"), 1: torch.export.Dim("n_tokens")}
@@ -68,16 +84,27 @@ def _export(module: nn.Module, inputs: dict[str, torch.Tensor], output: str, pat
             module.float().eval(),
             tuple(inputs.values()),
             input_names=list(inputs),
-            output_names=[output],
+            output_names=[f"out.{name}" for name in outputs],  # bare words may be taken inside
             dynamic_shapes=[axes] * len(inputs),
             dynamo=True,
             optimize=True,
             verbose=False,
         )
     graph = program.model_proto
+    _name_outputs(graph.graph, outputs)
     _strip_traces(graph)
     with replacing_file(path) as temporary:
         onnx.save(graph, temporary)
+
+
+def _name_outputs(graph, outputs: Sequence[str]) -> None:
+    """Gives the outputs their names, and inner values that bear them others."""
+    renamed = {name: f"inner.{name}" for name in outputs} | {f"out.{name}": name for name in outputs}
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [renamed.get(name, name) for name in names]
+    for value in (*graph.output, *graph.value_info, *graph.initializer):
+        value.name = renamed.get(value.name, value.name)
 
 
 def _strip_traces(model) -> None:
@@ -100,6 +127,18 @@ class _RoutingGraph(nn.Module):
 
     def forward(self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> torch.Tensor:
         return self.network(prompt_ids, prompt_mask).score_logits
+
+
+class _DemandGraph(nn.Module):
+    """The network without the slots' states."""
+
+    def __init__(self, network: DemandNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        output = self.network(prompt_ids, prompt_mask)
+        return tuple(getattr(output, name) for name in DEMAND_OUTPUTS)
 
 
 class _EncoderGraph(nn.Module):

@@ -62,6 +62,40 @@ def quantize_onnx(source: Path, target: Path, weight_bits: int = 8) -> None:
         onnx.save(quantizer.model.model, temporary)
 
 
+def quantize_rowwise(source: Path, target: Path) -> None:
+    """Writes the graph with dynamic int8 products, one scale per output channel of the weights.
+
+    The fastest products there are, at half the time of `quantize_onnx`. Their activations share a scale over the whole
+    batch, so a backend has to give such a graph one prompt at a time. Weights keep to seven bits: with eight, sums
+    saturate on processors without VNNI, and the same file would say something else there.
+
+    Args:
+        source: an fp32 graph.
+        target: path of the quantised one.
+
+    Raises:
+        MissingDependencyError: onnx is not installed.
+    """
+    onnx = require("onnx", "train")
+    quantization = require("onnxruntime.quantization", "train")
+    model = onnx.load(source)
+    del model.graph.value_info[:]
+    for index, node in enumerate(model.graph.node):
+        node.name = node.name or f"node_{index}"
+    _quantize_embeddings(model.graph, _large_tables(model.graph))
+    with _quiet(), replacing_file(target) as temporary:
+        onnx.save(model, temporary)
+        quantization.quantize_dynamic(
+            temporary,
+            temporary,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            reduce_range=True,
+            weight_type=quantization.QuantType.QInt8,
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+
+
 def _large_tables(graph) -> dict:
     """Matrices of floats by name whose rows are looked up, and nothing else, and that are worth quantising."""
     looked_up, used_otherwise = set(), set()

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from lookahead_router.backends.onnx import DEMAND_OUTPUTS
 from lookahead_router.errors import CheckpointError
 from lookahead_router.extras import require
-from lookahead_router.networks.configuration import NetworkConfig
+from lookahead_router.networks.configuration import DemandConfig, NetworkConfig
 
 if TYPE_CHECKING:
     from lookahead_router.networks.base import LookaheadNetwork
+    from lookahead_router.networks.demands import DemandNetwork
 
 
 class TorchBackend:
@@ -20,11 +22,13 @@ class TorchBackend:
     name = "torch"
     max_batch_size = 32
 
-    def __init__(self, network: "LookaheadNetwork") -> None:
+    def __init__(self, network: "LookaheadNetwork | DemandNetwork") -> None:
         self.network = network.float().eval()
 
     @classmethod
-    def load(cls, config: NetworkConfig, weights: Path, renamed: Mapping[str, str] | None = None) -> "TorchBackend":
+    def load(
+        cls, config: NetworkConfig | DemandConfig, weights: Path, renamed: Mapping[str, str] | None = None
+    ) -> Self:
         """Builds the network and loads safetensors into it, strictly.
 
         Args:
@@ -67,3 +71,15 @@ class TorchBackend:
         with torch.inference_mode():
             output = self.network(torch.from_numpy(prompt_ids), torch.from_numpy(prompt_mask))
         return output.score_logits.float().numpy()
+
+
+class TorchDemandBackend(TorchBackend):
+    """A demand network in evaluation mode on the CPU, in fp32."""
+
+    def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Demands, difficulty, log tokens, verbosity and embeddings; see `DemandBackend`."""
+        import torch
+
+        with torch.inference_mode():
+            output = self.network(torch.from_numpy(prompt_ids), torch.from_numpy(prompt_mask))
+        return tuple(getattr(output, name).float().numpy() for name in DEMAND_OUTPUTS)

@@ -145,13 +145,68 @@ class LookaheadCLMConfig(_NetworkConfig):
         return 1
 
 
+class DemandConfig(BaseModel):
+    """Everything needed to rebuild a `DemandNetwork`, which knows no pool; `backbone_config` is the encoder's."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["demands"] = "demands"
+    backbone_config: dict[str, Any]
+    """A Hugging Face config as a dict; `model_type` chooses the backbone."""
+    n_demands: int = Field(ge=1)
+    """R, the length of the vectors of demands and of abilities."""
+    n_references: int = Field(ge=0)
+    """Reference candidates whose answers are foreseen; 0 leaves the slots out."""
+    n_slots: int = Field(ge=0)
+    """Slots of each reference."""
+    head_size: int = Field(ge=1)
+    """Hidden units between states and demands."""
+    head_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    max_prompt_tokens: int = Field(ge=8)
+    """Prompt window without what frames the prompt."""
+    window: Literal["ends"] = "ends"
+    """Of a longer prompt, its head, its tail and the questions between are kept."""
+    pad_token_id: int = Field(ge=0)
+    cls_token_id: int = Field(ge=0)
+    sep_token_id: int = Field(ge=0)
+
+    @field_validator("backbone_config")
+    @classmethod
+    def _as_saved(cls, config: dict[str, Any]) -> dict[str, Any]:
+        """Plain JSON, so that a built and a loaded configuration are equal."""
+        return json.loads(json.dumps(config))
+
+    @property
+    def prompt_prefix(self) -> tuple[int, ...]:
+        """Ids before the prompt's own."""
+        return (self.cls_token_id,)
+
+    @property
+    def prompt_suffix(self) -> tuple[int, ...]:
+        """Ids after the prompt's own."""
+        return (self.sep_token_id,)
+
+    @model_validator(mode="after")
+    def _check_layout(self):
+        if (self.n_references == 0) != (self.n_slots == 0):
+            raise ValueError("n_references and n_slots are both 0, or neither")
+        window = self.backbone_config.get("max_position_embeddings")
+        needed = self.max_prompt_tokens + 2 + self.n_references * self.n_slots
+        if window is not None and needed > window:
+            raise ValueError(
+                f"the prompt window and the slots need {needed} positions, the backbone has {window}: "
+                "lower max_prompt_tokens or n_slots"
+            )
+        return self
+
+
 NetworkConfig = LookaheadMLMConfig | LookaheadCLMConfig
 
-_BY_KIND = TypeAdapter(Annotated[NetworkConfig, Field(discriminator="kind")])
+_BY_KIND = TypeAdapter(Annotated[NetworkConfig | DemandConfig, Field(discriminator="kind")])
 
 
-def parse_network_config(record: dict[str, Any]) -> NetworkConfig:
-    """The configuration of either kind.
+def parse_network_config(record: dict[str, Any]) -> NetworkConfig | DemandConfig:
+    """The configuration of any kind.
 
     Raises:
         pydantic.ValidationError: an unknown kind, or fields that do not fit.

@@ -1,4 +1,4 @@
-"""What a Lookahead network returns."""
+"""What a network returns."""
 
 from typing import NamedTuple
 
@@ -15,3 +15,21 @@ class LookaheadOutput(NamedTuple):
     latents: torch.Tensor
     """`(B, K, M, H)`: the state of every lookahead slot. A causal network has the MID token's state
     first, and in training the response tokens' after it."""
+
+
+class DemandOutput(NamedTuple):
+    """What the prompts of a batch ask for, whoever answers them."""
+
+    demands: torch.Tensor
+    """`(B, R)`, met by a candidate's abilities: its chance of a good answer is the sigmoid of its level, plus its
+    abilities times the demands, less the difficulty."""
+    difficulty: torch.Tensor
+    """`(B,)`, in logits."""
+    log_tokens: torch.Tensor
+    """`(B,)` natural logarithm of the tokens of an average candidate's answer."""
+    verbosity: torch.Tensor
+    """`(B,)` how far a candidate's own habit of length shows on this prompt."""
+    embedding: torch.Tensor
+    """`(B, H)` unit vectors: where the prompt lies among those of training."""
+    latents: torch.Tensor
+    """`(B, n_references, M, H)`: the state of every slot."""

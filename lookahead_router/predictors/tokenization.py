@@ -1,23 +1,35 @@
 """Prompts to token arrays: one tokenizer configuration, in routing and in training."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from tokenizers import Tokenizer
 
 from lookahead_router.errors import CheckpointError
-from lookahead_router.networks.configuration import NetworkConfig
+from lookahead_router.networks.configuration import DemandConfig, NetworkConfig
 
 _WORD_BREAK = re.compile(r"(?<![ \t\n\r])[ \t\n\r]")
 """The start of a run of whitespace that every tokenizer takes for such."""
 _CHARACTERS_PER_TOKEN = 16
 """Generous guess of how much text fills the window; a wrong guess costs time, never tokens."""
+_QUESTION = re.compile(
+    r"^\s*(question|query|task|instruction|user|q|problem|request)\b\s*[:\uff1a]|[?\uff1f]\s*[\"')\]]*\s*$",
+    re.IGNORECASE,
+)
+"""A line that asks something, or says that it will."""
+_LONG_HEAD, _LONG_TAIL = 8_000, 16_000
+"""Characters of a very long text that are looked at for its ends and the questions near them."""
 
 
 class PromptTokenizer:
-    """Cuts prompts to the window, keeping their tail, and frames them as the network reads them.
+    """Cuts prompts to the window and frames them as the network reads them.
+
+    Of a longer prompt the window `tail` keeps the end; `ends` keeps a quarter from the head, at most as much of the
+    lines between that ask something, and the rest from the tail: among passages, the task is found wherever it stands.
 
     Truncation and padding stay off in the shared tokenizer: changing them per call is what makes
     fast tokenizers wrong under threads.
@@ -31,6 +43,7 @@ class PromptTokenizer:
         pad_token_id: int,
         prefix: Sequence[int] = (),
         suffix: Sequence[int] = (),
+        window: Literal["tail", "ends"] = "tail",
     ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -40,9 +53,10 @@ class PromptTokenizer:
         self.max_prompt_tokens = max_prompt_tokens
         self.pad_token_id = pad_token_id
         self.prefix, self.suffix = tuple(prefix), tuple(suffix)
+        self.window = window
 
     @classmethod
-    def of(cls, network: NetworkConfig, tokenizer: Tokenizer) -> "PromptTokenizer":
+    def of(cls, network: NetworkConfig | DemandConfig, tokenizer: Tokenizer) -> "PromptTokenizer":
         """The one that feeds a network."""
         return cls(
             tokenizer,
@@ -50,6 +64,7 @@ class PromptTokenizer:
             pad_token_id=network.pad_token_id,
             prefix=network.prompt_prefix,
             suffix=network.prompt_suffix,
+            window=network.window if isinstance(network, DemandConfig) else "tail",
         )
 
     @staticmethod
@@ -65,13 +80,14 @@ class PromptTokenizer:
             raise CheckpointError(f"{path.name} is not a tokenizer file: {error}", location=str(path.parent)) from error
 
     def encode(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
-        """Framed token ids of each text, int64, and a `(n,)` bool array: which lost their head.
+        """Framed token ids of each text, int64, and a `(n,)` bool array: which did not fit.
 
-        A long prompt keeps its tail (as the paper's scripts do): the question tends to stand at the end.
+        By default a long prompt keeps its tail (as the paper's scripts do): the question tends to stand at the end.
         """
+        cut = self._ends if self.window == "ends" else self._tail
         framed, is_truncated = [], np.zeros(len(texts), dtype=bool)
         for row, text in enumerate(texts):
-            ids, is_truncated[row] = self._tail(text)
+            ids, is_truncated[row] = cut(text)
             framed.append(np.array([*self.prefix, *ids, *self.suffix], dtype=np.int64))
         return framed, is_truncated
 
@@ -98,6 +114,36 @@ class PromptTokenizer:
             length *= 4
         ids = self._ids(text)
         return ids[-limit:], len(ids) > limit
+
+    def _ends(self, text: str) -> tuple[list[int], bool]:
+        """The ids of a text's ends and of the questions between them, in order."""
+        limit = self.max_prompt_tokens
+        is_long = len(text) > _LONG_HEAD + _LONG_TAIL
+        if is_long:
+            text = f"{text[:_LONG_HEAD]} {text[-_LONG_TAIL:]}"
+        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        ids = encoding.ids
+        if len(ids) <= limit:
+            return ids, is_long
+        quarter = limit // 4
+        starts = [start for start, _ in encoding.offsets]
+        questions, room, end = [], quarter, 0
+        lines = []
+        for line in text.splitlines(keepends=True):
+            start, end = end, end + len(line)
+            if _QUESTION.search(line):
+                lines.append((bisect_left(starts, start), bisect_left(starts, end)))
+        between = quarter, len(ids) - (limit - 2 * quarter)
+        for first, last in reversed(lines):  # the last ones are the likeliest
+            first, last = max(first, between[0]), min(last, between[1])
+            first = max(first, last - room)
+            if last > first:
+                questions.insert(0, (first, last))
+                room -= last - first
+        middle = [token for first, last in questions for token in ids[first:last]]
+        tail = limit - quarter - len(middle)
+        after = max(len(ids) - tail, questions[-1][1] if questions else quarter)
+        return [*ids[:quarter], *middle, *ids[after:]], True
 
     def _ids(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False).ids

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from conftest import DIGITS, VOCABULARY, make_tokenizer
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
@@ -294,3 +295,49 @@ def test_the_mask_gives_the_rows_back(rows, pad):
         assert padded[kept == 1].tolist() == row
         assert (padded[kept == 0] == pad).all()
         assert (np.diff(kept) >= 0).all()
+
+
+# The window that keeps both ends
+
+
+def ends(limit: int = 16) -> PromptTokenizer:
+    return PromptTokenizer(make_tokenizer(), max_prompt_tokens=limit, pad_token_id=0, window="ends")
+
+
+def words_of(tokenizer: PromptTokenizer, text: str) -> list[str]:
+    names = {index: token for token, index in VOCABULARY.items()}
+    [ids], _ = tokenizer.encode([text])
+    return [names[i] for i in ids]
+
+
+def test_a_question_between_passages_stays_in_the_window_of_both_ends():
+    passage = " ".join(["river stone light cloud"] * 10)
+    kept = words_of(ends(), f"{passage}\nsum 1 2 ?\n{passage}")
+    assert len(kept) == 16
+    assert kept[:4] == ["river", "stone", "light", "cloud"]
+    assert kept[4:8] == ["sum", "1", "2", "?"]
+    assert kept[8:] == ["river", "stone", "light", "cloud"] * 2
+
+
+def test_without_questions_between_the_window_of_both_ends_has_more_of_the_tail():
+    text = " ".join(DIGITS * 4)
+    assert words_of(ends(), text) == [*DIGITS[:4], *(DIGITS * 4)[-12:]]
+
+
+def test_of_questions_between_that_do_not_fit_the_last_tokens_stay():
+    text = "a a a a\n" + "river ?\n" * 3 + "stone ?\n" + "b b b b b b b b b b b b"
+    assert words_of(ends(), text)[4:8] == ["river", "?", "stone", "?"]
+
+
+@pytest.mark.parametrize("text", ["", "sum 1 2 ?", " ".join(DIGITS)])
+def test_a_text_that_fits_is_the_same_in_both_windows(text):
+    tail = PromptTokenizer(make_tokenizer(), max_prompt_tokens=16, pad_token_id=0)
+    assert ends().encode([text])[0][0].tolist() == tail.encode([text])[0][0].tolist()
+    assert not ends().encode([text])[1].any()
+
+
+def test_of_a_very_long_text_the_ends_are_read():
+    text = "river " * 3 + "1 " * 20_000 + "stone"
+    kept = words_of(ends(), text)
+    assert (kept[:3], kept[-1], len(kept)) == (["river"] * 3, "stone", 16)
+    assert ends().encode([text])[1].all()
