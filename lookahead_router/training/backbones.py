@@ -14,9 +14,11 @@ from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.extras import require
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.clm import LookaheadCLM
-from lookahead_router.networks.configuration import LookaheadCLMConfig, LookaheadMLMConfig
+from lookahead_router.networks.configuration import DemandConfig, LookaheadCLMConfig, LookaheadMLMConfig
+from lookahead_router.networks.demands import DemandNetwork
 from lookahead_router.networks.mlm import LookaheadMLM
 from lookahead_router.training.compatibility import check_head
+from lookahead_router.training.demand_recipe import DemandRecipe
 from lookahead_router.training.recipe import LoraSettings, Recipe
 from lookahead_router.types import describe
 
@@ -95,6 +97,45 @@ def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[
             if name.startswith(("reconstruction_head", "output_embedding")):
                 parameter.requires_grad_(False)
     return network, fast
+
+
+def build_demand_network(recipe: DemandRecipe, location: str) -> tuple[DemandNetwork, Tokenizer]:
+    """A demand network on the pretrained encoder in a folder or Hub repository, and its tokenizer.
+
+    Raises:
+        CheckpointError: the backbone or its tokenizer cannot be loaded.
+        ConfigurationError: settings that do not fit the backbone.
+    """
+    settings = recipe.network
+    try:
+        model = AutoModel.from_pretrained(location, attn_implementation="sdpa", dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(location)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot load the backbone: {error}", location=location) from error
+    fast: Tokenizer = tokenizer.backend_tokenizer
+    fast.no_truncation()
+    fast.no_padding()
+    if not hasattr(model, "encoder") or not hasattr(model.encoder, "layer") or tokenizer.cls_token_id is None:
+        raise ConfigurationError(
+            f"a backbone of type {model.config.model_type!r} is no encoder like BERT: "
+            "choose a sentence encoder with encoder.layer and a CLS token"
+        )
+    try:
+        config = DemandConfig(
+            backbone_config=_portable(model.config.to_dict()),
+            n_demands=settings.n_demands,
+            n_references=len(settings.references),
+            n_slots=settings.n_slots if settings.references else 0,
+            head_size=settings.head_size,
+            head_dropout=settings.head_dropout,
+            max_prompt_tokens=settings.max_prompt_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+            cls_token_id=tokenizer.cls_token_id,
+            sep_token_id=tokenizer.sep_token_id,
+        )
+    except ValidationError as error:
+        raise ConfigurationError(f"this backbone and recipe.network do not fit: {describe(error)}") from error
+    return DemandNetwork(config, model), fast
 
 
 def mid_token_ids(tokenizer: Tokenizer, pattern: str, n_candidates: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -176,16 +176,7 @@ class Recipe(Value):
         Raises:
             ConfigurationError: unreadable YAML, an unknown setting, or a value out of its domain.
         """
-        yaml = require("yaml", "train")
-        try:
-            settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigurationError(f"recipe {path}: {error}") from error
-        if not isinstance(settings, dict):
-            raise ConfigurationError(f"recipe {path}: expected a mapping of settings")
-        for override in overrides:
-            _apply(settings, override, yaml)
-        return cls(**settings)
+        return cls(**read_settings(path, overrides))
 
     def to_yaml(self) -> str:
         """All settings of the training, defaults included; without those of the card."""
@@ -194,6 +185,24 @@ class Recipe(Value):
     def training_settings(self) -> dict[str, Any]:
         """Plain JSON types of everything but the card, which changes no weight."""
         return self.model_dump(mode="json", exclude={"card"})
+
+
+def read_settings(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The settings in a recipe's file, with overrides like `optimizer.learning_rate=1e-5` applied; not yet checked.
+
+    Raises:
+        ConfigurationError: unreadable YAML, or an override that is none.
+    """
+    yaml = require("yaml", "train")
+    try:
+        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"recipe {path}: {error}") from error
+    if not isinstance(settings, dict):
+        raise ConfigurationError(f"recipe {path}: expected a mapping of settings")
+    for override in overrides:
+        _apply(settings, override, yaml)
+    return settings
 
 
 def _apply(settings: dict[str, Any], override: str, yaml: Any) -> None:

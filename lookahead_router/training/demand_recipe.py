@@ -1,0 +1,136 @@
+"""A recipe of a network that knows no pool: every setting of its training run."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from lookahead_router.saved.card import CardSettings
+from lookahead_router.training.recipe import read_settings
+from lookahead_router.types import Value
+
+
+class PopulationSettings(Value):
+    """Which answers train, which select, and how often each source is drawn."""
+
+    train_split: str = "train"
+    validation_split: str = "validation"
+    sources: tuple[str, ...] = ("*",)
+    """Patterns of the sources whose answers may train, for their terms or for an ablation."""
+    exclude_sources: tuple[str, ...] = ()
+    """Patterns of sources to leave out of those."""
+    exclude_candidates: tuple[str, ...] = ()
+    """Patterns of candidates whose answers are kept for a study."""
+    groups: tuple[str, ...] = ()
+    """Patterns of sources that are drawn as one; the others are groups of their own."""
+    group_exponent: float = Field(default=0.6, ge=0, le=1)
+    """A group is drawn by its number of prompts to this power: 1 by size, 0 all alike."""
+    kinds: dict[str, Literal["correct", "judge", "pref"]] = Field(default={})
+    """Kind of score by pattern of the source, where the data do not say it."""
+    aliases: dict[str, str] = Field(default={})
+    """Names of candidates in the data, and what they are called here."""
+    max_answers: int = Field(default=48, ge=1)
+    """Answers to a prompt that one step looks at, drawn at random."""
+    everyday: Path | None = None
+    """JSONL of everyday prompts with a kind: `easy`, which any candidate answers, `open`, which none does, and
+    `plain`, which teaches nothing but to stay the same in other clothes. Beside the recipe's file."""
+
+
+class DemandNetworkSettings(Value):
+    """Shape of the network around the backbone."""
+
+    n_demands: int = Field(default=16, ge=1)
+    references: tuple[tuple[str, ...], ...] = ()
+    """Reference candidates whose answers are foreseen; of each, names in the order of preference, since none
+    answered every prompt."""
+    n_slots: int = Field(default=2, ge=1)
+    """Slots of each reference: the first stands for the answer's first words, the others for what follows."""
+    head_size: int = Field(default=256, ge=1)
+    head_dropout: float = Field(default=0.3, ge=0, lt=1)
+    max_prompt_tokens: int = Field(default=192, ge=8)
+    n_frozen_layers: int = Field(default=2, ge=0)
+    """Layers of the backbone, from below, that stay as they are, with the embeddings and the slots."""
+
+
+class DemandObjectiveSettings(Value):
+    """What the loss adds up."""
+
+    length_weight: float = Field(default=0.2, ge=0)
+    """Of the Huber loss of log tokens."""
+    consistency_weight: float = Field(default=0.5, ge=0)
+    """Of the squared difference of logits between a question and the same in other clothes."""
+    distillation_weight: float = Field(default=1.0, ge=0)
+    """Of the cosine distance to what the frozen backbone says of the plain question."""
+    reconstruction_weight: float = Field(default=0.15, ge=0)
+    """Of the references' words in their slots."""
+    ability_std: float = Field(default=0.5, gt=0)
+    """Prior spread of abilities in training, which keeps them in scale."""
+    level_std: float = Field(default=1.5, gt=0)
+    """Prior spread of levels in training."""
+    offset_std: float = Field(default=0.5, gt=0)
+    """Prior spread of how lenient the judge of a source is."""
+
+
+class DemandOptimizerSettings(Value):
+    """AdamW under a short warm-up and a line to zero."""
+
+    n_steps: int = Field(default=1200, ge=1)
+    batch_size: int = Field(default=24, ge=1)
+    """Prompts of a step, over all processes; each is seen plain and in other clothes."""
+    learning_rate: float = Field(default=5e-5, gt=0)
+    head_learning_rate: float = Field(default=5e-4, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_steps: int = Field(default=100, ge=0)
+    max_gradient_norm: float = Field(default=1.0, gt=0)
+    averaging_decay: float = Field(default=0.998, ge=0, lt=1)
+    use_bf16: bool = True
+    start_epochs: float = Field(default=6.0, gt=0)
+    """Passes over the frozen embeddings that teach the head where to start."""
+    start_learning_rate: float = Field(default=2e-3, gt=0)
+
+
+class DemandRecipe(Value):
+    """A complete training run of a `DemandNetwork` but for its data and its output folder."""
+
+    kind: Literal["demands"]
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    backbone: str
+    """Folder or Hub id of a pretrained sentence encoder with its tokenizer."""
+    seed: int = Field(default=0, ge=0)
+    data: PopulationSettings = PopulationSettings()
+    network: DemandNetworkSettings = DemandNetworkSettings()
+    objective: DemandObjectiveSettings = DemandObjectiveSettings()
+    optimizer: DemandOptimizerSettings = DemandOptimizerSettings()
+    card: CardSettings = CardSettings()
+
+    @model_validator(mode="after")
+    def _check_references(self):
+        if any(not names for names in self.network.references):
+            raise ValueError("network.references holds one without a name")
+        return self
+
+    @property
+    def run_folder(self) -> Path:
+        """Where a run goes unless told otherwise: `runs/NAME`."""
+        return Path("runs") / self.name
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, overrides: Iterable[str] = ()) -> "DemandRecipe":
+        """Reads a recipe and applies overrides like `optimizer.n_steps=100`.
+
+        Raises:
+            ConfigurationError: unreadable YAML, an unknown setting, or a value out of its domain.
+        """
+        settings = read_settings(path, overrides)
+        everyday = (settings.get("data") or {}).get("everyday")
+        if isinstance(everyday, str):
+            settings["data"]["everyday"] = str(Path(path).parent / everyday)
+        return cls(**settings)
+
+    def training_settings(self) -> dict[str, Any]:
+        """Plain JSON types of everything but the card and this machine's paths."""
+        settings = self.model_dump(mode="json", exclude={"card"})
+        if self.data.everyday is not None:
+            settings["data"]["everyday"] = self.data.everyday.name
+        return settings

@@ -1,0 +1,176 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import DIGITS, WORDS
+from safetensors.torch import load_file
+
+from lookahead_router.data.outcomes import OutcomeTable
+from lookahead_router.errors import ConfigurationError, DataError, SchemaError
+from lookahead_router.networks.build import build_network
+from lookahead_router.networks.configuration import DemandConfig
+from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
+from lookahead_router.training import demands
+from lookahead_router.training.demand_answers import build_population, reference_bags, select_answers
+from lookahead_router.training.demand_recipe import DemandRecipe
+from lookahead_router.training.demands import fit_demands
+
+
+def toy_recipe(**sections) -> DemandRecipe:
+    settings = {
+        "kind": "demands",
+        "name": "toy",
+        "backbone": "org/tiny",
+        "data": {"groups": ["poem*"]},
+        "network": {
+            "n_demands": 2,
+            "references": [["digits"], ["nobody", "words"]],
+            "head_size": 16,
+            "max_prompt_tokens": 24,
+            "n_frozen_layers": 1,
+        },
+        "objective": {"ability_std": 3.0},
+        "optimizer": {
+            "n_steps": 12,
+            "batch_size": 8,
+            "warmup_steps": 2,
+            "use_bf16": False,
+            "start_epochs": 200,
+            "start_learning_rate": 1e-2,
+        },
+    }
+    return DemandRecipe(**{name: _merged(settings.get(name), sections.get(name)) for name in {*settings, *sections}})
+
+
+def _merged(old, new):
+    return {**old, **new} if isinstance(old, dict) and isinstance(new, dict) else (old if new is None else new)
+
+
+@pytest.fixture(scope="module")
+def table(dataset) -> OutcomeTable:
+    return OutcomeTable.from_dataset(dataset)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, table, backbone_folder):
+    output = tmp_path_factory.mktemp("runs") / "toy"
+    fit_demands(table, toy_recipe(), output, backbone=backbone_folder, show_progress=False)
+    return output
+
+
+def saved(folder):
+    network = build_network(DemandConfig(**json.loads((folder / "network.json").read_text())))
+    network.load_state_dict(load_file(folder / "model.safetensors"))
+    tokenizer = PromptTokenizer.of(network.configuration, PromptTokenizer.read(folder / "tokenizer.json"))
+    return network.eval(), tokenizer, load_file(folder / "abilities.safetensors")
+
+
+def test_training_learns_who_can_answer_what(run, dataset):
+    network, tokenizer, abilities = saved(run / "network")
+    texts = [f"sum {' '.join(DIGITS[:4])} ?", f"rhyme {' '.join(WORDS[:4])} ?"]
+    with torch.no_grad():
+        output = network(*map(torch.from_numpy, left_pad(tokenizer.encode(texts)[0], 0)))
+        logits = abilities["levels"] + output.demands @ abilities["abilities"].T - output.difficulty[:, None]
+    names = sorted(dataset.pool.names)
+    assert [names[best] for best in logits.argmax(dim=1)] == ["digits", "words"]
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(run, table, backbone_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(demands, "CHECKPOINT_STEPS", 4)
+    whole = demands._Run._loss
+
+    def cut_off(self, *arguments):
+        if self.step == 6:
+            raise KeyboardInterrupt
+        return whole(self, *arguments)
+
+    monkeypatch.setattr(demands._Run, "_loss", cut_off)
+    arguments = {"backbone": backbone_folder, "show_progress": False}
+    with pytest.raises(KeyboardInterrupt):
+        fit_demands(table, toy_recipe(), tmp_path / "toy", **arguments)
+    monkeypatch.setattr(demands._Run, "_loss", whole)
+    resumed = load_file(fit_demands(table, toy_recipe(), tmp_path / "toy", **arguments) / "model.safetensors")
+    for name, tensor in load_file(run / "network" / "model.safetensors").items():
+        torch.testing.assert_close(resumed[name], tensor)
+
+
+def test_a_finished_run_is_returned_at_once_and_another_recipe_refused(run, table, backbone_folder):
+    before = (run / "network" / "model.safetensors").stat().st_mtime_ns
+    assert fit_demands(table, toy_recipe(), run, backbone=backbone_folder) == run / "network"
+    assert (run / "network" / "model.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(ConfigurationError, match="another recipe"):
+        fit_demands(table, toy_recipe(seed=1), run, backbone=backbone_folder)
+
+
+def test_the_embeddings_and_the_lower_layers_stay_as_they_were(run, backbone_folder):
+    before, after = load_file(backbone_folder / "model.safetensors"), load_file(run / "network" / "model.safetensors")
+    kept = [name for name in before if name.startswith(("embeddings.", "encoder.layer.0."))]
+    assert kept
+    for name in kept:
+        assert torch.equal(before[name], after[f"backbone.{name}"]), name
+    changed = "encoder.layer.1.output.dense.weight"
+    assert not torch.equal(before[changed], after[f"backbone.{changed}"])
+
+
+def test_selection_takes_names_kinds_and_sources_by_pattern(table):
+    settings = toy_recipe(
+        data={
+            "sources": ["*"],
+            "exclude_sources": ["numb*"],
+            "exclude_candidates": ["la*"],
+            "kinds": {"poems": "judge"},
+            "aliases": {"words": "bard"},
+        }
+    ).data
+    chosen = select_answers(table, settings)
+    assert set(chosen.sources) == {"poems"}
+    assert set(chosen.kinds) == {"judge"}
+    assert {chosen.candidates[k] for k in chosen.candidate_index} == {"bard", "digits"}
+
+
+@pytest.mark.parametrize("data", [{"sources": ["none*"]}, {"exclude_candidates": ["none"]}, {"exclude_sources": ["*"]}])
+def test_patterns_that_fit_nothing_or_leave_nothing_are_refused(table, data):
+    with pytest.raises(DataError):
+        select_answers(table, toy_recipe(data=data).data)
+
+
+def test_answers_stand_by_their_prompts_and_everyday_prompts_have_none(table, tmp_path):
+    everyday = tmp_path / "everyday.jsonl"
+    everyday.write_text('{"prompt": "hello", "kind": "easy"}\n{"prompt": "a b", "kind": "plain"}\n')
+    data = toy_recipe(data={"everyday": everyday}).data
+    rows = build_population(table, "train", data, [["digits"]])
+    assert rows.texts[-2:] == ("hello", "a b")
+    assert rows.labels[-2] == 0.98
+    assert np.isnan(rows.labels[:-2]).all()
+    assert np.isnan(rows.labels[-1])
+    assert np.diff(rows.starts)[-2:].tolist() == [0, 0]
+    for prompt in (0, len(rows.texts) - 3):
+        own = slice(rows.starts[prompt], rows.starts[prompt + 1])
+        place = table.prompts.tolist().index(rows.texts[prompt])
+        expected = {
+            table.candidates[table.candidate_index[i]]: table.scores[i]
+            for i in np.flatnonzero(table.prompt_index == place)
+        }
+        assert {rows.names[k]: s for k, s in zip(rows.candidates[own], rows.scores[own], strict=True)} == expected
+
+
+@pytest.mark.parametrize("line", ["[]", "{}", '{"prompt": "x", "kind": "hard"}', '{"prompt": 1, "kind": "easy"}', "{"])
+def test_malformed_everyday_prompts_are_named_by_line(table, tmp_path, line):
+    everyday = tmp_path / "everyday.jsonl"
+    everyday.write_text('{"prompt": "hello", "kind": "easy"}\n' + line)
+    with pytest.raises(SchemaError) as caught:
+        build_population(table, "train", toy_recipe(data={"everyday": everyday}).data, [])
+    assert caught.value.row == 1
+
+
+def test_slots_stand_for_the_first_named_reference_that_answered(table, run):
+    _, tokenizer, _ = saved(run / "network")
+    rows = build_population(table, "train", toy_recipe().data, [["digits"], ["nobody", "words"]])
+    bags = reference_bags(rows, [["digits"], ["nobody", "words"]], 2, tokenizer, seed=0)
+    place = {name: k for k, name in enumerate(rows.names)}
+    for row in range(3):
+        for reference, name in enumerate(["digits", "words"]):
+            [ids] = tokenizer.encode_responses([rows.responses[row][place[name]]], 32)
+            assert bags[row, 2 * reference][: len(ids)].tolist() == ids
+            assert (bags[row, 2 * reference][len(ids) :] == -1).all()
