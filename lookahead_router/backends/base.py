@@ -4,6 +4,8 @@ from typing import Protocol
 
 import numpy as np
 
+from lookahead_router.errors import PredictionError
+
 
 class DemandBackend(Protocol):
     """Runs a network of demands on token arrays. Safe under threads."""
@@ -38,3 +40,35 @@ class Backend(Protocol):
             prompt_mask: `(B, T)` int64, 1 on tokens, 0 on padding.
         """
         ...
+
+
+def checked_logits(backend: Backend, prompt_ids: np.ndarray, prompt_mask: np.ndarray, n_candidates: int) -> np.ndarray:
+    """Score logits `(B, n_candidates)` float64, finite: the one door through which a backend's output comes in.
+
+    Raises:
+        PredictionError: the backend cannot run on this, or something else comes out of it.
+    """
+    logits = finite(backend.score_logits(prompt_ids, prompt_mask), f"the {backend.name} backend")
+    expected = (len(prompt_ids), n_candidates)
+    if logits.shape != expected:
+        raise PredictionError(
+            f"the {backend.name} backend gives logits of shape {logits.shape} where {expected}, prompts by candidates, "
+            "was expected: these weights belong to another predictor"
+        )
+    return logits.astype(np.float64)
+
+
+def finite(array: object, name: str) -> np.ndarray:
+    """The array, if it is one of finite floats.
+
+    Raises:
+        PredictionError: it is not; `name` says what it comes from.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise PredictionError(f"{name} gives {kind} where floats were expected")
+    if not np.isfinite(array).all():
+        raise PredictionError(
+            f"{name} gives numbers that are not finite: its weights are damaged; fetch or export them again"
+        )
+    return array

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lookahead_router.backends.runtime import onnxruntime
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
 from lookahead_router.files import replacing_file
@@ -35,6 +36,7 @@ def quantize_onnx(source: Path, target: Path, weight_bits: int = 8) -> None:
     if weight_bits not in (4, 8):
         raise ConfigurationError(f"weight_bits must be 4 or 8, got {weight_bits!r}")
     onnx = require("onnx", "train")
+    onnxruntime()  # before any other import of it
     nbits = require("onnxruntime.quantization.matmul_nbits_quantizer", "train")
     model = onnx.load(source)
     # The quantiser reshapes weights and would trip over their recorded shapes.

@@ -1,15 +1,16 @@
 """Prompt embeddings of a frozen sentence encoder, which the fitted predictors share."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from lookahead_router.errors import CheckpointError
+from lookahead_router.backends.base import finite
+from lookahead_router.backends.runtime import Session
+from lookahead_router.errors import CheckpointError, PredictionError
 from lookahead_router.extras import require
-from lookahead_router.files import replacing_file
+from lookahead_router.files import parse_json, read_json, replacing_file
 from lookahead_router.hub import hub_errors, is_repo_id
 from lookahead_router.predictors.tokenization import PromptTokenizer
 
@@ -44,37 +45,33 @@ class Embedder:
         Raises:
             CheckpointError: not an encoder, no tokenizer, or a pooling other than mean and first token.
         """
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # long work leaves cores to others
-        try:
-            self._session = ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
-            raise CheckpointError(
-                f"{graph.name} is no graph that ONNX Runtime can run: {error}", location=location
-            ) from error
-        self._inputs = {entry.name for entry in self._session.get_inputs()}
-        output = self._session.get_outputs()[0]
+        self._session = Session(graph, spins=False, location=location)  # long work leaves cores to others
+        self._inputs = set(self._session.inputs)
+        self._output, shape = next(iter(self._session.outputs.items()))
         needed = {"input_ids", "attention_mask"}
-        is_encoder = needed <= self._inputs <= needed | {"token_type_ids"} and len(output.shape) == 3
-        if not is_encoder or not isinstance(output.shape[2], int):
+        is_encoder = needed <= self._inputs <= needed | {"token_type_ids"} and len(shape or ()) == 3
+        if not is_encoder or not isinstance(shape[2], int):
             raise CheckpointError(
                 f"{graph.name} is no encoder: expected input_ids and attention_mask in, a state per token out",
                 location=location,
             )
-        self._output, self._width = output.name, output.shape[2]
-        max_tokens = min(max_tokens, _read_json(folder / "config.json").get("max_position_embeddings", max_tokens))
+        self._width = shape[2]
+        window = _read_json(folder / "config.json").get("max_position_embeddings", max_tokens)
+        if type(window) is not int:
+            raise CheckpointError(f"config.json, max_position_embeddings: no number but {window!r}", location=location)
+        max_tokens = min(max_tokens, window)
         tokenizer = PromptTokenizer.read(folder / "tokenizer.json")
         pad_token_id = (tokenizer.padding or {}).get("pad_id", 0)
         tokenizer.no_padding()  # sentence-transformers saves it on, and padding is no part of the frame
         tokenizer.no_truncation()
         framed = tokenizer.encode("a")
         words = [at for at, is_special in enumerate(framed.special_tokens_mask) if not is_special]
+        room = max_tokens - len(framed.ids) + len(words)
+        if not words or room < 1:
+            raise CheckpointError("its window has no room for text", location=location)
         self._tokenizer = PromptTokenizer(
             tokenizer,
-            max_prompt_tokens=max_tokens - len(framed.ids) + len(words),
+            max_prompt_tokens=room,
             pad_token_id=pad_token_id,
             prefix=framed.ids[: words[0]],
             suffix=framed.ids[words[-1] + 1 :],
@@ -122,7 +119,11 @@ class Embedder:
         return cls(graph or _exported(folder, location), folder, location=str(location), cache=cache)
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Unit vectors `(n_texts, H)` float32, row `i` of text `i` alone."""
+        """Unit vectors `(n_texts, H)` float32, row `i` of text `i` alone.
+
+        Raises:
+            PredictionError: the encoder gives no states, or some that are not finite.
+        """
         if self.cache is None:
             return self._embed(texts)
         digest = hashlib.sha256(self.fingerprint.encode())
@@ -157,6 +158,11 @@ class Embedder:
             ids[index, : len(row)], mask[index, : len(row)] = row, 1
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         states = self._session.run([self._output], {k: v for k, v in feed.items() if k in self._inputs})[0]
+        states = finite(states, f"the encoder {self.location}")
+        if states.shape != (*ids.shape, self._width):
+            raise PredictionError(
+                f"the encoder {self.location} gives states of shape {states.shape}, not {(*ids.shape, self._width)}"
+            )
         weights = mask[:, :, None].astype(np.float32)
         pooled = states[:, 0] if self._takes_first else (states * weights).sum(axis=1) / weights.sum(axis=1)
         return pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
@@ -189,22 +195,16 @@ def _read_json(path: Path) -> dict:
     """
     if not path.is_file():
         return {}
-    try:
-        record = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise CheckpointError(f"{path.name} is not readable JSON: {error}", location=str(path.parent)) from error
-    if not isinstance(record, dict):
-        raise CheckpointError(f"{path.name} holds no JSON object", location=str(path.parent))
-    return record
+    return read_json(path)
 
 
 def _check_modules(folder: Path) -> None:
     """Raises `CheckpointError` where sentence-transformers would do more than pool the encoder's states."""
     path = folder / "modules.json"
     try:
-        modules = json.loads(path.read_bytes()) if path.is_file() else []
+        modules = parse_json(path.read_bytes()) if path.is_file() else []
         others = [each["type"] for each in modules if each["type"].rpartition(".")[2] not in _MODULES]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"modules.json is malformed: {error}", location=str(folder)) from error
     if others:
         raise CheckpointError(f"has a module {others[0]}; choose an encoder that pools alone", location=str(folder))

@@ -9,8 +9,14 @@ from typing import Any, Unpack
 import numpy as np
 from pydantic import ValidationError
 
-from lookahead_router.backends.base import Backend
-from lookahead_router.errors import CheckpointError, ConfigurationError, PoolMismatchError, TruncatedPromptWarning
+from lookahead_router.backends.base import Backend, checked_logits
+from lookahead_router.errors import (
+    CheckpointError,
+    ConfigurationError,
+    PoolMismatchError,
+    PredictionError,
+    TruncatedPromptWarning,
+)
 from lookahead_router.files import replacing_folder
 from lookahead_router.hub import HubOptions, is_repo_id
 from lookahead_router.metrics import sigmoid
@@ -22,6 +28,7 @@ from lookahead_router.prompts import Prompt
 from lookahead_router.saved.fetch import fetch, refuse_options
 from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
 from lookahead_router.saved.push import Upload, push_folder
+from lookahead_router.threads import check_n_threads
 from lookahead_router.types import CandidatePool, Prediction, describe
 
 EMBEDDED = Path(__file__).parent.parent / "pretrained" / "Llama-lookahead-mlm-minilm"
@@ -88,17 +95,18 @@ class LookaheadPredictor:
         Args:
             location: folder of a saved predictor, or `org/name` on the Hub; the embedded default when absent.
             backend: `onnx-int8`, `onnx`, `torch`, or `auto` for the first of them that is there.
-            n_threads: threads of one ONNX pass; the physical cores when absent.
+            n_threads: threads of one ONNX pass; the physical cores that this process may use when absent.
             hub: `revision`, `token`, `cache_dir`, `local_files_only` and `endpoint`, for a repository.
 
         Raises:
             CheckpointError: the folder is missing, damaged or of another kind.
             HubError: the repository cannot be read.
-            ConfigurationError: an unknown backend, or options of the Hub for a folder.
+            ConfigurationError: an unknown backend, no count of threads, or options of the Hub for a folder.
             MissingDependencyError: the torch backend without torch.
         """
         if backend not in BACKENDS:
             raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
+        check_n_threads(n_threads)
         if is_repo_id(location):
             return cls._load_repository(location, backend, n_threads, hub)
         refuse_options(hub, location)
@@ -137,7 +145,7 @@ class LookaheadPredictor:
         is_calibrated = folder.calibration.is_file()
         calibration_files = [folder.calibration] if is_calibrated else []
         folder.verify(config, [folder.pool, folder.tokenizer, weights, *calibration_files])
-        return cls(
+        predictor = cls(
             pool=pool,
             network=network,
             tokenizer=PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer)),
@@ -146,6 +154,12 @@ class LookaheadPredictor:
             revision=folder.revision(config),
             calibration=Calibration.read(folder.calibration, pool.names) if is_calibrated else None,
         )
+        ids, mask = left_pad(predictor.tokenizer.encode(["a", "a"])[0], network.pad_token_id)
+        try:  # weights that give no scores are told now, not at the first prompt
+            checked_logits(predictor.backend, ids, mask, len(pool))
+        except PredictionError as error:
+            raise CheckpointError(str(error), location=str(folder.path)) from error
+        return predictor
 
     def predict(self, prompts: Sequence[Prompt]) -> Prediction:
         """Predicted scores, and probabilities where the predictor is calibrated.
@@ -177,7 +191,7 @@ class LookaheadPredictor:
         for start in range(0, len(rows), self.backend.max_batch_size):
             batch = by_length[start : start + self.backend.max_batch_size]
             ids, mask = left_pad([rows[row] for row in batch], self.tokenizer.pad_token_id)
-            logits[batch] = self.backend.score_logits(ids, mask)
+            logits[batch] = checked_logits(self.backend, ids, mask, len(self.pool))
         scores = sigmoid(logits)
         curves = self.calibration
         probabilities = None if curves is None else curves.probabilities(scores, self.pool.names)

@@ -1,0 +1,167 @@
+"""The one border to ONNX Runtime: it reports nothing, reads no other file, keeps to the cores allowed, and survives a
+fork."""
+
+import mmap
+import os
+import re
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from lookahead_router.errors import CheckpointError, PredictionError
+from lookahead_router.threads import allowed_cores, check_n_threads
+
+_ENTRY = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)\Z")
+"""What stands before the key `location` of an entry, in every way that protobuf may spell it."""
+
+
+def onnxruntime() -> ModuleType:
+    """ONNX Runtime with its telemetry off.
+
+    From 1.29 on, importing it writes an id below the home folder and starts a thread that uploads, which also keeps a
+    forked child from ending. It heeds the variable at its import only: a program that imports it by itself sets
+    `ORT_DISABLE_TELEMETRY=1` before, or has the files and the thread, though no more events.
+    """
+    switch = os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    if switch == "1":
+        onnxruntime.disable_telemetry_events()
+    return onnxruntime
+
+
+class Session:
+    """A graph on the CPU. Safe under threads, and in a forked child."""
+
+    def __init__(
+        self, path: Path, *, n_threads: int | None = None, spins: bool = True, location: str | None = None
+    ) -> None:
+        """Opens a graph.
+
+        Args:
+            path: the graph, all tensors in it.
+            n_threads: threads of one pass; the physical cores that this process may use when absent.
+            spins: whether idle threads wait busily, which is faster and takes their cores from others.
+            location: what errors call the place; the graph's folder when absent.
+
+        Raises:
+            CheckpointError: not a graph that ONNX Runtime can run, or one with tensors in other files.
+            ConfigurationError: `n_threads` is no count.
+        """
+        check_n_threads(n_threads)
+        self.path = path
+        self.location = str(path.parent) if location is None else location
+        self._n_threads = allowed_cores() if n_threads is None else n_threads
+        self._spins = spins
+        self._lock = threading.Lock()
+        self._passes: set[object] = set()
+        if _keeps_tensors_elsewhere(path):
+            raise CheckpointError(
+                f"{path.name} keeps tensors in other files, which no recorded hash covers; save it as one file",
+                location=self.location,
+            )
+        self._state = self._file_state()
+        self._native = self._opened()
+        _sessions.add(self)
+
+    @property
+    def inputs(self) -> dict[str, list]:
+        """Shapes of the inputs by name, in order."""
+        return {each.name: each.shape for each in self._session().get_inputs()}
+
+    @property
+    def outputs(self) -> dict[str, list]:
+        """Shapes of the outputs by name, in order."""
+        return {each.name: each.shape for each in self._session().get_outputs()}
+
+    def run(self, outputs: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Outputs of a pass by name, unchecked.
+
+        Raises:
+            PredictionError: ONNX Runtime cannot run the graph on this.
+            CheckpointError: in a forked child, the file has changed since it was loaded.
+        """
+        session, token = self._session(), object()
+        self._passes.add(token)
+        try:
+            return session.run(list(outputs), feed)
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+            raise PredictionError(f"{self.location}: {self.path.name} cannot be run: {error}") from error
+        finally:
+            self._passes.discard(token)
+
+    def _session(self):
+        if self._native is None:
+            with self._lock:
+                if self._native is None:
+                    if self._file_state() != self._state:
+                        raise CheckpointError(
+                            f"{self.path.name} changed since it was loaded; load the predictor anew",
+                            location=self.location,
+                        )
+                    self._native = self._opened()
+        return self._native
+
+    def _opened(self):
+        runtime = onnxruntime()
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong is raised
+        options.intra_op_num_threads = self._n_threads
+        if not self._spins:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            return runtime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            raise CheckpointError(
+                f"{self.path.name} is not a graph that ONNX Runtime can run: {error}", location=self.location
+            ) from error
+
+    def _file_state(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
+    def _forget_threads(self) -> None:
+        """In a forked child: opens the graph again when next asked, unless it had no threads and no pass under way."""
+        is_usable = self._n_threads == 1 and not self._passes
+        self._lock, self._passes = threading.Lock(), set()
+        if self._native is not None and not is_usable:
+            import ctypes
+
+            # Never freed: that would wait for the parent's threads, at the latest when the child ends.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._native))
+            self._native = None
+
+
+_sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
+
+
+def _forget_threads() -> None:
+    for session in list(_sessions):
+        session._forget_threads()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+def _keeps_tensors_elsewhere(path: Path) -> bool:
+    """Whether a tensor of the graph names a file that it is in.
+
+    Such a tensor has an entry with the key `location`; without one, ONNX Runtime refuses it. A name of the graph
+    that reads so as well is taken for one, which costs a graph that nobody has.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            at = content.find(b"location")
+            while at >= 0 and not _ENTRY.search(content, max(0, at - 20), at):
+                at = content.find(b"location", at + 1)
+            return at >= 0
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path.name} is not a graph: {error}", location=str(path.parent)) from error
