@@ -21,14 +21,14 @@ async def test_the_loop_goes_on_while_the_predictor_predicts():
     assert (await selecting).ind == 1
 
 
-async def test_the_loop_goes_on_while_a_function_finds_context():
+async def test_the_loop_goes_on_while_a_function_reads_the_query():
     predictor = WaitingPredictor()
 
-    def find(query):
+    def read(query):
         assert predictor.release.wait(timeout=10)
-        return ""
+        return query.query_str
 
-    selecting = asyncio.create_task(LookaheadSelector(make_router(), context=find).aselect(TOOLS, WORDS_QUERY))
+    selecting = asyncio.create_task(LookaheadSelector(make_router(), route_on=read).aselect(TOOLS, WORDS_QUERY))
     await asyncio.sleep(0.05)
     assert not selecting.done()
     predictor.release.set()

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from llama_index.core.query_engine import RouterQueryEngine
-from llama_index.core.retrievers import RouterRetriever
-from llama_index.core.tools import QueryEngineTool, RetrieverTool
-from llama_index_world import NUMBERS_QUERY, WORDS_QUERY, make_index, make_llm, make_router
+from llama_index.core.selectors import EmbeddingSingleSelector
+from llama_index.core.tools import QueryEngineTool
+from llama_index_world import DOCUMENTS, make_index, make_llm, make_router
 from minilm import MiniLMEmbedding, minilm_folder
 
 from llama_index.selectors.lookahead_router import LookaheadSelector
@@ -27,31 +27,35 @@ def test_it_is_minilm(embed_model):
     np.testing.assert_allclose(vectors[0] @ vectors[1:].T, [0.695, 0.943, 0.257], atol=2e-3)
 
 
-@pytest.mark.parametrize(("query", "name"), [(NUMBERS_QUERY, "digits"), (WORDS_QUERY, "words")])
-async def test_a_router_query_engine_over_it(server, embed_model, query, name):
+TOPICS = {"numbers": "primes, divisors and sums", "rivers": "streams, deltas, floods and the sea"}
+
+
+@pytest.mark.parametrize(
+    ("query", "topic", "name"),
+    [
+        ("Is 91 divisible by any of 7 and 13?", "numbers", "digits"),
+        ("What can an odd integer never be twice of?", "numbers", "words"),
+        ("Why does a stream flood when it gets warmer?", "rivers", "words"),
+        ("In which of 12 months does a stream flood?", "rivers", "digits"),
+    ],
+)
+async def test_the_index_by_description_and_the_llm_by_foresight(server, embed_model, query, topic, name):
+    indices = {topic: make_index(topic, embed_model) for topic in TOPICS}
     tools = [
         QueryEngineTool.from_defaults(
-            make_index(index, embed_model).as_query_engine(llm=make_llm(candidate, server.url), similarity_top_k=1),
-            name=candidate,
-            description=index,
+            indices[topic].as_query_engine(llm=make_llm(candidate, server.url), similarity_top_k=1),
+            name=f"{topic}_{candidate}",
+            description=TOPICS[topic],
         )
-        for candidate, index in {"digits": "numbers", "words": "rivers"}.items()
+        for topic in TOPICS
+        for candidate in ("digits", "words")
     ]
-    engine = RouterQueryEngine(selector=LookaheadSelector(make_router()), query_engine_tools=tools)
+    selector = LookaheadSelector(
+        make_router(),
+        candidates={tool.metadata.name: tool.metadata.name.partition("_")[2] for tool in tools},
+        by_description=EmbeddingSingleSelector.from_defaults(embed_model),
+    )
+    engine = RouterQueryEngine(selector=selector, query_engine_tools=tools)
     for response in (engine.query(query), await engine.aquery(query)):
         assert str(response).startswith(f"{name}: ")
-        assert len(response.source_nodes) == 1
-
-
-async def test_a_router_retriever_over_it(embed_model):
-    retrievers = [
-        RetrieverTool.from_defaults(
-            make_index(index, embed_model).as_retriever(similarity_top_k=1), name=candidate, description=index
-        )
-        for candidate, index in {"digits": "numbers", "words": "rivers"}.items()
-    ]
-    retriever = RouterRetriever(selector=LookaheadSelector(make_router()), retriever_tools=retrievers)
-    (node,) = retriever.retrieve("Why does a stream flood when it gets warmer?")
-    assert node.text.startswith("In spring the snow melts")
-    (node,) = await retriever.aretrieve("How many factors has a number such as 7?")
-    assert node.text.startswith("A prime number has exactly two divisors")
+        assert response.source_nodes[0].text in DOCUMENTS[topic]

@@ -20,7 +20,7 @@ def test_it_holds_the_module_and_no_init_of_the_namespace(tmp_path):
     folder = "llama_index/selectors/lookahead_router/"
     assert code == {
         f"{folder}{name}"
-        for name in ("__init__.py", "base.py", "choices.py", "result.py", "routing.py", "py.typed")
+        for name in ("__init__.py", "base.py", "choices.py", "events.py", "result.py", "py.typed")
     }  # fmt: skip
     (license,) = [name for name in names if name.endswith("/LICENSE")]
     assert wheel.read(license) == (ROOT / "../../LICENSE").read_bytes()

@@ -1,7 +1,7 @@
-"""A LlamaIndex selector over lookahead-router, and the event that it shares with the router LLM."""
+"""A LlamaIndex selector that picks the tool whose LLM will answer the query best."""
 
 from llama_index.selectors.lookahead_router.base import LookaheadSelector
+from llama_index.selectors.lookahead_router.events import LookaheadSelectionEvent
 from llama_index.selectors.lookahead_router.result import LookaheadSelectorResult, NoSuitableChoiceError
-from llama_index.selectors.lookahead_router.routing import LookaheadRoutingEvent
 
-__all__ = ["LookaheadRoutingEvent", "LookaheadSelector", "LookaheadSelectorResult", "NoSuitableChoiceError"]
+__all__ = ["LookaheadSelectionEvent", "LookaheadSelector", "LookaheadSelectorResult", "NoSuitableChoiceError"]

@@ -1,86 +1,105 @@
 """`LookaheadSelector`: picks the tool whose LLM will answer the query best."""
 
 import asyncio
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.base.base_selector import BaseSelector, SingleSelection
+from llama_index.core.base.base_selector import BaseSelector, SelectorResult, SingleSelection
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.prompts.mixin import PromptDictType
-from llama_index.core.schema import NodeWithScore, QueryBundle
-from llama_index.core.selectors import LLMSingleSelector
+from llama_index.core.schema import QueryBundle
 from llama_index.core.tools.types import ToolMetadata
 
-from llama_index.selectors.lookahead_router.choices import contenders, label_of
+from llama_index.selectors.lookahead_router.choices import Choices, Group
+from llama_index.selectors.lookahead_router.events import LookaheadSelectionEvent, sha256
 from llama_index.selectors.lookahead_router.result import LookaheadSelectorResult, NoSuitableChoiceError, best_of
-from llama_index.selectors.lookahead_router.routing import LookaheadRoutingEvent, RouterLike, load_router
-from lookahead_router import Decision
-from lookahead_router.errors import ConfigurationError, UnknownCandidateError
+from lookahead_router import Decision, Router
+from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning, UnknownCandidateError
 
 dispatcher = get_dispatcher(__name__)
 
-Context = BaseRetriever | Callable[[QueryBundle], str]
-"""Where the text that goes before the query comes from."""
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What the router says of a group."""
+
+    group: Group
+    decision: Decision | None
+    """`None` for a lone tool that stands for no candidate."""
+    likely: tuple[str, ...]
+    """Those that are likely enough, best first."""
 
 
 class LookaheadSelector(BaseSelector):
     """Selects among tools that are served by different candidates of a router.
 
     Each choice stands for one candidate. It is recognised by its name or, failing that, by its
-    description: either a key of `candidates` or a candidate's own name. If no choice has a name and none
-    is recognised, they stand for candidates in order: those of `candidates`, else those of the router's
-    pool, and there must be as many. The router decides among the candidates of the choices only.
+    description: either a key of `candidates` or a candidate's own name. The router decides among the
+    candidates of the choices only, on the query alone.
+
+    The router knows LLMs, not data. Where tools hold different data, another selector chooses by their
+    descriptions first (`by_description`), and the router among the tools that share the one it took.
 
     Safe under threads. Selecting asynchronously runs the predictor off the event loop.
 
     Example:
-        selector = LookaheadSelector(router, candidates={"python_docs": "coder-7b", "faq": "chat-8b"})
+        selector = LookaheadSelector(router, candidates={"guide_fast": "chat-8b", "guide_code": "coder-7b"})
         engine = RouterQueryEngine(selector=selector, query_engine_tools=tools)
     """
 
     def __init__(
         self,
-        router: RouterLike = None,
+        router: Router | str | Path | None = None,
         *,
         candidates: Mapping[str, str] | None = None,
+        by_description: BaseSelector | None = None,
         max_selections: int = 1,
         min_probability: float | None = None,
         default: str | None = None,
-        context: Context | None = None,
+        route_on: Callable[[QueryBundle], str] | None = None,
     ) -> None:
         """Joins a router and the tools' names.
 
         Args:
             router: a `Router`, the folder of a saved predictor, or a Hub id; the embedded predictor when absent.
             candidates: `{tool name: candidate name}`; tools that are left out go by their own name.
-            max_selections: how many choices at most, >= 1; they come in the order of their utility.
-            min_probability: in [0, 1]; choices whose answer is less likely to be good are left out. Needs
-                a calibrated predictor.
+            by_description: a selector, such as `EmbeddingSingleSelector`, that chooses among the tools'
+                different descriptions; the router then decides among the tools of the chosen one. A tool
+                whose description no other shares needs no candidate, and tools of different descriptions
+                may stand for the same one.
+            max_selections: how many choices at most, of each chosen description, >= 1; best first.
+            min_probability: in [0, 1]; choices whose answer is less likely to be good are left out. It does not
+                order the others: those still come by utility, which tells candidates apart better. Needs a
+                calibrated predictor.
             default: name of the tool to take when no choice reaches `min_probability`; it need not stand for
                 a candidate. `NoSuitableChoiceError` when absent.
-            context: a retriever, or a function from the query to text. What it finds is routed together
-                with the query, for tools whose LLM sees it too.
+            route_on: a function from the query to the text that is routed; the query itself when absent.
 
         Raises:
             ConfigurationError: an option outside its domain, or `default` without `min_probability`.
             UnknownCandidateError: `candidates` names one that is not in the router's pool.
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
-        if not isinstance(max_selections, int) or max_selections < 1:
+        if isinstance(max_selections, bool) or not isinstance(max_selections, int) or max_selections < 1:
             raise ConfigurationError(f"max_selections must be a whole number >= 1, got {max_selections!r}")
-        if min_probability is not None and not 0 <= min_probability <= 1:
-            raise ConfigurationError(f"min_probability must lie in [0, 1], got {min_probability!r}")
+        if min_probability is not None and not _is_probability(min_probability):
+            raise ConfigurationError(f"min_probability must be a number in [0, 1], got {min_probability!r}")
         if default is not None and min_probability is None:
             raise ConfigurationError("a default tool is only taken below min_probability; set min_probability too")
-        if context is not None and not isinstance(context, BaseRetriever) and not callable(context):
-            raise ConfigurationError(f"context must be a retriever or a function, got {type(context).__name__}")
-        self.router = load_router(router)
+        if by_description is not None and not isinstance(by_description, BaseSelector):
+            raise ConfigurationError(f"by_description must be a selector, got {type(by_description).__name__}")
+        if route_on is not None and not callable(route_on):
+            raise ConfigurationError(f"route_on must be a function of the query, got {type(route_on).__name__}")
+        self.router = _load(router)
         self.candidates = dict(candidates or {})
+        self.by_description = by_description
         self.max_selections = max_selections
         self.min_probability = min_probability
         self.default = default
-        self.context = context
+        self.route_on = route_on
+        self._has_warned = False
         for name in self.candidates.values():
             if name not in self.router.pool.names:
                 raise UnknownCandidateError(name, self.router.pool.names)
@@ -89,74 +108,105 @@ class LookaheadSelector(BaseSelector):
         """The selection for one query.
 
         Raises:
-            ConfigurationError: choices that are none, stand for no candidate, or share one.
+            ConfigurationError: no choices, or choices that nothing tells apart.
             NoSuitableChoiceError: none is likely enough, and there is no default tool.
             PromptError: an empty query.
         """
-        indices = self._indices(choices)
-        prompt = self._prompt(query)
-        decision, probabilities = self._decide(indices, prompt)
-        return self._result(choices, indices, prompt, decision, probabilities)
+        known = self._read(choices)
+        if self.by_description is None:
+            groups = known.groups
+        else:
+            groups = _selected(known, self.by_description.select(_spokesmen(known), query))
+        return self._result(known, *self._judge(groups, query))
 
     async def _aselect(self, choices: Sequence[ToolMetadata], query: QueryBundle) -> LookaheadSelectorResult:
-        indices = self._indices(choices)
-        prompt = await self._aprompt(query)
-        decision, probabilities = await asyncio.to_thread(self._decide, indices, prompt)
-        return self._result(choices, indices, prompt, decision, probabilities)
+        known = self._read(choices)
+        if self.by_description is None:
+            groups = known.groups
+        else:
+            groups = _selected(known, await self.by_description.aselect(_spokesmen(known), query))
+        return self._result(known, *await asyncio.to_thread(self._judge, groups, query))
 
-    def _indices(self, choices: Sequence[ToolMetadata]) -> dict[str, int]:
-        return contenders(choices, self.candidates, self.router.pool.names, self.default)
+    def _read(self, choices: Sequence[ToolMetadata]) -> Choices:
+        by_description = self.by_description is not None
+        known = Choices(
+            choices, self.candidates, self.router.pool.names, default=self.default, by_description=by_description
+        )
+        if not by_description and not known.have_one_description and not self._has_warned:
+            self._has_warned = True
+            warnings.warn(
+                "the tools' descriptions differ and play no part: the router chooses among LLMs, not among data. If "
+                "the tools hold different data, choose by description, with by_description=; if they differ by LLM "
+                "only, give them one description (said once)",
+                LookaheadRouterWarning,
+                stacklevel=2,
+            )
+        return known
 
-    def _prompt(self, query: QueryBundle) -> str:
-        if isinstance(self.context, BaseRetriever):
-            return _joined(self.context.retrieve(_copy(query)), query)
-        return _joined(self.context(_copy(query)) if self.context else "", query)
+    def _judge(self, groups: Sequence[Group], query: QueryBundle) -> tuple[list[_Verdict], str]:
+        text = query.query_str if self.route_on is None else self.route_on(query)
+        return [self._verdict(group, text) for group in groups], text
 
-    async def _aprompt(self, query: QueryBundle) -> str:
-        if isinstance(self.context, BaseRetriever):
-            return _joined(await self.context.aretrieve(_copy(query)), query)
-        return await asyncio.to_thread(self._prompt, query) if self.context else query.query_str
-
-    def _decide(self, indices: Mapping[str, int], prompt: str) -> tuple[Decision, dict[str, float] | None]:
-        router = self.router.restrict_to(indices)
-        decision = router.route(prompt)
+    def _verdict(self, group: Group, text: str) -> _Verdict:
+        if group.lone is not None:
+            return _Verdict(group, None, ())
+        decision = self.router.restrict_to(group.indices).route(text)
         if self.min_probability is None:
-            return decision, None
-        if decision.probabilities is None:
+            return _Verdict(group, decision, decision.ranking)
+        probabilities = decision.probabilities
+        if probabilities is None:
             raise ConfigurationError("min_probability needs a calibrated predictor; this one predicts scores only")
-        return decision, decision.probabilities
+        likely = tuple(name for name in decision.ranking if probabilities[name] >= self.min_probability)
+        return _Verdict(group, decision, likely)
 
-    def _result(
-        self,
-        choices: Sequence[ToolMetadata],
-        indices: Mapping[str, int],
-        prompt: str,
-        decision: Decision,
-        probabilities: dict[str, float] | None,
-    ) -> LookaheadSelectorResult:
-        dispatcher.event(LookaheadRoutingEvent.of(decision, prompt))
-        likely = [n for n in decision.ranking if probabilities is None or probabilities[n] >= self.min_probability]
-        selected = likely[: self.max_selections]
-        selections = [SingleSelection(index=indices[n], reason=_reason(n, decision, probabilities)) for n in selected]
-        if not selected:
-            index = self._default_index(choices, probabilities)
-            selected = [name for name in indices if indices[name] == index] or [None]
+    def _result(self, known: Choices, verdicts: Sequence[_Verdict], text: str) -> LookaheadSelectorResult:
+        selected = [each for verdict in verdicts for each in self._selections(verdict)]
+        decisions = [verdict.decision for verdict in verdicts if verdict.decision is not None]
+        scores = _united(decision.scores for decision in decisions)
+        thresholded = self.min_probability is not None
+        probabilities = _united(decision.probabilities for decision in decisions) if thresholded else None
+        is_default = not selected
+        if is_default:
+            if self.default is None:
+                raise NoSuitableChoiceError(probabilities, self.min_probability)
+            index = known.labels.index(self.default)
             reason = f"default tool: no candidate reaches {self.min_probability:g}; {best_of(probabilities)}"
-            selections = [SingleSelection(index=index, reason=reason)]
+            selected = [(known.names[index], SingleSelection(index=index, reason=reason))]
+        names = [name for name, _ in selected]
+        predictor = self.router.predictor
+        dispatcher.event(
+            LookaheadSelectionEvent(
+                candidates=names,
+                scores=scores,
+                predictor=predictor.name,
+                revision=predictor.revision,
+                prompt_sha256=sha256(text),
+            )
+        )
         return LookaheadSelectorResult(
-            selections=selections,
-            candidate_names=selected,
-            scores=decision.scores,
+            selections=[selection for _, selection in selected],
+            candidate_names=names,
+            scores=scores,
             probabilities=probabilities,
-            is_default=not likely,
-            predictor=decision.predictor,
-            revision=decision.revision,
+            is_default=is_default,
+            predictor=predictor.name,
+            revision=predictor.revision,
         )
 
-    def _default_index(self, choices: Sequence[ToolMetadata], probabilities: Mapping[str, float]) -> int:
-        if self.default is None:
-            raise NoSuitableChoiceError(probabilities, self.min_probability)
-        return [label_of(choice) for choice in choices].index(self.default)
+    def _selections(self, verdict: _Verdict) -> list[tuple[str | None, SingleSelection]]:
+        if verdict.decision is None:
+            return [(None, SingleSelection(index=verdict.group.lone, reason="the only tool of its description"))]
+        return [
+            (name, SingleSelection(index=verdict.group.indices[name], reason=self._reason(name, verdict.decision)))
+            for name in verdict.likely[: self.max_selections]
+        ]
+
+    def _reason(self, name: str, decision: Decision) -> str:
+        place = f"{name!r} ranks {decision.ranking.index(name) + 1} of {len(decision.ranking)} candidates"
+        chance = ""
+        if self.min_probability is not None:
+            chance = f" and probability {decision.probabilities[name]:.3f} of a good answer"
+        return f"{place} with predicted score {decision.scores[name]:.3f}{chance}"
 
     def _get_prompts(self) -> PromptDictType:
         return {}
@@ -165,22 +215,25 @@ class LookaheadSelector(BaseSelector):
         """There are none: nothing is asked of an LLM."""
 
 
-# The SQL query engines assert one of LlamaIndex's own single selectors, of which they only call `select`.
-LLMSingleSelector.register(LookaheadSelector)
+def _load(router: Router | str | Path | None) -> Router:
+    if isinstance(router, Router):
+        return router
+    if router is None or isinstance(router, str | Path):
+        return Router.from_pretrained(router)
+    raise ConfigurationError(f"router must be a Router, a folder or a Hub id, got {type(router).__name__}")
 
 
-def _copy(query: QueryBundle) -> QueryBundle:
-    """Retrievers leave their embedding in the query, which an engine with another embedding would take."""
-    return dataclasses.replace(query)
+def _is_probability(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
-def _joined(context: str | Sequence[NodeWithScore], query: QueryBundle) -> str:
-    """The query last: of a text beyond the window, predictors keep the end."""
-    text = context if isinstance(context, str) else "\n\n".join(node.get_content() for node in context)
-    return f"{text}\n\n{query.query_str}" if text else query.query_str
+def _spokesmen(known: Choices) -> list[ToolMetadata]:
+    return [known.tools[group.first] for group in known.groups]
 
 
-def _reason(name: str, decision: Decision, probabilities: Mapping[str, float] | None) -> str:
-    place = f"{name!r} ranks {decision.ranking.index(name) + 1} of {len(decision.ranking)} candidates"
-    chance = "" if probabilities is None else f" and probability {probabilities[name]:.3f} of a good answer"
-    return f"{place} with predicted score {decision.scores[name]:.3f}{chance}"
+def _selected(known: Choices, result: SelectorResult) -> list[Group]:
+    return [known.groups[index] for index in result.inds]
+
+
+def _united(mappings: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    return {name: value for mapping in mappings for name, value in mapping.items()}
