@@ -124,7 +124,7 @@ def main() -> None:
 
     index = SummaryIndex.from_documents([Document(text=TEXT)])
     tools = [
-        QueryEngineTool.from_defaults(index.as_query_engine(llm=candidate), name=name, description=f"answers by {name}")
+        QueryEngineTool.from_defaults(index.as_query_engine(llm=candidate), name=name, description="rivers")
         for name, candidate in candidates.items()
     ]
     engine = RouterQueryEngine(selector=LookaheadSelector(router), query_engine_tools=tools)

@@ -10,9 +10,18 @@ from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import ChatMessage
 from llama_index.core.query_engine import RouterQueryEngine
+from llama_index.core.selectors import EmbeddingSingleSelector
 from llama_index.core.tools import QueryEngineTool
-from llama_index.selectors.lookahead_router import LookaheadSelector
-from llama_index_world import NUMBERS_QUERY, WORDS_QUERY, WaitingPredictor, make_llm, make_router
+from llama_index_world import (
+    DOCUMENTS,
+    NUMBERS_QUERY,
+    WORDS_QUERY,
+    HashingEmbedding,
+    WaitingPredictor,
+    make_index,
+    make_llm,
+    make_router,
+)
 from lookahead_router import Router
 from servers.openai_server import Reply
 
@@ -82,20 +91,27 @@ async def test_structured_prediction(server, llm):
     assert set(server.models_called()) == {"words"}
 
 
-async def test_the_selector_and_the_router_llm_together(server, llm, index):
+async def test_the_index_by_description_and_the_llm_by_foresight(server, llm):
+    topics = {"numbers": "primes and sums", "rivers": "deltas and floods"}
     tools = [
         QueryEngineTool.from_defaults(
-            index.as_query_engine(llm=candidate, text_qa_template=PromptTemplate("{query_str}")),
-            name=name,
-            description=name,
+            make_index(topic, HashingEmbedding()).as_query_engine(llm=llm, similarity_top_k=1),
+            name=topic,
+            description=text,
         )
-        for name, candidate in llm.candidates.items()
+        for topic, text in topics.items()
     ]
-    selector = LookaheadSelector(llm.router, max_selections=2)
+    selector = EmbeddingSingleSelector.from_defaults(HashingEmbedding())
     engine = RouterQueryEngine(selector=selector, query_engine_tools=tools, llm=llm)
-    assert str(engine.query(NUMBERS_QUERY)).startswith("digits: ")  # the answers are summarised by the router LLM
-    assert str(await engine.aquery(WORDS_QUERY)).startswith("words: ")
-    assert server.models_called()[:2] == ["digits", "words"]
+    for query, topic, name in (
+        ("Are sums of 2 primes even?", "numbers", "digits"),
+        ("Are sums of primes even?", "numbers", "words"),
+        ("How do 3 deltas and floods differ?", "rivers", "digits"),
+        ("How do deltas and floods differ?", "rivers", "words"),
+    ):
+        for response in (engine.query(query), await engine.aquery(query)):
+            assert response.metadata["lookahead_router"]["candidate"] == name
+            assert response.source_nodes[0].text in DOCUMENTS[topic]
 
 
 def test_the_system_prompt_of_the_router_applies(server, candidates):

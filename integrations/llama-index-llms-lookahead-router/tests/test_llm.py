@@ -13,13 +13,13 @@ from llama_index.core.base.llms.types import LLMMetadata, MessageRole
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.llms import MockLLM
 from llama_index_world import POOL, CallbackRecorder, RulePredictor, make_llm, make_router
-from lookahead_router import Router
+from lookahead_router import CostAware, Router
 from lookahead_router.errors import CheckpointError, ConfigurationError, HubError, UnknownCandidateError
 from servers.hub_server import HubServer
 from servers.openai_server import Reply
 
 from llama_index.llms.lookahead_router import LookaheadRouterLLM
-from llama_index.llms.lookahead_router.metadata import intersect
+from llama_index.llms.lookahead_router.candidates import intersect
 
 
 class UnpicklablePredictor(RulePredictor):
@@ -41,7 +41,7 @@ def test_abilities_are_intersected_and_unknown_limits_left_out():
     for unable in (LLMMetadata(is_function_calling_model=True), LLMMetadata(is_chat_model=True)):
         both = intersect([able, unable])
         assert both.is_chat_model is unable.is_chat_model
-        assert both.is_function_calling_model is unable.is_function_calling_model
+        assert both.is_function_calling_model, "whoever calls functions gets the calls that need them"
         assert both.num_output == unable.num_output
     assert intersect([able, able]).num_output == -1
 
@@ -66,7 +66,8 @@ def test_no_key_is_ever_serialised_or_shown(llm):
     for text in texts:
         assert "key-of-" not in text
     assert set(llm.to_dict()) == {
-        "class_name", "default", "fallbacks", "pydantic_program_mode", "system_prompt"
+        "class_name", "default", "fallbacks", "sticky", "candidate", "context_chars", "routing",
+        "pydantic_program_mode", "system_prompt",
     }  # fmt: skip
 
 
@@ -147,34 +148,45 @@ def test_handlers_added_later_are_heard(candidates):
     assert recorder.calls.count(("start", "llm")) == 1
 
 
-def test_a_candidate_without_an_llm(candidates):
-    for given in ({"digits": candidates["digits"]}, {**candidates, "words": None}):
-        with pytest.raises(ConfigurationError, match=r"no LLM for words; .*restrict_to"):
+def test_something_else_than_a_mapping_to_llms(candidates):
+    for given, message in (
+        ({**candidates, "words": "words"}, "'words' needs a LlamaIndex LLM, got str"),
+        ({**candidates, "words": None}, "'words' needs a LlamaIndex LLM, got NoneType"),
+        ({}, "a mapping .* and not empty"),
+        (list(candidates.values()), "a mapping"),
+        ({1: MockLLM()}, "names must be strings, got int"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
             LookaheadRouterLLM(given, make_router())
-    with pytest.raises(ConfigurationError, match="no LLM for digits, words"):
-        LookaheadRouterLLM({}, make_router())
 
 
-def test_an_llm_for_a_name_that_is_no_candidate(candidates):
-    with pytest.raises(UnknownCandidateError, match=r"'word'.*Did you mean 'words'"):
-        LookaheadRouterLLM({**candidates, "word": MockLLM()}, make_router())
-    with pytest.raises(UnknownCandidateError, match="'lazy'"):
-        LookaheadRouterLLM(candidates, make_router(), default="lazy")
-
-
-def test_something_else_than_an_llm(candidates):
-    with pytest.raises(ConfigurationError, match="'words' needs a LlamaIndex LLM, got str"):
-        LookaheadRouterLLM({**candidates, "words": "words"}, make_router())
+@pytest.mark.parametrize("default", [None, "words"])
+def test_what_is_wrong_is_told_when_the_llm_is_built(candidates, tmp_path, default):
+    """A default must not hide it, call after call."""
+    unpriced = CostAware(score_per_usd=10.0)
+    for options, error, message in (
+        ({"candidates": {**candidates, "word": MockLLM()}}, UnknownCandidateError, r"'word'.*aliases="),
+        ({"default": "lazy"}, UnknownCandidateError, "'lazy'"),
+        ({"candidate": "lazy"}, UnknownCandidateError, "'lazy'"),
+        ({"aliases": {"digit": "numbers"}}, UnknownCandidateError, "'digit'"),
+        ({"router": tmp_path / "nowhere"}, CheckpointError, "nowhere"),
+        ({"router": 7}, ConfigurationError, "not int"),
+        ({"policy": "best"}, ConfigurationError, "policy"),
+        ({"policy": unpriced}, ConfigurationError, "price|usd"),
+        ({"sticky": "run"}, ConfigurationError, "sticky must be"),
+        ({"fallbacks": "random"}, ConfigurationError, "next-best"),
+        ({"fallback_on": True}, ConfigurationError, "fallback_on must be a function"),
+        ({"route_on": "question"}, ConfigurationError, "route_on must be a function, got str"),
+        ({"context_chars": -1}, ValueError, "context_chars"),
+    ):
+        given = {"candidates": candidates, "router": make_router(), "default": default, **options}
+        with pytest.raises(error, match=message):
+            LookaheadRouterLLM(**given)
 
 
 def test_options_that_belong_to_the_candidates(candidates):
     with pytest.raises(ConfigurationError, match="no max_tokens, temperature; set it on the candidates"):
         LookaheadRouterLLM(candidates, make_router(), temperature=0.1, max_tokens=5)
-
-
-def test_an_unknown_way_to_fall_back(candidates):
-    with pytest.raises(ValueError, match="next-best"):
-        LookaheadRouterLLM(candidates, make_router(), fallbacks="random")
 
 
 def test_routers_that_cannot_be_loaded(candidates, tmp_path, monkeypatch):

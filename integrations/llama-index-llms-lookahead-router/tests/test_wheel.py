@@ -17,7 +17,17 @@ def test_it_holds_the_module_and_no_init_of_the_namespace(tmp_path):
     wheel = zipfile.ZipFile(next(tmp_path.glob("*.whl")))
     names = wheel.namelist()
     code = {name for name in names if ".dist-info/" not in name}
-    files = ("__init__.py", "base.py", "calls.py", "checks.py", "metadata.py", "py.typed")
+    files = [
+        "__init__.py",
+        "base.py",
+        "calls.py",
+        "candidates.py",
+        "events.py",
+        "py.typed",
+        "requests.py",
+        "scope.py",
+        "templates.py",
+    ]
     assert code == {f"llama_index/llms/lookahead_router/{name}" for name in files}
     (license,) = [name for name in names if name.endswith("/LICENSE")]
     assert wheel.read(license) == (ROOT / "../../LICENSE").read_bytes()

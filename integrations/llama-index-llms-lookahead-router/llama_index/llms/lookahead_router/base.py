@@ -2,8 +2,8 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import aclosing, closing
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from llama_index.core.base.llms.types import (
@@ -17,34 +17,44 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
     MessageRole,
 )
-from llama_index.core.bridge.pydantic import Field
+from llama_index.core.bridge.pydantic import BaseModel, Field, PrivateAttr
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM, ToolSelection
 from llama_index.core.tools.types import BaseTool
-from llama_index.selectors.lookahead_router.routing import LookaheadRoutingEvent, RouterLike, load_router
+from pydantic import computed_field
 from pydantic.json_schema import SkipJsonSchema
 
-from llama_index.llms.lookahead_router.calls import RECORD_KEY, Response, RoutedCall
-from llama_index.llms.lookahead_router.checks import check_candidates, check_pickles
-from llama_index.llms.lookahead_router.metadata import intersect
-from lookahead_router import Decision, Router
-from lookahead_router.errors import ConfigurationError, is_transient
+from llama_index.llms.lookahead_router.calls import Ask, Call, aanswer, answer, astream, stream
+from llama_index.llms.lookahead_router.candidates import abilities_of, check_pickles, intersect, llms, settings_of
+from llama_index.llms.lookahead_router.events import LookaheadRoutingEvent
+from llama_index.llms.lookahead_router.requests import Prompt, Wishes, read, turn_of
+from llama_index.llms.lookahead_router.scope import RECORD_KEY, ScopeSpans
+from llama_index.llms.lookahead_router.templates import AsksByTemplate, RoutedStructuredLLM
+from lookahead_router import Candidate, Cooldowns, Dispatcher, Router
+from lookahead_router.errors import ConfigurationError
 
-dispatcher = get_dispatcher(__name__)
+instrumentation = get_dispatcher(__name__)
 
-Prompt = str | Sequence[ChatMessage]
+_DISPATCHED = ("router", "candidates", "default", "fallbacks", "fallback_on", "sticky", "threads", "cooldowns")
 
 
-class LookaheadRouterLLM(FunctionCallingLLM):
-    """Routes each call on its last user message and delegates it, whole, to the chosen candidate.
+class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
+    """Routes each call on the user's question and delegates it, whole, to the chosen candidate.
+
+    The question is what `route_on` says; else what the template of the call or the engine around it has as the
+    query; else the last user message. Retrieved text is not routed on.
 
     Candidates are called by their public methods and nothing is wrapped around them, so events, callbacks
     and token counts are those of a direct call, with one `LookaheadRoutingEvent` more. The response's
-    `additional_kwargs["lookahead_router"]` says who answered and why. What is set on the router, such as
-    `system_prompt`, applies to its own `predict` and `structured_predict`; what is set on a candidate
-    applies to its calls.
+    `additional_kwargs["lookahead_router"]` says who answered and why, and so does the `metadata` of what
+    engines respond. What is set on the router, such as `system_prompt`, applies to its own `predict` and
+    `structured_predict`; what is set on a candidate applies to its calls.
+
+    A call goes, in this order, to the candidate that it names (`candidate=` or `model=` in the call, the tag
+    `lookahead_candidate`, the field `candidate`); to the one that `sticky` keeps; and to the one that the router
+    decides for, among those that can take the request (tools, media, length).
 
     Example:
         llm = LookaheadRouterLLM(
@@ -57,56 +67,122 @@ class LookaheadRouterLLM(FunctionCallingLLM):
     router: SkipJsonSchema[Router] = Field(exclude=True, repr=False)
     """Decides among the candidates."""
     candidates: dict[str, LLM] = Field(exclude=True, repr=False)
-    """The LLM of every candidate in the router's pool. Excluded from serialisation: LLMs hold keys."""
+    """The LLMs by name. Excluded from serialisation: LLMs hold keys."""
     default: str | None = None
     """The candidate that answers when routing fails; without one, the error is raised."""
     fallbacks: Literal["next-best"] | None = None
     """Whether a candidate that fails is followed by the next best one."""
-    fallback_on: SkipJsonSchema[Callable[[Exception], bool]] = Field(default=is_transient, exclude=True, repr=False)
-    """Which errors are worth asking the next best one. Excluded from serialisation: a function has no JSON."""
+    fallback_on: SkipJsonSchema[Callable[[Exception], bool] | None] = Field(default=None, exclude=True, repr=False)
+    """Which errors are worth asking the next best one; the dispatch's own rules when absent."""
+    sticky: Literal["turn", "thread"] | None = None
+    """`"turn"` stays with the candidate that has answered since the last question, as in an agent's tool loop;
+    `"thread"` with the one that answered the conversation last."""
+    candidate: str | None = None
+    """Answers every call, without a prediction."""
+    route_on: SkipJsonSchema[Callable[[Any], str | None] | None] = Field(default=None, exclude=True, repr=False)
+    """A function from the prompt or messages to the text to route on; `None` from it means the question."""
+    context_chars: int = Field(default=0, ge=0)
+    """Characters that the question and turns before it may have together; 0 routes on the question alone."""
+    threads: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
+    """Candidate by thread, a mutable mapping; by default in memory, the 10,000 threads used last."""
+    cooldowns: SkipJsonSchema[Any] = Field(default_factory=Cooldowns, exclude=True, repr=False)
+    """Who is asked last for a while, because they failed."""
+
+    _dispatched_by: tuple[tuple[Any, ...], Dispatcher] | None = PrivateAttr(default=None)
 
     def __init__(
         self,
         candidates: Mapping[str, LLM],
-        router: RouterLike = None,
+        router: Router | str | Path | None = None,
         *,
+        revision: str | None = None,
+        aliases: Mapping[str, str | Candidate] | None = None,
+        policy: Any = None,
         default: str | None = None,
         fallbacks: Literal["next-best"] | None = None,
-        fallback_on: Callable[[Exception], bool] = is_transient,
+        fallback_on: Callable[[Exception], bool] | None = None,
+        sticky: Literal["turn", "thread"] | None = None,
+        candidate: str | None = None,
+        route_on: Callable[[Any], str | None] | None = None,
+        context_chars: int = 0,
+        threads: MutableMapping[str, str] | None = None,
+        cooldowns: Cooldowns | None = None,
         **kwargs: Any,
     ) -> None:
         """Joins a router and the LLMs of its candidates.
 
         Args:
-            candidates: `{candidate name: LLM}`, one for every candidate in the router's pool. Those without
-                callback handlers take over the router's callback manager.
+            candidates: `{candidate name: LLM}`, some or all of the router's pool, in any order; the router
+                decides among them. Those without callback handlers take over the router's callback manager.
             router: a `Router`, the folder of a saved predictor, or a Hub id; the embedded predictor when absent.
+            revision: commit or tag of a Hub repository.
+            aliases: `{name in the router's pool: the name in candidates, or a Candidate with prices}`.
+            policy: scores to utilities; the router's own when absent.
             default: name of the candidate that answers when routing fails, say for want of a user message.
                 Wrong options are raised nevertheless.
             fallbacks: `"next-best"` asks the next best candidate when one fails, and raises the last one's
-                error when all have. A stream that breaks after its first chunk is not restarted.
-            fallback_on: which errors are worth asking the next best one; all others are raised at once.
+                error when all have. A stream that breaks after something was shown is not restarted.
+            fallback_on: which errors are worth asking the next best one.
+            sticky: whether a turn or a thread stays with its candidate. The thread is `thread_id=` in the call,
+                the tag `thread_id` of `instrument_tags`, or the session of the chat engine's or agent's memory.
+            candidate: name of the one that answers every call.
+            route_on: a function from the prompt or messages to the text to route on, or `None` for the question.
+            context_chars: characters, at least 0, that the question and turns before it may have together.
+            threads: candidate by thread; shared or kept elsewhere if given.
+            cooldowns: shared with other routers if given.
             **kwargs: fields of `LLM`: `callback_manager`, `system_prompt`, `output_parser`, ...
 
         Raises:
-            ConfigurationError: a candidate without an LLM, or an option that belongs to the candidates.
-            UnknownCandidateError: an LLM or a default for a name that is not in the router's pool.
+            ConfigurationError: an option outside its domain, or one that belongs to the candidates.
+            UnknownCandidateError: a name that is not in the router's pool.
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
         unknown = sorted(kwargs.keys() - type(self).model_fields.keys())
         if unknown:
             raise ConfigurationError(f"LookaheadRouterLLM has no {', '.join(unknown)}; set it on the candidates")
-        router = load_router(router)
-        check_candidates(candidates, router, default)
-        super().__init__(
-            router=router,
-            candidates=dict(candidates),
+        if route_on is not None and not callable(route_on):
+            raise ConfigurationError(f"route_on must be a function, got {type(route_on).__name__}")
+        candidates = llms(candidates)
+        dispatcher = Dispatcher(
+            router,
+            candidates,
+            revision=revision,
+            aliases=aliases,
+            policy=policy,
             default=default,
             fallbacks=fallbacks,
             fallback_on=fallback_on,
+            sticky=sticky,
+            threads=threads,
+            cooldowns=cooldowns,
+            abilities=abilities_of(candidates),
+        )
+        super().__init__(
+            router=dispatcher.router,
+            candidates=candidates,
+            default=default,
+            fallbacks=fallbacks,
+            fallback_on=fallback_on,
+            sticky=sticky,
+            candidate=None if candidate is None else dispatcher.check_name(candidate),
+            route_on=route_on,
+            context_chars=context_chars,
+            threads=dispatcher.threads,
+            cooldowns=dispatcher.cooldowns,
             **kwargs,
         )
+        ScopeSpans.install()
         self._share_callback_manager()
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """Plans the calls; made again when one of its fields was set."""
+        values = tuple(getattr(self, name) for name in _DISPATCHED)
+        made = self._dispatched_by
+        if made is None or any(old is not new for old, new in zip(made[0], values, strict=True)):
+            options = dict(zip(_DISPATCHED, values, strict=True))
+            made = self._dispatched_by = values, Dispatcher(**options, abilities=abilities_of(self.candidates))
+        return made[1]
 
     @classmethod
     def class_name(cls) -> str:
@@ -114,34 +190,60 @@ class LookaheadRouterLLM(FunctionCallingLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What can be relied on, whoever answers: the smallest window, and abilities that all have."""
-        return intersect([llm.metadata for llm in self.candidates.values()])
+        """What can be relied on, whoever answers: the smallest window, and whether anyone calls functions."""
+        barred = self.router.excluded
+        return intersect([llm.metadata for name, llm in self.candidates.items() if name not in barred])
+
+    @computed_field(repr=False)
+    @property
+    def routing(self) -> dict[str, Any]:
+        """What answers depend on besides the options, in plain JSON and without keys.
+
+        It is part of `to_dict`, and so of what LlamaIndex's caches go by.
+        """
+        predictor, route_on = self.router.predictor, self.route_on
+        return {
+            "predictor": predictor.name,
+            "revision": predictor.revision,
+            "policy": repr(self.router.policy),
+            "candidates": {name: settings_of(llm) for name, llm in self.candidates.items()},
+            "route_on": route_on and f"{route_on.__module__}.{getattr(route_on, '__qualname__', repr(route_on))}",
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> "LookaheadRouterLLM":
+        """The object that `to_dict` was asked of, with candidates, router and functions given again."""
+        return super().from_dict({name: value for name, value in data.items() if name != "routing"}, **kwargs)
+
+    def as_structured_llm(self, output_cls: type[BaseModel], **kwargs: Any) -> RoutedStructuredLLM:
+        """This router, with every answer an `output_cls`."""
+        return RoutedStructuredLLM(llm=self, output_cls=output_cls, **kwargs)
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return self._call(messages, lambda llm: llm.chat(messages, **kwargs))
+        return self._call(messages, kwargs, lambda llm: llm.chat(messages, **kwargs))
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return await self._acall(messages, lambda llm: llm.achat(messages, **kwargs))
+        return await self._acall(messages, kwargs, lambda llm: llm.achat(messages, **kwargs))
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        return self._stream(messages, lambda llm: llm.stream_chat(messages, **kwargs))
+        return self._stream(messages, kwargs, lambda llm: llm.stream_chat(messages, **kwargs))
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        return await self._astream(messages, lambda llm: llm.astream_chat(messages, **kwargs))
+        return await self._astream(messages, kwargs, lambda llm: llm.astream_chat(messages, **kwargs))
 
     # `formatted` goes by position, so that a candidate's events list the same keyword arguments as in a direct call.
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        return self._call(prompt, lambda llm: llm.complete(prompt, formatted, **kwargs))
+        return self._call(prompt, kwargs, lambda llm: llm.complete(prompt, formatted, **kwargs))
 
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
-        return await self._acall(prompt, lambda llm: llm.acomplete(prompt, formatted, **kwargs))
+        return await self._acall(prompt, kwargs, lambda llm: llm.acomplete(prompt, formatted, **kwargs))
 
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        return self._stream(prompt, lambda llm: llm.stream_complete(prompt, formatted, **kwargs))
+        return self._stream(prompt, kwargs, lambda llm: llm.stream_complete(prompt, formatted, **kwargs))
 
     async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
-        return await self._astream(prompt, lambda llm: llm.astream_complete(prompt, formatted, **kwargs))
+        return await self._astream(prompt, kwargs, lambda llm: llm.astream_complete(prompt, formatted, **kwargs))
 
     def chat_with_tools(
         self,
@@ -150,8 +252,12 @@ class LookaheadRouterLLM(FunctionCallingLLM):
         chat_history: list[ChatMessage] | None = None,
         **kwargs: Any,
     ) -> ChatResponse:
-        messages = self._tool_messages(user_msg, chat_history)
-        return self._call(messages, lambda llm: llm.chat_with_tools(tools, user_msg, _copy(chat_history), **kwargs))
+        return self._call(
+            _conversation(user_msg, chat_history),
+            kwargs,
+            lambda llm: llm.chat_with_tools(tools, user_msg, _copy(chat_history), **kwargs),
+            needs=("tools",),
+        )
 
     async def achat_with_tools(
         self,
@@ -160,9 +266,11 @@ class LookaheadRouterLLM(FunctionCallingLLM):
         chat_history: list[ChatMessage] | None = None,
         **kwargs: Any,
     ) -> ChatResponse:
-        messages = self._tool_messages(user_msg, chat_history)
         return await self._acall(
-            messages, lambda llm: llm.achat_with_tools(tools, user_msg, _copy(chat_history), **kwargs)
+            _conversation(user_msg, chat_history),
+            kwargs,
+            lambda llm: llm.achat_with_tools(tools, user_msg, _copy(chat_history), **kwargs),
+            needs=("tools",),
         )
 
     def stream_chat_with_tools(
@@ -172,9 +280,11 @@ class LookaheadRouterLLM(FunctionCallingLLM):
         chat_history: list[ChatMessage] | None = None,
         **kwargs: Any,
     ) -> ChatResponseGen:
-        messages = self._tool_messages(user_msg, chat_history)
         return self._stream(
-            messages, lambda llm: llm.stream_chat_with_tools(tools, user_msg, _copy(chat_history), **kwargs)
+            _conversation(user_msg, chat_history),
+            kwargs,
+            lambda llm: llm.stream_chat_with_tools(tools, user_msg, _copy(chat_history), **kwargs),
+            needs=("tools",),
         )
 
     async def astream_chat_with_tools(
@@ -184,9 +294,11 @@ class LookaheadRouterLLM(FunctionCallingLLM):
         chat_history: list[ChatMessage] | None = None,
         **kwargs: Any,
     ) -> ChatResponseAsyncGen:
-        messages = self._tool_messages(user_msg, chat_history)
         return await self._astream(
-            messages, lambda llm: llm.astream_chat_with_tools(tools, user_msg, _copy(chat_history), **kwargs)
+            _conversation(user_msg, chat_history),
+            kwargs,
+            lambda llm: llm.astream_chat_with_tools(tools, user_msg, _copy(chat_history), **kwargs),
+            needs=("tools",),
         )
 
     def get_tool_calls_from_response(
@@ -210,110 +322,45 @@ class LookaheadRouterLLM(FunctionCallingLLM):
     def _prepare_chat_with_tools(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         raise NotImplementedError("each candidate prepares its own calls; use chat_with_tools or its twins")
 
-    def _tool_messages(
-        self, user_msg: str | ChatMessage | None, chat_history: list[ChatMessage] | None
-    ) -> list[ChatMessage]:
-        unable = [name for name, llm in self.candidates.items() if not llm.metadata.is_function_calling_model]
-        if unable:
-            raise ConfigurationError(
-                f"tools need candidates that call functions, which {', '.join(unable)} cannot; "
-                "restrict the router to the others with router.restrict_to([...])"
-            )
-        if isinstance(user_msg, str):
-            user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
-        return [*(chat_history or []), *([user_msg] if user_msg else [])]
+    # Planning takes the router's own options out of `kwargs`, and only then does `ask` read them.
 
-    # Four shapes of a call: one response or a stream of them, each with its async twin.
+    def _call(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, needs: Sequence[str] = ()) -> Any:
+        return answer(self._plan(prompt, self._wishes(kwargs), needs), ask)
 
-    def _call(self, prompt: Prompt, ask: Callable[[LLM], Any]) -> Any:
-        call = self._route(prompt)
-        return call.stamp(self._ask(call, ask))
+    async def _acall(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, needs: Sequence[str] = ()) -> Any:
+        return await aanswer(await asyncio.to_thread(self._plan, prompt, self._wishes(kwargs), needs), ask)
 
-    async def _acall(self, prompt: Prompt, ask: Callable[[LLM], Awaitable[Any]]) -> Any:
-        call = await self._aroute(prompt)
-        return call.stamp(await self._aask(call, ask))
+    def _stream(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, needs: Sequence[str] = ()) -> Any:
+        return stream(self._plan(prompt, self._wishes(kwargs), needs), ask)
 
-    def _stream(self, prompt: Prompt, ask: Callable[[LLM], Generator[Response, None, None]]) -> Any:
-        call = self._route(prompt)
-        stream = self._ask(call, ask)  # now and not on first use, as in a direct call
+    async def _astream(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, needs: Sequence[str] = ()) -> Any:
+        return await astream(await asyncio.to_thread(self._plan, prompt, self._wishes(kwargs), needs), ask)
 
-        def responses() -> Generator[Response, None, None]:
-            is_started, opened = False, stream
-            while True:
-                try:
-                    with closing(opened):
-                        for response in opened:
-                            is_started = True
-                            yield call.stamp(response)
-                    return
-                except Exception as error:
-                    if is_started:
-                        raise
-                    call.fall_back(error)
-                opened = self._ask(call, ask)
+    def _wishes(self, kwargs: dict[str, Any]) -> Wishes:
+        return Wishes.taken_from(kwargs, self.candidate)
 
-        return responses()
-
-    async def _astream(self, prompt: Prompt, ask: Callable[[LLM], Awaitable[AsyncGenerator[Response, None]]]) -> Any:
-        call = await self._aroute(prompt)
-        stream = await self._aask(call, ask)
-
-        async def responses() -> AsyncGenerator[Response, None]:
-            is_started, opened = False, stream
-            while True:
-                try:
-                    async with aclosing(opened):
-                        async for response in opened:
-                            is_started = True
-                            yield call.stamp(response)
-                    return
-                except Exception as error:
-                    if is_started:
-                        raise
-                    call.fall_back(error)
-                opened = await self._aask(call, ask)
-
-        return responses()
-
-    def _ask(self, call: RoutedCall, ask: Callable[[LLM], Any]) -> Any:
-        while True:
-            try:
-                return ask(self.candidates[call.name])
-            except Exception as error:
-                call.fall_back(error)
-
-    async def _aask(self, call: RoutedCall, ask: Callable[[LLM], Awaitable[Any]]) -> Any:
-        while True:
-            try:
-                return await ask(self.candidates[call.name])
-            except Exception as error:
-                call.fall_back(error)
-
-    def _route(self, prompt: Prompt) -> RoutedCall:
-        try:
-            decision = self.router.route(prompt)
-        except Exception as error:
-            return self._unrouted(error)
-        return self._routed(prompt, decision)
-
-    async def _aroute(self, prompt: Prompt) -> RoutedCall:
-        try:
-            decision = await asyncio.to_thread(self.router.route, prompt)
-        except Exception as error:
-            return self._unrouted(error)
-        return self._routed(prompt, decision)
-
-    def _routed(self, prompt: Prompt, decision: Decision) -> RoutedCall:
-        dispatcher.event(LookaheadRoutingEvent.of(decision, prompt if isinstance(prompt, str) else _user_text(prompt)))
-        order = decision.ranking if self.fallbacks else decision.ranking[:1]
-        return RoutedCall(order, decision, fallback_on=self.fallback_on)
-
-    def _unrouted(self, error: Exception) -> RoutedCall:
-        if self.default is None or isinstance(error, ConfigurationError):
-            raise error  # a wrong option is no failure of the moment, which a default might hide for good
-        barred = {self.default, *self.router.excluded}
-        others = [name for name in self.candidates if name not in barred] if self.fallbacks else []
-        return RoutedCall([self.default, *others], None, fallback_on=self.fallback_on, routing_error=error)
+    def _plan(self, prompt: Prompt, wishes: Wishes, needs: Sequence[str]) -> Call:
+        """The candidates for a call. Computes: in async code, it is called off the event loop."""
+        dispatcher = self.dispatcher
+        request = read(
+            prompt,
+            wishes.scope,
+            route_on=self.route_on,
+            needs=needs,
+            context_chars=self.context_chars,
+            may_be_empty=self.default is not None or wishes.forced is not None,
+        )
+        turn = turn_of(prompt, request.text) if self.sticky == "turn" else None
+        attempts = dispatcher.plan(
+            request.text,
+            needs=request.needs,
+            n_tokens=request.n_tokens,
+            forced=wishes.forced,
+            keep=None if turn is None else dispatcher.threads.get(turn),
+            thread=wishes.thread,
+        )
+        instrumentation.event(LookaheadRoutingEvent.of(attempts.record, request.text))
+        return Call(self.candidates, dispatcher, attempts, wishes.scope, turn)
 
     def __setattr__(self, name: str, value: Any) -> None:
         previous = self.callback_manager if name == "callback_manager" else None
@@ -356,5 +403,7 @@ def _copy(chat_history: list[ChatMessage] | None) -> list[ChatMessage] | None:
     return None if chat_history is None else list(chat_history)
 
 
-def _user_text(messages: Sequence[ChatMessage]) -> str:
-    return next((message.content or "" for message in reversed(messages) if message.role == MessageRole.USER), "")
+def _conversation(user_msg: str | ChatMessage | None, chat_history: list[ChatMessage] | None) -> list[ChatMessage]:
+    if isinstance(user_msg, str):
+        user_msg = ChatMessage(role=MessageRole.USER, content=user_msg)
+    return [*(chat_history or []), *([user_msg] if user_msg else [])]

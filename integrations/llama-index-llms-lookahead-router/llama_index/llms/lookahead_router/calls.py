@@ -1,47 +1,62 @@
 """One call on its way through the candidates, and the record that its response carries."""
 
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import aclosing, closing
 from typing import Any, TypeVar
 
-from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    TextBlock,
+    ThinkingBlock,
+)
+from llama_index.core.llms.llm import LLM
+from pydantic import ValidationError
 
-from lookahead_router import Decision
-
-RECORD_KEY = "lookahead_router"
-"""Where a response's `additional_kwargs` holds the record."""
+from llama_index.llms.lookahead_router.scope import RECORD_KEY, Scope
+from lookahead_router import Attempts, Candidate, Dispatcher, Holdback
+from lookahead_router.errors import NoAnswerError
 
 Response = TypeVar("Response", ChatResponse, CompletionResponse)
 
+_INPUT_TOKENS = ("prompt_tokens", "input_tokens", "prompt_token_count", "inputTokens", "prompt_eval_count")
+_OUTPUT_TOKENS = ("completion_tokens", "output_tokens", "candidates_token_count", "outputTokens", "eval_count")
 
-class RoutedCall:
-    """Whom to ask now, whom next, and who failed. Belongs to one call, so nothing is shared."""
+
+Ask = Callable[[LLM], Any]
+"""Asks a candidate: for a response, a stream, or an awaitable of one of them."""
+
+
+class Call:
+    """Who is asked now, and what the record says so far. Belongs to one call, so nothing is shared."""
 
     def __init__(
-        self,
-        order: Sequence[str],
-        decision: Decision | None,
-        *,
-        fallback_on: Callable[[Exception], bool],
-        routing_error: Exception | None = None,
+        self, llms: Mapping[str, LLM], dispatcher: Dispatcher, attempts: Attempts, scope: Scope, turn: str | None
     ) -> None:
         """Starts with the first candidate.
 
         Args:
-            order: names of those that may be asked, best first.
-            decision: what put them into this order; `None` where the default candidate stands in.
-            fallback_on: which errors are worth asking the next one.
-            routing_error: why there is no decision.
+            llms: the candidates by name.
+            dispatcher: whose pool has the prices.
+            attempts: the candidates in the order of asking.
+            scope: who wants the record.
+            turn: the turn that stays with whoever answers.
         """
-        self._order = tuple(order)
-        self._decision = decision
-        self._fallback_on = fallback_on
-        self._routing_error = routing_error
-        self._failed: list[dict[str, str]] = []
+        self._llms, self._dispatcher, self._attempts, self._scope, self._turn = llms, dispatcher, attempts, scope, turn
+        self._usage: dict[str, int] = {}
+        self._note()
+
+    @property
+    def llm(self) -> LLM:
+        """The one to ask now."""
+        return self._llms[self.name]
 
     @property
     def name(self) -> str:
         """The candidate to ask now."""
-        return self._order[len(self._failed)]
+        return self._attempts.name
 
     def fall_back(self, error: Exception) -> None:
         """Notes that the candidate failed, and goes on to the next one.
@@ -49,29 +64,213 @@ class RoutedCall:
         Raises:
             Exception: the error itself, where there is no next one or it is not worth asking.
         """
-        if len(self._failed) + 1 == len(self._order) or not self._fallback_on(error):
-            if self._failed:
-                before = ", ".join(f"{each['candidate']} ({each['error']})" for each in self._failed)
-                error.add_note(f"raised by the candidate {self.name!r}, after others had failed: {before}")
+        if _read_no_answer(error):
+            error = _no_answer(self.name, error)
+        is_worth_it = self._attempts.move_on(error)
+        self._usage = {}
+        self._note()
+        if not is_worth_it:
             raise error
-        self._failed.append({"candidate": self.name, "error": type(error).__name__})
+
+    def accepts(self, *responses: ChatResponse | CompletionResponse) -> bool:
+        """Whether the whole of what a candidate gave is an answer; if not, the next one is to be asked.
+
+        An empty answer is one if tokens were spent on it, or if nobody is left to ask.
+
+        Raises:
+            NoAnswerError: nothing at all, and nobody left.
+        """
+        if any(shows(response) or usage_of(response).get("output_tokens") for response in responses):
+            return True
+        try:
+            self.fall_back(NoAnswerError(self.name))
+        except NoAnswerError:
+            if responses:
+                return True
+            raise
+        return False
 
     def stamp(self, response: Response) -> Response:
         """A copy with the record, so that what the candidate's own events hold stays as it was."""
+        usage = usage_of(response)
+        if usage and usage != self._usage:
+            self._usage = usage
+            self._note()
         return response.model_copy(
-            update={"additional_kwargs": {**response.additional_kwargs, RECORD_KEY: self.record()}}
+            update={"additional_kwargs": {**response.additional_kwargs, RECORD_KEY: self._record}}
         )
 
-    def record(self) -> dict[str, Any]:
-        """Who answered and why, in plain JSON types, with nothing of prompt or response.
+    def answered(self) -> None:
+        """Notes that the candidate has answered."""
+        self._attempts.answered()
+        if self._turn is not None:
+            self._dispatcher.threads[self._turn] = self.name
 
-        `candidate` answered; `decision` is `Decision.to_dict()`, or `None` where routing failed and the
-        default candidate stood in, by the error named under `routing_error`; `failed` lists candidates
-        asked before, with the types of their errors.
-        """
-        return {
-            "candidate": self.name,
-            "decision": self._decision and self._decision.to_dict(),
-            "failed": [dict(each) for each in self._failed],
-            "routing_error": self._routing_error and type(self._routing_error).__name__,
-        }
+    def _note(self) -> None:
+        """The record in plain JSON types: that of every adapter, with who failed, the usage and its price."""
+        record = self._attempts.record
+        failed = [attempt for attempt in record["attempts"] if attempt["error"] is not None]
+        self._record = {**record, "failed": failed, **self._usage}
+        cost = cost_of(self._dispatcher.router.pool[self.name], self._usage)
+        if cost is not None:
+            self._record["cost_usd"] = cost
+        for records in self._scope.records:
+            records.note(self, self._record)
+
+
+# Four shapes of a call: one response or a stream of them, each with its async twin.
+
+
+def answer(call: Call, ask: Ask) -> Any:
+    """The first answer that a candidate gives."""
+    while True:
+        response = _ask(call, ask)
+        if call.accepts(response):
+            call.answered()
+            return call.stamp(response)
+
+
+async def aanswer(call: Call, ask: Ask) -> Any:
+    """Like `answer`."""
+    while True:
+        response = await _aask(call, ask)
+        if call.accepts(response):
+            call.answered()
+            return call.stamp(response)
+
+
+def stream(call: Call, ask: Ask) -> Generator[Any, None, None]:
+    """The chunks of the first candidate that shows something; a failure after that is raised."""
+    first = _ask(call, ask)  # now and not on first use, as in a direct call
+
+    def responses() -> Generator[Any, None, None]:
+        opened = first
+        while True:
+            held = Holdback()
+            try:
+                with closing(opened):
+                    for response in opened:
+                        for each in held.add(response, shows=shows(response)):
+                            yield call.stamp(each)
+            except Exception as error:
+                if held.has_begun:
+                    raise
+                call.fall_back(error)
+            else:
+                rest = held.rest()
+                if held.has_begun or call.accepts(*rest):
+                    yield from map(call.stamp, rest)
+                    call.answered()
+                    return
+            opened = _ask(call, ask)
+
+    return responses()
+
+
+async def astream(call: Call, ask: Ask) -> AsyncGenerator[Any, None]:
+    """Like `stream`."""
+    first = await _aask(call, ask)
+
+    async def responses() -> AsyncGenerator[Any, None]:
+        opened = first
+        while True:
+            held = Holdback()
+            try:
+                async with aclosing(opened):
+                    async for response in opened:
+                        for each in held.add(response, shows=shows(response)):
+                            yield call.stamp(each)
+            except Exception as error:
+                if held.has_begun:
+                    raise
+                call.fall_back(error)
+            else:
+                rest = held.rest()
+                if held.has_begun or call.accepts(*rest):
+                    for each in rest:
+                        yield call.stamp(each)
+                    call.answered()
+                    return
+            opened = await _aask(call, ask)
+
+    return responses()
+
+
+def _ask(call: Call, ask: Ask) -> Any:
+    while True:
+        try:
+            return ask(call.llm)
+        except Exception as error:
+            call.fall_back(error)
+
+
+async def _aask(call: Call, ask: Ask) -> Any:
+    while True:
+        try:
+            return await ask(call.llm)
+        except Exception as error:
+            call.fall_back(error)
+
+
+def shows(response: ChatResponse | CompletionResponse) -> bool:
+    """Whether there is anything in a response, or in a chunk of one, that its reader would see or act upon."""
+    if response.delta or (isinstance(response, CompletionResponse) and response.text):
+        return True
+    if isinstance(response, CompletionResponse):
+        return False
+    message: ChatMessage = response.message
+    if message.additional_kwargs.get("tool_calls") or message.additional_kwargs.get("function_call"):
+        return True
+    return bool(response.additional_kwargs.get("thinking_delta")) or any(
+        block.text if isinstance(block, TextBlock) else block.content if isinstance(block, ThinkingBlock) else True
+        for block in message.blocks
+    )
+
+
+def _no_answer(name: str, cause: Exception) -> NoAnswerError:
+    error = NoAnswerError(name)
+    error.__cause__ = cause
+    return error
+
+
+def _read_no_answer(error: Exception) -> bool:
+    """Whether an LLM's class stumbled over what it was sent: a page or `null` with status 200 has no `choices`.
+
+    Where nothing at all was streamed, it is LlamaIndex's event of the end that fails for want of a response.
+    """
+    if isinstance(error, ValidationError):
+        return error.title in ("LLMChatEndEvent", "LLMCompletionEndEvent")
+    if not isinstance(error, AttributeError | LookupError | TypeError) or error.__traceback__ is None:
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    module = frame.f_globals.get("__name__", "")
+    return module.startswith("llama_index.llms.") and not module.startswith(__name__.rpartition(".")[0])
+
+
+def usage_of(response: ChatResponse | CompletionResponse) -> dict[str, int]:
+    """Tokens of the call as its provider counted them: `input_tokens`, `output_tokens`, if it says so."""
+    raw = response.raw
+    places = [response.additional_kwargs, raw]
+    places += [_field(raw, name) for name in ("usage", "usage_metadata", "usageMetadata")]
+    for place in places:
+        counts = [_count(place, names) for names in (_INPUT_TOKENS, _OUTPUT_TOKENS)]
+        if None not in counts:
+            return dict(zip(("input_tokens", "output_tokens"), counts, strict=True))
+    return {}
+
+
+def cost_of(candidate: Candidate, usage: Mapping[str, int]) -> float | None:
+    """Dollars of a call by the candidate's token prices; `None` where one of the figures is not known."""
+    prices = candidate.input_usd_per_million_tokens, candidate.output_usd_per_million_tokens
+    if not usage or None in prices:
+        return None
+    return (prices[0] * usage["input_tokens"] + prices[1] * usage["output_tokens"]) / 1e6
+
+
+def _count(place: Any, names: tuple[str, ...]) -> int | None:
+    values = (_field(place, name) for name in names)
+    return next((value for value in values if isinstance(value, int) and not isinstance(value, bool)), None)
+
+
+def _field(place: Any, name: str) -> Any:
+    return place.get(name) if isinstance(place, Mapping) else getattr(place, name, None)
