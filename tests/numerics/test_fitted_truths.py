@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lookahead_router.errors import MissingDependencyError
-from lookahead_router.predictors.fitted import FITTED, descending, fitted_class
+from lookahead_router.predictors.fitted import FITTED, fitted_class
 from lookahead_router.predictors.fitted.base import filled_scores, group_means
 from lookahead_router.predictors.fitted.clusters import cluster, nearest_center
 from lookahead_router.predictors.fitted.rule import DOMAINS, _domain
@@ -135,13 +135,7 @@ def losses(monkeypatch):
     """Fits without a step; gives start, loss, rows of every fit that would have been."""
     kept = []
 
-    def keep(settings, start, loss, features, scores):
-        judged = ~np.isnan(scores)
-        rows = {
-            "x": descending.scaled(features).astype(np.float32),
-            "scores": np.where(judged, scores, 0).astype(np.float32),
-            "judged": judged.astype(np.float32),
-        }
+    def keep(start, loss, rows, **settings):
         generator = np.random.default_rng(5)  # away from zeros, so that every gradient is one
         start = {n: np.asarray(v) + generator.normal(0, 0.05, np.shape(v)) for n, v in start.items()}
         tensors = {n: torch.tensor(v, dtype=torch.float32, requires_grad=True) for n, v in start.items()}
@@ -150,8 +144,7 @@ def losses(monkeypatch):
         kept.append((start, value.item(), rows, {n: t.grad for n, t in tensors.items()}))
         return {n: v.astype(np.float32) for n, v in start.items()}
 
-    for module in ("irt", "uniroute"):
-        monkeypatch.setattr(f"lookahead_router.predictors.fitted.{module}.fit_by_descent", keep)
+    monkeypatch.setattr("lookahead_router.networks.descent.descend", keep)
     return kept
 
 
