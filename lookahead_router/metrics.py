@@ -4,13 +4,9 @@ Throughout, `scores` is `(n_prompts, n_candidates)` observed scores in [0, 1], a
 `(n_prompts,)` candidate columns. Higher is better unless said otherwise.
 """
 
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-
-Statistic = Callable[[np.ndarray], float]
-"""A figure computed from the rows with the given indices."""
 
 
 class Interval(NamedTuple):
@@ -92,7 +88,12 @@ def gap_recovered(chosen: np.ndarray, scores: np.ndarray, best_single: int) -> f
 
 def hit_rate(chosen: np.ndarray, scores: np.ndarray) -> float:
     """Share of prompts on which the choice ties the oracle, in [0, 1]."""
-    return float((chosen >= oracle_scores(scores) - 1e-9).mean())
+    return float(hits(chosen, scores).mean())
+
+
+def hits(chosen: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """`(n_prompts,)` whether the choice ties the oracle."""
+    return chosen >= oracle_scores(scores) - 1e-9
 
 
 def shares(choices: np.ndarray, n_candidates: int) -> np.ndarray:
@@ -194,47 +195,6 @@ def area_under_frontier(costs: np.ndarray, qualities: np.ndarray, low: float, hi
     return float(((heights[1:] + heights[:-1]) / 2 * np.diff(grid)).sum() / (high - low))
 
 
-def bootstrap_interval(
-    statistic: Statistic | Sequence[Statistic],
-    groups: np.ndarray,
-    *,
-    minus: Statistic | Sequence[Statistic] | None = None,
-    n_resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """A statistic of the rows, with the percentile bootstrap's interval.
-
-    Rows are drawn again within their group, so that every benchmark keeps its size.
-
-    Args:
-        statistic: of an array of row indices; of several, one for each seed of a training, the mean.
-        groups: `(n,)` the benchmark of each row.
-        minus: what is taken off in every resample, for a paired comparison on the same rows.
-        n_resamples: bootstrap samples.
-        confidence: coverage of the interval, in (0, 1).
-        seed: the same seed, the same interval.
-    """
-    if not callable(statistic):
-        statistic = _mean(statistic)
-    if minus is not None:
-        ours, theirs = statistic, minus if callable(minus) else _mean(minus)
-        return bootstrap_interval(
-            lambda rows: ours(rows) - theirs(rows), groups, n_resamples=n_resamples, confidence=confidence, seed=seed
-        )
-    generator = np.random.default_rng(seed)
-    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    samples = [
-        statistic(np.concatenate([rows[generator.integers(len(rows), size=len(rows))] for rows in members]))
-        for _ in range(n_resamples)
-    ]
-    tail = 100 * (1 - confidence) / 2
-    if np.isnan(samples).all():
-        return Interval(statistic(np.arange(len(groups))), float("nan"), float("nan"))
-    low, high = np.nanpercentile(samples, [tail, 100 - tail])
-    return Interval(statistic(np.arange(len(groups))), float(low), float(high))
-
-
 def resample_counts(groups: np.ndarray, *, n_resamples: int = 1000, seed: int = 0) -> np.ndarray:
     """How often each row is drawn in each bootstrap sample, rows drawn again within their group.
 
@@ -263,10 +223,6 @@ def sample_interval(samples: np.ndarray, *, confidence: float = 0.95) -> Interva
     known = samples[1:][~np.isnan(samples[1:])]
     low, high = np.percentile(known, [tail, 100 - tail]) if len(known) else (float("nan"), float("nan"))
     return Interval(float(samples[0]), float(low), float(high))
-
-
-def _mean(statistics: Sequence[Statistic]) -> Statistic:
-    return lambda rows: float(np.mean([each(rows) for each in statistics]))
 
 
 def expected_calibration_error(probabilities: np.ndarray, outcomes: np.ndarray, *, n_bins: int = 15) -> float:

@@ -142,10 +142,21 @@ class Router:
             PredictionError: the predictor gave no prediction, or one of other prompts.
         """
         texts = prompt_texts(prompts)
-        prediction = self.predictor.predict(texts)
-        if len(prediction) != len(texts):
+        return self.over_pool(self.predictor.predict(texts), len(texts))
+
+    def over_pool(self, prediction: Prediction, n_prompts: int) -> Prediction:
+        """A prediction of this router's predictor, over this router's pool.
+
+        Args:
+            prediction: over the predictor's pool.
+            n_prompts: the prompts that it must hold.
+
+        Raises:
+            PredictionError: it holds another number of them.
+        """
+        if len(prediction) != n_prompts:
             raise PredictionError(
-                f"{self.predictor!r} gave {len(prediction)} rows for {len(texts)} prompts; it must give one a prompt"
+                f"{self.predictor!r} gave {len(prediction)} rows for {n_prompts} prompts; it must give one a prompt"
             )
         return prediction.select(self._names).with_pool(self.pool)
 

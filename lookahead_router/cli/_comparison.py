@@ -1,5 +1,7 @@
 """From the words of `lookahead-router evaluate` to a comparison, with its progress on the screen."""
 
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache as once
@@ -8,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError
+from lookahead_router.escaping import to_terminal
 from lookahead_router.evaluation.compare import Material, compare
 from lookahead_router.evaluation.entries import Entry
 from lookahead_router.evaluation.results import ComparisonReport
@@ -30,6 +33,7 @@ def run_comparison(
     n_seeds: int,
     n_resamples: int,
     check_leakage: bool,
+    keep_going: bool,
 ) -> ComparisonReport:
     """Reads what is named, compares, and shows how far it is.
 
@@ -37,13 +41,13 @@ def run_comparison(
         ConfigurationError: an option that does not fit the others.
         DataError: a dataset that cannot be read or used.
     """
-    fit = None if fit_data is None else RoutingDataset.from_file(fit_data)
     names = [Path(location).stem for location in data]
     if len(set(names)) < len(names):
         names = list(data)
-    materials = [_material(*each, split, sources, fit) for each in zip(names, data, strict=True)]
     with ExitStack() as stack:
         on_progress = stack.enter_context(_progress())
+        fit = None if fit_data is None else RoutingDataset.from_file(fit_data)
+        materials = [_material(*each, split, sources, fit) for each in zip(names, data, strict=True)]
         # Every baseline asks for the same embeddings, so they are kept for this run at least.
         kept = Path(stack.enter_context(TemporaryDirectory())) if cache is None else cache
         return compare(
@@ -55,12 +59,22 @@ def run_comparison(
             n_seeds=n_seeds,
             n_resamples=n_resamples,
             check_leakage=check_leakage,
+            keep_going=keep_going,
             on_progress=on_progress,
         )
 
 
-def parse_entries(names: str) -> list[Entry]:
+def all_failed(report: ComparisonReport) -> bool:
+    """Whether no predictor has a result on any dataset."""
+    return all(one.error is not None for result in report.datasets for one in result.predictors)
+
+
+def parse_entries(names: str, backend: str = "auto") -> list[Entry]:
     """The predictors that are named, in order, the locations of one label together.
+
+    Args:
+        names: with commas between.
+        backend: backend of the saved ones.
 
     Raises:
         ConfigurationError: an empty name, one that is nothing known, or a baseline's for a saved predictor.
@@ -82,7 +96,7 @@ def parse_entries(names: str) -> list[Entry]:
                 "LABEL=LOCATION with a label that is no baseline"
             )
     return [
-        Entry(label, baseline=label) if not places else Entry(label, locations=tuple(places))
+        Entry(label, locations=tuple(places), backend=backend) if places else Entry(label, baseline=label)
         for label, places in locations.items()
     ]
 
@@ -115,12 +129,33 @@ def _material(
     return Material(name, split, evaluation, train, validation)
 
 
+_SILENCE_SECONDS = 10.0
+"""Where no bar can be drawn, a line tells how far it is after so long without one."""
+
+
 @contextmanager
 def _progress() -> Iterator[Callable[[str, float], None]]:
+    """A bar on a terminal; elsewhere a line now and then, and none of what is done soon. On standard error."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _lines()
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("reading", total=1.0)
-        yield lambda step, share: progress.update(task, description=step, completed=share)
+        yield lambda step, share: progress.update(task, description=to_terminal(step), completed=share)
+
+
+def _lines() -> Callable[[str, float], None]:
+    last = time.monotonic()
+
+    def tell(step: str, share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SILENCE_SECONDS:
+            last = time.monotonic()
+            print(f"{to_terminal(step)} ({share:.0%} of all)", file=sys.stderr, flush=True)
+
+    return tell

@@ -14,7 +14,7 @@ from lookahead_router.cli.info import info
 from lookahead_router.cli.push import push
 from lookahead_router.cli.route import route
 from lookahead_router.cli.train import train
-from lookahead_router.cli.tune import calibrate
+from lookahead_router.cli.tune import calibrate, tune
 from lookahead_router.errors import (
     CheckpointError,
     ConfigurationError,
@@ -45,8 +45,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (route, evaluate, calibrate, train, import_, export, info, card, push):
+for command in (route, evaluate, tune, train, import_, export, info, card, push):
     app.command(command.__name__.rstrip("_"))(command)
+app.command("calibrate", hidden=True)(calibrate)
 
 
 def _print_version(is_asked: bool) -> None:

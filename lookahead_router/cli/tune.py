@@ -1,15 +1,17 @@
-"""`lookahead-router calibrate`: the setting of a policy that reaches a target on the user's data."""
+"""`lookahead-router tune`: the setting of a policy that reaches a target on the user's data."""
 
 import json
 import sys
 import warnings
 from enum import StrEnum
+from functools import wraps
 from typing import Annotated
 
 import typer
 
 from lookahead_router.cli._options import REVISION_HELP, ROUTER_HELP, policy_words
 from lookahead_router.errors import TruncatedPromptWarning, UncalibratedScoresWarning
+from lookahead_router.escaping import to_terminal
 
 
 class PolicyKind(StrEnum):
@@ -19,7 +21,7 @@ class PolicyKind(StrEnum):
     COST_AWARE = "cost-aware"
 
 
-def calibrate(
+def tune(
     data: Annotated[str, typer.Argument(help="Routing dataset: Parquet, JSONL, or org/name on the Hub.")],
     router: Annotated[str | None, typer.Option(help=ROUTER_HELP)] = None,
     revision: Annotated[str | None, typer.Option(help=REVISION_HELP)] = None,
@@ -35,10 +37,11 @@ def calibrate(
 ) -> None:
     """Find the policy that keeps a quality for the least money, or the best one within a budget.
 
-    Give --target-quality or --target-usd. Prices are the mean costs in the dataset, else those of the predictor's pool.
+    Give --target-quality or --target-usd. Prices are those of the predictor's pool if it has them all, else the mean
+    costs in the dataset.
     """
     from lookahead_router.data.dataset import RoutingDataset
-    from lookahead_router.evaluation.tune import calibrate as run
+    from lookahead_router.evaluation.tune import tune as run
     from lookahead_router.router import Router
 
     with warnings.catch_warnings(record=True) as caught:
@@ -61,34 +64,42 @@ def calibrate(
         _print_report(report)
 
 
+@wraps(tune)
+def calibrate(**options) -> None:
+    """The former name of `tune`."""
+    print("note: this command is now called tune; calibrate goes in the next version", file=sys.stderr)
+    tune(**options)
+
+
 def _print_report(report) -> None:
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(
-        "split", "prompts", "score", "best single", "usd a prompt", "best single, usd", "saved", "shares"
-    )  # fmt: skip
-    for result in report.results:
-        table.add_row(
-            escape(result.split),
+    from lookahead_router.cli._tables import print_table
+
+    head = ("split", "prompts", "score", "best single", "USD a prompt", "best single, USD", "saved")
+    rows = [
+        (
+            result.split,
             str(result.n_prompts),
             f"{100 * result.score:.1f}",
             f"{100 * result.best_single_score:.1f}",
             f"{result.usd_per_prompt:.3g}",
             f"{result.best_single_usd_per_prompt:.3g}",
             "–" if result.saved is None else f"{100 * result.saved:.1f} %",
-            escape("\n".join(f"{name} {100 * share:.1f} %" for name, share in result.shares.items())),
-            end_section=True,
         )
+        for result in report.results
+    ]
     console = Console()
-    console.print(table)
+    print_table(console, head, rows)
+    names = list(report.results[0].shares)
+    shares = [(name, *(f"{100 * result.shares[name]:.1f}" for result in report.results)) for name in names]
+    print_table(console, ("share of the prompts in %", *(result.split for result in report.results)), shares)
     first = report.results[0]
-    console.print(
-        f"best single candidate on {escape(first.split)}: {escape(first.best_single)}"
-        + (f"; {report.n_unscored} prompts without all scores left out" if report.n_unscored else "")
-        + f"\npolicy: [bold]{escape(repr(report.policy))}[/]; to evaluate it: --policy {policy_words(report.policy)}"
-        + f"\ndollars a call: {escape(json.dumps(report.usd_per_call, ensure_ascii=False))}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    lines = [f"best single candidate on {first.split}: {first.best_single}"]
+    if report.n_unscored:
+        lines[0] += f"; {report.n_unscored} prompts without all scores left out"
+    lines.append(f"policy: {report.policy!r}; to evaluate it: --policy {policy_words(report.policy)}")
+    lines.append(f"dollars a call: {json.dumps(report.usd_per_call, ensure_ascii=False)}")
+    for line in lines:
+        console.print(Text(to_terminal(line)), soft_wrap=True)

@@ -234,7 +234,19 @@ class RoutingDataset:
         """
         if set(pool.names) != set(self.pool.names):
             raise PoolMismatchError(pool.names, self.pool.names)
-        columns = [self.pool.index(name) for name in pool.names]
+        return self._of_columns(pool, [self.pool.index(name) for name in pool.names])
+
+    def with_candidates(self, names: Iterable[str]) -> "RoutingDataset":
+        """The same prompts with the answers of the named candidates alone, in the order of this pool.
+
+        Raises:
+            UnknownCandidateError: a name is not in the pool.
+            ConfigurationError: no name is given.
+        """
+        pool = self.pool.subset(names)
+        return self._of_columns(pool, [self.pool.index(name) for name in pool.names])
+
+    def _of_columns(self, pool: CandidatePool, columns: Sequence[int]) -> "RoutingDataset":
         return replace(self, pool=pool, **{name: getattr(self, name)[:, columns] for name in _CANDIDATE_COLUMNS})
 
     def call_costs(self) -> np.ndarray:

@@ -15,7 +15,7 @@ class Resamples:
             scores: `(n, K)` observed, without NaN.
             sources: `(n,)` benchmark names.
             n_resamples: bootstrap samples.
-            seed: of the draw.
+            seed: seed of the draw.
         """
         self.sources = tuple(dict.fromkeys(sources.tolist()))
         self.counts = metrics.resample_counts(sources, n_resamples=n_resamples, seed=seed)
@@ -25,20 +25,17 @@ class Resamples:
         )
 
     def normalized(self, chosen: np.ndarray) -> np.ndarray:
-        """`(n_resamples + 1, n_sources + 1)` normalised score of each benchmark, and their mean last.
+        """Normalised score of each benchmark, and their mean last, `(n_resamples + 1, n_sources + 1)`.
 
         NaN where a benchmark has nothing to gain; the mean leaves it out.
 
         Args:
-            chosen: `(n,)` score of the routed answer.
+            chosen: score of the routed answer, `(n,)`.
         """
         gap = self._ceilings - self._floors
         with np.errstate(invalid="ignore", divide="ignore"):
             by_source = np.where(gap > 1e-6, 100 * (self._means(chosen) - self._floors) / gap, np.nan)
-        known = ~np.isnan(by_source)
-        sums = np.where(known, by_source, 0.0).sum(axis=1)
-        average = np.divide(sums, known.sum(axis=1), out=np.full(len(sums), np.nan), where=known.any(axis=1))
-        return np.column_stack([by_source, average])
+        return np.column_stack([by_source, metrics.known_mean(by_source, axis=1)])
 
     def means(self, values: np.ndarray) -> np.ndarray:
         """`(n_resamples + 1, ...)` mean over all prompts of `(n, ...)` values."""

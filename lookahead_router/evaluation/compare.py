@@ -1,4 +1,4 @@
-"""`compare`: is this router better than what could be done without it?"""
+"""`compare`: is this router better than what could be done without it? The one engine of all evaluation."""
 
 import time
 import warnings
@@ -10,25 +10,24 @@ from pathlib import Path
 from lookahead_router import __version__
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError, LookaheadRouterError, TruncatedPromptWarning
-from lookahead_router.evaluation.entries import Entry, Predictions
+from lookahead_router.evaluation.entries import Entry, Foresight, Tell
 from lookahead_router.evaluation.leakage import find_leakage
 from lookahead_router.evaluation.measure import Measured, Yardstick
 from lookahead_router.evaluation.results import ComparisonReport, DatasetResult, PredictorResult
-from lookahead_router.extras import require
 from lookahead_router.policies import BestQuality, Policy
 from lookahead_router.predictors.embedder import Embedder
 
 
 @dataclass(frozen=True)
 class Material:
-    """A dataset as a comparison needs it: prompts to route, and what baselines may learn from."""
+    """A dataset as a comparison needs it: prompts to route, and what predictors may learn from."""
 
     name: str
     split: str
     evaluation: RoutingDataset
     train: RoutingDataset | None = None
     validation: RoutingDataset | None = None
-    """Calibrates baselines; uncalibrated without it."""
+    """Calibrates what is fitted, which stays uncalibrated without it."""
 
     @property
     def aligned_train(self) -> RoutingDataset | None:
@@ -52,27 +51,30 @@ def compare(
     n_resamples: int = 1000,
     seed: int = 0,
     check_leakage: bool = True,
+    keep_going: bool = True,
     on_progress: Callable[[str, float], None] = lambda step, share: None,
 ) -> ComparisonReport:
-    """Routes every dataset with every predictor, on the same rows and the same resamples of them.
+    """Routes every dataset with every entry, on the same rows and the same resamples of them.
 
-    A predictor that fails is a row with its error; the others go on.
+    A dataset's candidates are the field of all entries: one that decides among some of them is measured against all.
+    A router among the entries decides by its own policy and prices, the others by `policy` and by the expected
+    prices of `lookahead_router.evaluation.prices`.
 
     Args:
         entries: the first is the reference, which the others are compared to in pairs.
         materials: the datasets.
-        policy: scores to utilities; `BestQuality()` when absent. Prices are the mean costs of the training split.
-        embedder: gives the encoder that the baselines share, called when one needs it.
-        cache: folder that keeps fitted baselines and predictions; nothing is kept when absent.
-        n_seeds: fits of each baseline that is random, averaged.
+        policy: predictions to utilities; `BestQuality()` when absent.
+        embedder: gives the encoder that fitted predictors share, called when one needs it.
+        cache: folder that keeps fitted predictors and predictions; nothing is kept when absent.
+        n_seeds: fits of each predictor that is random, averaged.
         n_resamples: bootstrap samples behind the 95 % intervals.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
         check_leakage: whether to look for evaluation prompts in the training split.
+        keep_going: whether an entry that fails is a row with its error, while the others go on; it raises otherwise.
         on_progress: told before each step what comes, and what share of all is done.
 
     Raises:
         ConfigurationError: no predictor, no dataset, or a label twice.
-        MissingDependencyError: the leakage check needs scikit-learn.
         DataError: a dataset without any prompt with a score of every candidate, or whose splits differ in candidates.
     """
     labels = [entry.label for entry in entries]
@@ -80,38 +82,51 @@ def compare(
         raise ConfigurationError("name at least one predictor and one dataset to compare")
     if len(set(labels)) < len(labels):
         raise ConfigurationError(f"labels must differ, got {', '.join(labels)}; name one with LABEL=LOCATION")
-    if check_leakage and any(material.train is not None for material in materials):
-        require("sklearn", "eval")  # not after all the work
     start = time.perf_counter()
     policy = BestQuality() if policy is None else policy
     results = []
-    n_steps = len(entries) + 1
+    n_steps = (len(entries) + 1) * len(materials)
+
+    def tell(step: int, name: str) -> Tell:
+        """Progress of one of the steps."""
+        return lambda what, share: on_progress(f"{name}, {what}" if what else name, (step + share) / n_steps)
+
     for at, material in enumerate(materials):
         train, validation = material.aligned_train, material.aligned_validation
         try:
-            yardstick = Yardstick(material.evaluation, train, policy, n_resamples=n_resamples, seed=seed)
+            yardstick = Yardstick(material.evaluation, train, validation, n_resamples=n_resamples, seed=seed)
         except DataError as error:
-            raise DataError(f"{material.name}: {error}") from error
-        predictions = Predictions(yardstick.rows, train, validation, embedder, cache, n_seeds)
+            raise DataError(f"{material.name}: {error}" if material.name else str(error)) from error
+        foresight = Foresight(yardstick.rows, train, validation, policy, embedder, cache, n_seeds)
         measured = []
+        before = f"{material.name}: " if material.name else ""
         for entry in entries:
-            on_progress(f"{material.name}: {entry.label}", (at + len(measured) / n_steps) / len(materials))
-            measured.append(_measure(entry, predictions, yardstick))
-        on_progress(f"{material.name}: intervals", (at + len(entries) / n_steps) / len(materials))
+            told = tell(at * (len(entries) + 1) + len(measured), before + entry.label)
+            told("", 0.0)
+            measured.append(_measure(entry, foresight, yardstick, keep_going, told))
+        told = tell(at * (len(entries) + 1) + len(entries), before + "intervals")
+        told("", 0.0)
         results.append(_result(material, yardstick, measured, check_leakage))
     seconds = time.perf_counter() - start
-    return ComparisonReport(tuple(results), repr(policy), n_resamples, __version__, seconds)
+    policies = dict.fromkeys(repr(policy if entry.router is None else entry.router.policy) for entry in entries)
+    return ComparisonReport(tuple(results), ", ".join(policies), n_resamples, __version__, seconds)
 
 
-def _measure(entry: Entry, predictions: Predictions, yardstick: Yardstick) -> Measured | PredictorResult:
-    """A predictor's figures, or why there are none: one must not lose the run for the others."""
+def _measure(
+    entry: Entry, foresight: Foresight, yardstick: Yardstick, keep_going: bool, tell: Tell
+) -> Measured | PredictorResult:
+    """A router's figures, or why there are none: one must not lose the run for the others."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TruncatedPromptWarning)
-            return Measured(yardstick, entry.label, list(predictions.of(entry)))
+            return Measured(yardstick, entry.label, list(foresight.of(entry, tell)))
     except LookaheadRouterError as error:
+        if not keep_going:
+            raise
         return PredictorResult(entry.label, error=str(error))
     except Exception as error:  # its text may hold a prompt's
+        if not keep_going:
+            raise
         return PredictorResult(entry.label, error=f"{type(error).__name__} in {entry.label}; run it alone to see where")
 
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from lookahead_router import metrics
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.errors import DataError
-from lookahead_router.evaluation.results import plain
+from lookahead_router.evaluation.compare import Material, compare
+from lookahead_router.evaluation.entries import Entry
+from lookahead_router.evaluation.results import DatasetResult, LeakageResult, PredictorResult, Reference, plain
 from lookahead_router.metrics import Interval
 from lookahead_router.router import Router
 
@@ -23,7 +24,7 @@ class SourceResult:
     random: float
     best_single: float | None
     hindsight: float
-    """The candidate that is best on these very rows, always."""
+    """Score of the candidate that is best on these very rows."""
     oracle: float
     normalized: Interval
     """Normalised score of the router with its interval."""
@@ -36,20 +37,38 @@ class SourceResult:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """A router against the references, per benchmark and on average."""
+    """A comparison of one router with the reference lines, benchmark by benchmark and on average."""
 
     router: str
     revision: str | None
     data_fingerprint: str
     best_single: str | None
-    """Best mean score on training data; `None` where no training data was given."""
+    """The candidate with the best mean score on training data; `None` where no training data was given."""
     sources: tuple[SourceResult, ...]
     average: SourceResult
     """Plain means over the benchmarks, as the paper's Table 1 averages."""
     n_unscored: int
     """Prompts left out because a candidate has no score there."""
     seconds: float
-    """Wall time of routing all prompts."""
+    """Wall time of predicting all prompts."""
+    leakage: LeakageResult | None = None
+    """Evaluation prompts that stand in the training data; `None` without any."""
+
+    @classmethod
+    def of(cls, result: DatasetResult, found: PredictorResult) -> "EvaluationReport":
+        """The figures of one predictor of a comparison, with those of the reference lines."""
+        sources = tuple(_source_result(result, found, source) for source in result.n_prompts)
+        return cls(
+            router=found.router,
+            revision=found.revisions[0],
+            data_fingerprint=result.fingerprint,
+            best_single=result.best_single,
+            sources=sources,
+            average=_average(sources, found),
+            n_unscored=result.n_unscored,
+            seconds=found.predict_seconds,
+            leakage=result.leakage,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -63,116 +82,70 @@ def evaluate(
     train: RoutingDataset | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
+    check_leakage: bool = True,
 ) -> EvaluationReport:
-    """Routes every prompt of a dataset and scores the choices.
+    """Routes every prompt of a dataset and scores the choices: a comparison of one router.
+
+    The dataset's candidates are the field: a router that decides among some of them is measured against all, and
+    `dataset.with_candidates(router.pool.names)` narrows the field to its own. The router decides by its own policy
+    and prices.
 
     Args:
-        router: what to evaluate; its pool must be the dataset's.
+        router: what to evaluate; the dataset must hold all of its candidates.
         dataset: prompts with observed scores.
         train: where the best single candidate is looked up; without it that reference is left out.
         n_resamples: bootstrap samples behind the 95 % intervals, drawn per benchmark.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
+        check_leakage: whether to look for prompts of the dataset in `train`.
 
     Raises:
-        PoolMismatchError: other candidates than the router's.
+        PoolMismatchError: the router has a candidate that the dataset lacks, or `train` has others.
         DataError: no prompt with a score of every candidate.
     """
-    dataset = dataset.align(router.pool)
-    scored = ~np.isnan(dataset.scores).any(axis=1)
-    if not scored.any():
-        raise DataError("no prompt has a score of every candidate, so nothing can be compared")
-    rows = dataset.select(scored)
-    decisions = router.route_batch(rows.prompts)
-    choices = np.array([router.pool.index(decision.name) for decision in decisions])
-    best_single = None if train is None else train.align(router.pool).best_single()
-    sources = tuple(
-        _source_result(source, rows.sources == source, rows.scores, choices, best_single, router, n_resamples, seed)
-        for source in dict.fromkeys(rows.sources.tolist())
+    report = compare(
+        [Entry(repr(router), router=router)],
+        [Material("", "", dataset, train)],
+        n_resamples=n_resamples,
+        seed=seed,
+        check_leakage=check_leakage,
+        keep_going=False,
     )
-    return EvaluationReport(
-        router=repr(router),
-        revision=router.predictor.revision,
-        data_fingerprint=rows.fingerprint(),
-        best_single=None if best_single is None else router.pool.names[best_single],
-        sources=sources,
-        average=_average(sources, rows, choices, n_resamples, seed),
-        n_unscored=int((~scored).sum()),
-        seconds=sum(decision.latency_seconds for decision in decisions),
-    )
+    result = report.datasets[0]
+    return EvaluationReport.of(result, result.predictors[0])
 
 
-def _source_result(
-    source: str,
-    mask: np.ndarray,
-    all_scores: np.ndarray,
-    all_choices: np.ndarray,
-    best_single: int | None,
-    router: Router,
-    n_resamples: int,
-    seed: int,
-) -> SourceResult:
-    scores, choices = all_scores[mask], all_choices[mask]
-    chosen = metrics.chosen_scores(scores, choices)
-    hindsight = int(scores.mean(axis=0).argmax())
-    single = None if best_single is None else scores[:, best_single]
+def _source_result(result: DatasetResult, found: PredictorResult, source: str) -> SourceResult:
+    lines = {one.reference: one for one in result.references}
+    scores = {name: one.score_by_source[source] for name, one in lines.items()}
+    levels = {name: one.by_source[source].value for name, one in lines.items()}
     return SourceResult(
         source=source,
-        n_prompts=len(scores),
-        router=float(chosen.mean()),
-        random=float(metrics.random_scores(scores).mean()),
-        best_single=None if single is None else float(single.mean()),
-        hindsight=float(scores[:, hindsight].mean()),
-        oracle=float(metrics.oracle_scores(scores).mean()),
-        normalized=metrics.bootstrap_interval(
-            lambda rows: metrics.normalized_score(chosen[rows], scores[rows]),
-            np.zeros(len(scores)),
-            n_resamples=n_resamples,
-            seed=seed,
-        ),
-        best_single_normalized=None if single is None else metrics.normalized_score(single, scores),
-        hindsight_normalized=metrics.normalized_score(scores[:, hindsight], scores),
-        hit_rate=metrics.hit_rate(chosen, scores),
-        shares=dict(zip(router.pool.names, metrics.shares(choices, len(router.pool)).tolist(), strict=True)),
+        n_prompts=result.n_prompts[source],
+        router=found.score_by_source[source],
+        random=scores[Reference.RANDOM],
+        best_single=scores.get(Reference.BEST_SINGLE),
+        hindsight=scores[Reference.HINDSIGHT],
+        oracle=scores[Reference.ORACLE],
+        normalized=found.by_source[source],
+        best_single_normalized=levels.get(Reference.BEST_SINGLE),
+        hindsight_normalized=levels[Reference.HINDSIGHT],
+        hit_rate=found.hit_rate_by_source[source],
+        shares=found.shares_by_source[source],
     )
 
 
-def average_normalized_score(chosen: np.ndarray, scores: np.ndarray, sources: np.ndarray) -> float:
-    """Plain mean over the benchmarks of the normalised score; benchmarks without a gap are left out.
-
-    Args:
-        chosen: `(n_prompts,)` score of the routed answer.
-        scores: `(n_prompts, n_candidates)`.
-        sources: `(n_prompts,)` benchmark names.
-    """
-    masks = [sources == source for source in np.unique(sources)]
-    values = np.array([metrics.normalized_score(chosen[mask], scores[mask]) for mask in masks])
-    return float(values[~np.isnan(values)].mean()) if not np.isnan(values).all() else float("nan")
+_AVERAGED = (
+    "router", "random", "best_single", "hindsight", "oracle", "best_single_normalized", "hindsight_normalized",
+    "hit_rate",
+)  # fmt: skip
 
 
-def _average(
-    sources: tuple[SourceResult, ...], rows: RoutingDataset, choices: np.ndarray, n_resamples: int, seed: int
-) -> SourceResult:
-    def mean(name: str) -> float | None:
-        values = [getattr(source, name) for source in sources]
-        known = [value for value in values if value is not None and not np.isnan(value)]
-        return float(np.mean(known)) if known else None
-
-    chosen = metrics.chosen_scores(rows.scores, choices)
+def _average(sources: tuple[SourceResult, ...], found: PredictorResult) -> SourceResult:
+    means = metrics.known_mean(np.array([[getattr(one, name) for name in _AVERAGED] for one in sources], dtype=float))
     return SourceResult(
         source="average",
-        n_prompts=len(rows),
-        normalized=metrics.bootstrap_interval(
-            lambda index: average_normalized_score(chosen[index], rows.scores[index], rows.sources[index]),
-            rows.sources,
-            n_resamples=n_resamples,
-            seed=seed,
-        ),
-        shares=dict(zip(rows.pool.names, metrics.shares(choices, len(rows.pool)).tolist(), strict=True)),
-        **{
-            name: mean(name)
-            for name in (
-                "router", "random", "best_single", "hindsight", "oracle", "best_single_normalized",
-                "hindsight_normalized", "hit_rate",
-            )
-        },
-    )  # fmt: skip
+        n_prompts=sum(one.n_prompts for one in sources),
+        normalized=found.average,
+        shares=found.shares,
+        **{name: None if np.isnan(mean) else float(mean) for name, mean in zip(_AVERAGED, means, strict=True)},
+    )

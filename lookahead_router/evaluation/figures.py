@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lookahead_router.evaluation.results import DatasetResult, PredictorResult
+from lookahead_router.evaluation.results import DatasetResult, PredictorResult, Reference
 from lookahead_router.evaluation.tables import label, measured, number
 from lookahead_router.extras import require
 from lookahead_router.metrics import cost_quality_frontier
@@ -67,8 +67,8 @@ def benchmarks(result: DatasetResult) -> "Figure | None":
     grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     rows = np.arange(len(predictors))[::-1]
     lines = {  # both are seen where they coincide
-        "best single": {"color": PALE, "lw": 5},
-        "best per benchmark, in hindsight": {"color": GREY, "ls": ":", "lw": 1.5},
+        Reference.BEST_SINGLE: {"color": PALE, "lw": 5},
+        Reference.HINDSIGHT: {"color": GREY, "ls": ":", "lw": 1.5},
     }
     for axes, source in zip(grid.flat, sources, strict=False):
         found = [one.by_source[source] for one in predictors]
@@ -108,7 +108,7 @@ def cost_quality(result: DatasetResult) -> "Figure | None":
         handles += axes.plot(1000 * usd, 100 * scores, color=colour, ls=style, lw=width, marker=".", ms=4, zorder=above)
         axes.plot(1000 * one.cost.mean_usd, 100 * one.score, "o", color=colour, ms=6, mec="white", zorder=above + 1)
     points = [(one.candidate, one.mean_usd, one.score, "s") for one in result.candidates]
-    marks = {"random": "X", "oracle": "*"}
+    marks = {Reference.RANDOM: "X", Reference.ORACLE: "*"}
     points += [
         (one.reference, one.mean_usd, one.score, marks[one.reference])
         for one in result.references

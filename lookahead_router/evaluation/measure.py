@@ -1,26 +1,26 @@
-"""The figures of one predictor, and of no predictor, on the rows of one dataset."""
+"""The figures of one router, and of the reference lines, on the rows of one dataset."""
 
-import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from lookahead_router import metrics
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.errors import ConfigurationError, DataError, UncalibratedScoresWarning
+from lookahead_router.errors import DataError
 from lookahead_router.evaluation.bootstrap import Resamples, costs_at_quality
+from lookahead_router.evaluation.entries import Foreseen
+from lookahead_router.evaluation.prices import expected_pool, usual_costs
 from lookahead_router.evaluation.results import (
     CalibrationResult,
     CandidateResult,
     CostResult,
     PredictorResult,
+    Reference,
     ReferenceResult,
 )
 from lookahead_router.metrics import Interval
-from lookahead_router.policies import Policy, checked_utilities
-from lookahead_router.types import Prediction
 
 QUALITY_SHARES = (1.0, 0.95)
 """Of the best single candidate's quality, at which dollars are compared."""
@@ -30,48 +30,44 @@ RIGHT = 0.5
 """Score from which on an answer counts as right, in the tables by number of right candidates."""
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """What a predictor said of all prompts."""
-
-    revision: str
-    prediction: Prediction
-    """In the dataset's columns."""
-    fit_seconds: float | None
-    predict_seconds: float | None
-
-
 class Yardstick:
     """The rows of an evaluation, with what all predictors on them are measured against."""
 
     def __init__(
-        self, evaluation: RoutingDataset, train: RoutingDataset | None, policy: Policy, *, n_resamples: int, seed: int
+        self,
+        evaluation: RoutingDataset,
+        train: RoutingDataset | None,
+        validation: RoutingDataset | None = None,
+        *,
+        n_resamples: int,
+        seed: int,
     ) -> None:
         """Draws the resamples that every figure shares.
 
         Args:
             evaluation: prompts with observed scores; those that lack one of a candidate's are left out.
-            train: where the best single candidate and the expected costs are looked up; the costs are those of the
-                evaluation without it.
-            policy: scores to utilities.
+            train: where the best single candidate is looked up, and the expected prices first of all.
+            validation: where the expected prices are looked up next, before the evaluation itself.
             n_resamples: bootstrap samples.
-            seed: of the bootstrap.
+            seed: seed of the bootstrap.
 
         Raises:
             DataError: no prompt has a score of every candidate.
         """
         is_scored = ~np.isnan(evaluation.scores).any(axis=1)
         if not is_scored.any():
-            raise DataError("no prompt has a score of every candidate, so nothing can be compared")
+            raise DataError(
+                "no prompt has a score of every candidate, so nothing can be compared; leave out candidates that were "
+                "hardly judged with dataset.with_candidates(names)"
+            )
         self.rows = evaluation.select(is_scored)
         self.n_unscored = int((~is_scored).sum())
-        self.policy = policy
-        self.call_costs = (evaluation if train is None else train).call_costs()
-        """`(K,)` expected dollars of a call, NaN where unknown."""
-        self.pool = evaluation.pool.with_call_costs(self.call_costs)
+        self.pool = expected_pool(evaluation.pool, train, validation, self.rows)
+        self.call_costs = usual_costs(self.pool)
+        """Expected dollars of a call, `(n_candidates,)`; NaN where unknown."""
         self.resamples = Resamples(self.rows.scores, self.rows.sources, n_resamples=n_resamples, seed=seed)
         self.best_single = None if train is None else train.best_single()
-        """Its column; `None` without training data."""
+        """Column of the candidate with the best mean score on the training data; `None` without any."""
 
     @cached_property
     def has_costs(self) -> bool:
@@ -80,11 +76,11 @@ class Yardstick:
 
     @cached_property
     def costs(self) -> np.ndarray:
-        """`(n, K)` dollars of every answer, the expected ones where they are unknown."""
+        """Dollars of every answer, `(n, K)`; the expected ones where they are unknown."""
         return np.where(np.isnan(self.rows.costs_usd), self.call_costs, self.rows.costs_usd)
 
     def candidates(self) -> Iterator[CandidateResult]:
-        """Every candidate, always."""
+        """Figures of each candidate for all prompts."""
         for k, name in enumerate(self.pool.names):
             scores = self.rows.scores[:, k]
             yield CandidateResult(
@@ -95,54 +91,60 @@ class Yardstick:
             )
 
     def references(self) -> Iterator[ReferenceResult]:
-        """What no predictor can do, or needs none for."""
+        """Reference lines: random, best single, best per benchmark in hindsight, oracle."""
         scores, costs = self.rows.scores, self.costs
-        every = np.arange(len(scores))
-        choices: dict[str, np.ndarray] = {"random": np.zeros(0)}
-        if self.best_single is not None:
-            choices["best single"] = np.full(len(scores), self.best_single)
-        choices["best per benchmark, in hindsight"] = np.zeros(len(scores), dtype=int)
-        for source in self.resamples.sources:
-            rows = self.rows.sources == source
-            choices["best per benchmark, in hindsight"][rows] = scores[rows].mean(axis=0).argmax()
+        for reference in Reference:
+            if reference is Reference.RANDOM:
+                chosen, spent = scores.mean(axis=1), costs.mean(axis=1)
+            elif (choices := self._choices(reference)) is not None:
+                chosen, spent = metrics.chosen_scores(scores, choices), metrics.chosen_scores(costs, choices)
+            else:
+                continue
+            average, by_source = self.intervals(self.resamples.normalized(chosen))
+            yield ReferenceResult(
+                reference=reference,
+                average=average,
+                by_source=by_source,
+                score=float(chosen.mean()),
+                score_by_source=self.by_source(chosen),
+                mean_usd=float(spent.mean()) if self.has_costs else None,
+            )
+
+    def _choices(self, reference: Reference) -> np.ndarray | None:
+        """The columns `(n,)` that a reference line takes; `None` where it is not known."""
+        scores = self.rows.scores
+        if reference is Reference.BEST_SINGLE:
+            return None if self.best_single is None else np.full(len(scores), self.best_single)
+        if reference is Reference.HINDSIGHT:
+            choices = np.zeros(len(scores), dtype=int)
+            for source in self.resamples.sources:
+                rows = self.rows.sources == source
+                choices[rows] = scores[rows].mean(axis=0).argmax()
+            return choices
         # Of those that are best, the cheapest: it is the oracle of cost, too.
         is_best = scores >= scores.max(axis=1, keepdims=True) - 1e-9
-        choices["oracle"] = np.where(is_best, costs if self.has_costs else 0.0, np.inf).argmin(axis=1)
-        for name, choice in choices.items():
-            chosen, spent = (
-                values.mean(axis=1) if name == "random" else values[every, choice] for values in (scores, costs)
-            )
-            average, by_source = self.intervals(self.resamples.normalized(chosen))
-            mean_usd = float(spent.mean()) if self.has_costs else None
-            yield ReferenceResult(name, average, by_source, float(chosen.mean()), mean_usd)
+        return np.where(is_best, self.costs if self.has_costs else 0.0, np.inf).argmin(axis=1)
+
+    def by_source(self, values: np.ndarray) -> dict[str, float]:
+        """Mean of `(n,)` values on each benchmark."""
+        return {source: float(values[self.rows.sources == source].mean()) for source in self.resamples.sources}
 
     def intervals(self, samples: np.ndarray) -> tuple[Interval, dict[str, Interval]]:
-        """Of normalised scores on all resamples: the average's interval, and each benchmark's."""
+        """The average's interval, and each benchmark's, from normalised scores on all resamples."""
         found = [metrics.sample_interval(column) for column in samples.T]
         return found[-1], dict(zip(self.resamples.sources, found, strict=False))
 
 
 class Measured:
-    """A predictor's choices on one dataset, and all that follows from them."""
+    """A router's choices on one dataset, and all that follows from them."""
 
-    def __init__(self, yardstick: Yardstick, label: str, seeds: list[Predicted]) -> None:
+    def __init__(self, yardstick: Yardstick, label: str, seeds: list[Foreseen]) -> None:
         self.yardstick, self.label, self.seeds = yardstick, label, seeds
         rows = yardstick.rows
-        self.choices = [self._choose(seed) for seed in seeds]
+        self.choices = [seed.choices(rows.pool) for seed in seeds]
         self.chosen = [metrics.chosen_scores(rows.scores, choice) for choice in self.choices]
         # Linear in the chosen scores, so that the mean over seeds is that of their mean.
         self.samples = yardstick.resamples.normalized(np.mean(self.chosen, axis=0))
-
-    def _choose(self, seed: Predicted) -> np.ndarray:
-        policy, pool = self.yardstick.policy, self.yardstick.pool
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UncalibratedScoresWarning)
-            try:
-                return checked_utilities(policy, seed.prediction.with_pool(pool), pool).argmax(axis=1)
-            except UncalibratedScoresWarning as warning:
-                raise ConfigurationError(
-                    f"{policy!r} reads probabilities and {self.label} is not calibrated"
-                ) from warning
 
     @cached_property
     def savings(self) -> tuple[CostResult, dict[str, np.ndarray]] | None:
@@ -156,7 +158,7 @@ class Measured:
         every = np.arange(len(scores))[:, None]
         spent, gained = np.zeros((len(scores), N_WEIGHTS)), np.zeros((len(scores), N_WEIGHTS))
         for seed in self.seeds:
-            utilities = seed.prediction.scores[:, None, :] - weights[None, :, None] * prices
+            utilities = seed.scores(one.pool)[:, None, :] - weights[None, :, None] * prices
             choice = utilities.argmax(axis=2)
             spent += costs[every, choice] / len(self.seeds)
             gained += scores[every, choice] / len(self.seeds)
@@ -198,17 +200,21 @@ class Measured:
         shares = {source: self._shares(one.rows.sources == source) for source in one.resamples.sources}
         return PredictorResult(
             predictor=self.label,
-            revisions=tuple(seed.revision for seed in self.seeds),
+            revisions=tuple(seed.router.predictor.revision for seed in self.seeds),
+            router=repr(self.seeds[0].router),
+            policy=repr(self.seeds[0].router.policy),
             average=average,
             seeds=tuple(float(one.resamples.normalized(chosen)[0, -1]) for chosen in self.chosen),
             minus_reference=metrics.sample_interval((self.samples - reference.samples)[:, -1]) if is_other else None,
             by_source=by_source,
             score=self._mean(lambda chosen: float(chosen.mean())),
+            score_by_source=one.by_source(np.mean(self.chosen, axis=0)),
             regret=self._mean(lambda chosen: metrics.regret(chosen, scores)),
             gap_recovered=None
             if one.best_single is None
             else self._mean(lambda chosen: metrics.gap_recovered(chosen, scores, one.best_single)),
             hit_rate=self._mean(lambda chosen: metrics.hit_rate(chosen, scores)),
+            hit_rate_by_source=one.by_source(np.mean([metrics.hits(chosen, scores) for chosen in self.chosen], axis=0)),
             model_recall=self._mean(lambda chosen: metrics.model_recall(chosen, scores, right=RIGHT)),
             collapse_index=float(
                 np.mean([metrics.collapse_index(metrics.shares(choice, scores.shape[1])) for choice in self.choices])
@@ -244,9 +250,11 @@ class Measured:
         return tuple(found)
 
     def _calibration(self) -> CalibrationResult | None:
-        probabilities, scores = self.seeds[0].prediction.probabilities, self.yardstick.rows.scores
+        prediction, rows = self.seeds[0].prediction, self.yardstick.rows
+        probabilities = prediction.probabilities
         if probabilities is None:
             return None
+        scores = rows.scores[:, [rows.pool.index(name) for name in prediction.pool.names]]
         errors = [metrics.expected_calibration_error(p, y) for p, y in zip(probabilities.T, scores.T, strict=True)]
         order = np.argsort(probabilities, axis=None, kind="stable")
         bins = [part for part in np.array_split(order, 10) if len(part)]

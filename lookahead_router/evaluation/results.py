@@ -1,6 +1,7 @@
 """What a comparison of predictors found, as plain values; `report.py` writes it out."""
 
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,20 @@ import numpy as np
 from lookahead_router.metrics import Interval
 
 SCHEMA_VERSION = 1
-"""Of `ComparisonReport.to_dict`; raised when a field changes its meaning or goes."""
+"""The version of `ComparisonReport.to_dict`; raised when a field changes its meaning or goes."""
+
+
+class Reference(StrEnum):
+    """The lines that every report shows beside the routers; a value is what readers see."""
+
+    RANDOM = "random"
+    """A uniformly random candidate: 0 of the normalised score."""
+    BEST_SINGLE = "best single"
+    """The candidate with the best mean score on the train split, always."""
+    HINDSIGHT = "best per benchmark, in hindsight"
+    """The candidate that is best on these very rows of the benchmark; out of a router's reach."""
+    ORACLE = "oracle"
+    """The best candidate of every prompt, of equals the cheapest: 100 of the normalised score; out of reach."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +30,7 @@ class CostResult:
     """What routing cost, where the dataset knows the dollars of every answer."""
 
     mean_usd: float
-    """A prompt, under the policy."""
+    """Mean dollars a prompt, under the policy."""
     weights: tuple[float, ...]
     """Score per dollar that `CostAware` is swept over, with expected costs of the training split."""
     frontier_usd: tuple[float, ...]
@@ -53,8 +67,12 @@ class PredictorResult:
     """One predictor on one dataset; of several seeds or trainings, their mean."""
 
     predictor: str
-    revisions: tuple[str, ...] = ()
-    """One a seed."""
+    revisions: tuple[str | None, ...] = ()
+    """Revision of the predictor of each seed; `None` of one that has none."""
+    router: str | None = None
+    """What decided, in words: predictor, policy and candidates, of the first seed."""
+    policy: str | None = None
+    """The policy that decided, in words."""
     error: str | None = None
     """Why there is no result; all that follows is empty then."""
     average: Interval | None = None
@@ -67,15 +85,19 @@ class PredictorResult:
     """Normalised score of each benchmark."""
     score: float | None = None
     """Mean observed score over all prompts, in [0, 1]."""
+    score_by_source: dict[str, float] | None = None
+    """Mean observed score of each benchmark."""
     regret: float | None = None
     gap_recovered: float | None = None
     hit_rate: float | None = None
+    hit_rate_by_source: dict[str, float] | None = None
+    """Hit rate of each benchmark."""
     model_recall: float | None = None
     collapse_index: float | None = None
     shares: dict[str, float] | None = None
     """Fraction of the prompts sent to each candidate."""
     shares_by_source: dict[str, dict[str, float]] | None = None
-    """The same of each benchmark."""
+    """The same fractions of each benchmark."""
     against_best_single: tuple[tuple[int, int, float, float, float], ...] = ()
     """For each number of right candidates: it, prompts, and the shares won, tied, lost against the best single one."""
     cost: CostResult | None = None
@@ -87,19 +109,24 @@ class PredictorResult:
 
 @dataclass(frozen=True)
 class ReferenceResult:
-    """What no predictor can do, or needs none for."""
+    """A reference line on one dataset."""
 
-    reference: str
-    """`random`, `best single`, `best per benchmark, in hindsight`, or `oracle`."""
+    reference: Reference
     average: Interval
+    """Normalised score, mean over the benchmarks."""
     by_source: dict[str, Interval]
+    """Normalised score of each benchmark."""
     score: float
+    """Mean observed score over all prompts, in [0, 1]."""
+    score_by_source: dict[str, float]
+    """Mean observed score of each benchmark."""
     mean_usd: float | None
+    """Mean dollars a prompt; `None` where they are not known."""
 
 
 @dataclass(frozen=True)
 class CandidateResult:
-    """A candidate, always."""
+    """One candidate for all prompts."""
 
     candidate: str
     score: float
@@ -113,12 +140,13 @@ class LeakageResult:
     """Evaluation prompts that stand in the training split too."""
 
     n_exact: int
-    """But for case and space."""
-    n_near: int
-    """Beyond those, nearly: cosine of word three-grams weighted by rarity at least `threshold`."""
+    """Equal but for case and space."""
+    n_near: int | None
+    """Beyond those, nearly equal: cosine of word three-grams weighted by rarity at least `threshold`; `None` where
+    scikit-learn, which counts them, is not installed."""
     threshold: float
     ids: tuple[str, ...]
-    """Of the evaluation prompts, exact ones first."""
+    """Ids of the evaluation prompts, exact ones first."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +166,14 @@ class DatasetResult:
     references: tuple[ReferenceResult, ...]
     candidates: tuple[CandidateResult, ...]
     leakage: LeakageResult | None
-    """`None` without a training split."""
+    """`None` without a training split, or where it was not looked for."""
     best_single: str | None
-    """By mean score on the training split."""
+    """The candidate with the best mean score on the training split; `None` without one."""
 
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """Predictors on datasets: what `lookahead-router evaluate --report` writes."""
+    """Predictors on datasets: what `lookahead-router evaluate` shows and writes."""
 
     datasets: tuple[DatasetResult, ...]
     policy: str

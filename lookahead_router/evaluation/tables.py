@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lookahead_router.escaping import to_terminal
-from lookahead_router.evaluation.results import ComparisonReport, DatasetResult, PredictorResult
+from lookahead_router.evaluation.results import ComparisonReport, DatasetResult, PredictorResult, Reference
 from lookahead_router.metrics import Interval
 
 UNKNOWN = "–"
@@ -11,14 +11,14 @@ UNKNOWN = "–"
 
 @dataclass(frozen=True)
 class Section:
-    """A piece of a report. All text is as it came, for the renderer to escape."""
+    """A piece of a report. All text is unescaped; renderers escape it."""
 
     title: str
     text: str = ""
     figure: str | None = None
     """Name in `figures.FIGURES`."""
     head: tuple[str, ...] = ()
-    """Of the table; empty without one."""
+    """Heads of the table's columns; empty without a table."""
     rows: tuple[tuple[str, ...], ...] = ()
     is_text: bool = False
     """Whether all columns are text, not the first alone."""
@@ -53,19 +53,21 @@ def about_dataset(result: DatasetResult) -> str:
     """What was compared on."""
     left_out = f", {result.n_unscored:,} more left out for want of a score" if result.n_unscored else ""
     single = f" Best single candidate: {label(result.best_single)}." if result.best_single is not None else ""
+    compared = f" Differences are to {label(result.reference)}." if len(measured(result)) > 1 else ""
     return (
         f"Split {label(result.split)}, fingerprint {result.fingerprint}: {sum(result.n_prompts.values()):,} prompts of "
-        f"{len(result.n_prompts)} benchmarks{left_out}. Differences are to {label(result.reference)}.{single}"
+        f"{len(result.n_prompts)} benchmarks{left_out}.{compared}{single}"
     )
 
 
 def predictors(result: DatasetResult) -> Section:
-    """Quality of every predictor."""
+    """Quality of every predictor, and where there are several, paired differences."""
+    is_compared = len(measured(result)) > 1
     rows = [
         (
             one.predictor,
             interval(one.average),
-            interval(one.minus_reference),
+            *((interval(one.minus_reference),) if is_compared else ()),
             number(one.score, 3),
             number(one.hit_rate, 3),
             number(one.regret, 3),
@@ -73,7 +75,9 @@ def predictors(result: DatasetResult) -> Section:
         )
         for one in measured(result)
     ]
-    head = ("predictor", "average [95 %]", f"minus {result.reference} [95 %, paired]")
+    head = ["predictor", "average [95 %]"]
+    if is_compared:
+        head.append(f"minus {result.reference} [95 %, paired]")
     return Section(
         "Predictors",
         "Average normalised score: 0 is a random candidate, 100 the best one of every prompt.",
@@ -86,7 +90,8 @@ def predictors(result: DatasetResult) -> Section:
 def benchmarks(result: DatasetResult) -> Section:
     """Normalised score of every predictor and reference on each benchmark."""
     rows = [(one.predictor, one.by_source) for one in measured(result)]
-    rows += [(one.reference, one.by_source) for one in result.references if one.reference not in ("random", "oracle")]
+    ends = (Reference.RANDOM, Reference.ORACLE)  # 0 and 100 everywhere
+    rows += [(one.reference, one.by_source) for one in result.references if one.reference not in ends]
     return Section(
         "Benchmarks",
         "Normalised score [95 %].",
@@ -97,7 +102,7 @@ def benchmarks(result: DatasetResult) -> Section:
 
 
 def references(result: DatasetResult) -> Section:
-    """What no predictor can do, or needs none for."""
+    """Reference lines: random, best single, best per benchmark in hindsight, oracle."""
     rows = [
         (one.reference, interval(one.average), number(one.score, 3), thousand(one.mean_usd))
         for one in result.references
@@ -108,7 +113,7 @@ def references(result: DatasetResult) -> Section:
 
 
 def candidates(result: DatasetResult) -> Section:
-    """Every candidate, always."""
+    """Each candidate for all prompts."""
     rows = [
         (one.candidate, number(one.average), number(one.score, 3), thousand(one.mean_usd)) for one in result.candidates
     ]
@@ -120,9 +125,12 @@ def dollars(result: DatasetResult) -> Section:
     """What routing costs, and saves at the quality of the best single candidate; empty where no costs are known."""
     priced = [one for one in measured(result) if one.cost is not None]
     qualities = list(priced[0].cost.saved) if priced else []
+    is_compared = len(priced) > 1
     head = ["predictor", "USD per 1,000 prompts", "score at the best single candidate's USD", "area under frontier"]
     for quality in qualities:
-        head += [f"saved at {100 * float(quality):g} % quality [95 %]", f"minus {result.reference} [95 %, paired]"]
+        head.append(f"saved at {100 * float(quality):g} % quality [95 %]")
+        if is_compared:
+            head.append(f"minus {result.reference} [95 %, paired]")
     rows = []
     for one in priced:
         row = [one.predictor, thousand(one.cost.mean_usd)]
@@ -130,7 +138,7 @@ def dollars(result: DatasetResult) -> Section:
         for quality in qualities:
             gaps = one.cost.saved_minus_reference or {}
             saved = percent(one.cost.saved[quality]) if one.cost.is_reached[quality] else "not reached"
-            row += [saved, percent(gaps.get(quality))]
+            row += [saved, percent(gaps.get(quality))] if is_compared else [saved]
         rows.append(tuple(row))
     text = (
         "Under the policy; then the share of the best single candidate's dollars that is saved where score per dollar "
@@ -202,10 +210,10 @@ def leakage(result: DatasetResult) -> str:
     found = result.leakage
     if found is None:
         return "Not looked for."
-    return (
-        f"Of {sum(result.n_prompts.values()):,} prompts, {found.n_exact:,} stand in the training split too, and "
-        f"{found.n_near:,} more nearly so (cosine of word three-grams of at least {found.threshold:g})."
-    )
+    exact = f"Of {sum(result.n_prompts.values()):,} prompts, {found.n_exact:,} stand in the training split too"
+    if found.n_near is None:
+        return f"{exact}; for those that nearly do, install lookahead-router[eval]."
+    return f"{exact}, and {found.n_near:,} more nearly so (cosine of word three-grams of at least {found.threshold:g})."
 
 
 def measured(result: DatasetResult) -> list[PredictorResult]:
@@ -219,8 +227,8 @@ def label(text: str | None) -> str:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """Rounded; a dash where it is unknown."""
-    return UNKNOWN if value is None or value != value else f"{value:.{digits}f}"
+    """Rounded, never to -0.0; a dash where it is unknown."""
+    return UNKNOWN if value is None or value != value else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def interval(value: Interval | None, unit: str = "") -> str:

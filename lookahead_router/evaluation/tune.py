@@ -1,15 +1,17 @@
-"""`calibrate`: which setting of a policy reaches a target, and what does it buy?"""
+"""`tune`: which setting of a policy reaches a target, and what does it buy?"""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from lookahead_router import metrics
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.errors import ConfigurationError, DataError
-from lookahead_router.policies import CostAware, Policy, Threshold, call_costs, checked_utilities, priced
+from lookahead_router.errors import ConfigurationError, DataError, PoolMismatchError
+from lookahead_router.evaluation.prices import expected_pool, usual_costs
+from lookahead_router.evaluation.results import plain
+from lookahead_router.policies import CostAware, Policy, Restricted, Threshold, checked_utilities, priced
 from lookahead_router.router import Router
 from lookahead_router.types import CandidatePool, Prediction
 
@@ -37,7 +39,7 @@ class SplitResult:
 
 
 @dataclass(frozen=True)
-class CalibrationReport:
+class TuneReport:
     """The chosen policy, the prices it goes by, and its results: where it was chosen, and where it was not."""
 
     policy: Policy
@@ -49,10 +51,10 @@ class CalibrationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
-        return {**asdict(self), "policy": repr(self.policy), "results": [asdict(result) for result in self.results]}
+        return plain({**asdict(self), "policy": repr(self.policy)})
 
 
-def calibrate(
+def tune(
     router: Router,
     dataset: RoutingDataset,
     *,
@@ -61,13 +63,15 @@ def calibrate(
     target_usd: float | None = None,
     split: str = "validation",
     test_split: str | None = "test",
-) -> CalibrationReport:
+) -> TuneReport:
     """Finds the cheapest setting of a policy that keeps a quality, or the best one within a budget.
 
-    Prices are the mean costs that the dataset's train split holds, else those of `split`, else the pool's.
+    Prices are those of the router if it prices every candidate; else the mean costs of the train split, else of the
+    validation split, else of `split` (`lookahead_router.evaluation.prices`).
 
     Args:
-        router: what predicts; its own policy does not matter.
+        router: what predicts; of its own policy, only the rules of a `Restricted` matter, and they stay. The dataset
+            must hold all of its candidates, and may hold more.
         dataset: prompts with observed scores, and costs if there are any.
         kind: `threshold` or `cost-aware`.
         target_quality: share of the best single candidate's mean score on `split`, > 0; or else
@@ -76,60 +80,86 @@ def calibrate(
         test_split: where it is shown as well, if the dataset has it.
 
     Raises:
-        PoolMismatchError: other candidates than the router's.
+        PoolMismatchError: the router has a candidate that the dataset lacks.
         DataError: no such split, or no prompt in it with a score of every candidate.
         ConfigurationError: not one target, one out of range or out of reach, or a candidate without a price.
     """
     _check_targets(target_quality, target_usd)
     if kind not in _GRIDS:
         raise ConfigurationError(f"unknown policy {kind!r}; choose one of {', '.join(_GRIDS)}")
-    dataset = dataset.align(router.pool)
+    if not set(router.pool.names) <= set(dataset.pool.names):
+        raise PoolMismatchError(router.pool.names, dataset.pool.names)
     chosen_on = dataset.filter(split=split)
-    pool = priced_pool(router.pool, dataset, chosen_on)
+    pool = _priced_pool(router.pool, dataset, chosen_on)
     rows, n_unscored = _scored(chosen_on)
-    costs = expected_prices(pool)
-    prediction = router.predict(rows.prompts).with_pool(pool)
-    policies = _GRIDS[kind](prediction, costs)
-    choices = [_choices(policy, prediction) for policy in policies]
-    dollars = np.where(np.isnan(rows.costs_usd), costs, rows.costs_usd)
+    usual = usual_costs(pool)
+    seen = _Seen.of(router, rows, pool)
+    policies = [_within_rules(router.policy, setting) for setting in _GRIDS[kind](seen.prediction, usual)]
+    choices = [seen.choices(policy) for policy in policies]
     scores = np.array([metrics.chosen_scores(rows.scores, choice).mean() for choice in choices])
-    spent = np.array([metrics.mean_cost(dollars, choice) for choice in choices])
+    spent = np.array([metrics.mean_cost(seen.dollars, choice) for choice in choices])
     single = int(rows.scores.mean(axis=0).argmax())
     if target_quality is None:
         best = best_within(spent, scores, target_usd)
     else:
         best = cheapest_reaching(spent, scores, target_quality * rows.scores[:, single].mean())
     policy = policies[best]
-    results = [_result(split, rows, choices[best], single, costs)]
+    results = [_result(split, seen, policy, single)]
     if test_split in dataset.splits and test_split != split:
         shown, missing = _scored(dataset.filter(split=test_split))
         n_unscored += missing
-        seen = router.predict(shown.prompts).with_pool(pool)
-        results.append(_result(test_split, shown, _choices(policy, seen), single, costs))
-    return CalibrationReport(
+        results.append(_result(test_split, _Seen.of(router, shown, pool), policy, single))
+    return TuneReport(
         policy=policy,
-        usd_per_call=dict(zip(pool.names, costs.tolist(), strict=True)),
+        usd_per_call=dict(zip(pool.names, usual.tolist(), strict=True)),
         results=tuple(results),
         n_unscored=n_unscored,
     )
 
 
-def priced_pool(pool: CandidatePool, dataset: RoutingDataset, rows: RoutingDataset) -> CandidatePool:
-    """The pool with the mean costs observed on the train split, else on the given rows, else as it is.
+@dataclass(frozen=True)
+class _Seen:
+    """Rows of a split, and what the router foresees for them."""
+
+    rows: RoutingDataset
+    prediction: Prediction
+    """Over the router's candidates, at the prices that policies go by."""
+    dollars: np.ndarray
+    """Dollars of every answer, `(n, K)`; the expected ones where they are unknown."""
+
+    @classmethod
+    def of(cls, router: Router, rows: RoutingDataset, pool: CandidatePool) -> "_Seen":
+        usual = usual_costs(expected_pool(rows.pool.rename({candidate.name: candidate for candidate in pool}), rows))
+        dollars = np.where(np.isnan(rows.costs_usd), usual, rows.costs_usd)
+        return cls(rows, router.predict(rows.prompts).with_pool(pool), dollars)
+
+    def choices(self, policy: Policy) -> np.ndarray:
+        """Columns of the rows, `(n_prompts,)`, as a router of that policy decides."""
+        pool = self.prediction.pool
+        columns = np.array([self.rows.pool.index(name) for name in pool.names])
+        return columns[checked_utilities(policy, self.prediction, pool).argmax(axis=1)]
+
+
+def _within_rules(own: Policy, setting: Policy) -> Policy:
+    """The setting under the rules of the router's own policy."""
+    return replace(own, policy=_within_rules(own.policy, setting)) if isinstance(own, Restricted) else setting
+
+
+def _priced_pool(pool: CandidatePool, dataset: RoutingDataset, chosen_on: RoutingDataset) -> CandidatePool:
+    """The pool at the expected prices.
 
     Raises:
         ConfigurationError: a candidate has no price.
     """
-    train = dataset.filter(split="train") if "train" in dataset.splits else rows
-    source = train if not np.isnan(train.costs_usd).all() else rows
-    with_costs = pool.with_call_costs(source.call_costs())
+    known = [dataset.filter(split=name) for name in ("train", "validation") if name in dataset.splits]
+    found = expected_pool(pool, *known, chosen_on)
     try:
-        expected_prices(with_costs)
+        priced(usual_costs(found), found)
     except ConfigurationError as error:
         raise ConfigurationError(
             f"{error}. Give cost_usd in the outcomes of the dataset, or use a predictor whose pool has prices"
         ) from error
-    return with_costs
+    return found
 
 
 def cheapest_reaching(costs: np.ndarray, scores: np.ndarray, target: float) -> int:
@@ -189,20 +219,6 @@ def weight_grid(costs: np.ndarray) -> list[CostAware]:
     return [CostAware(0.0), *(CostAware(float(f"{weight:.4g}")) for weight in weights)]
 
 
-def expected_prices(pool: CandidatePool) -> np.ndarray:
-    """`(n_candidates,)` dollars of a call of the usual lengths.
-
-    Raises:
-        ConfigurationError: a candidate has no price.
-    """
-    return priced(call_costs(Prediction(pool, np.zeros((1, len(pool)))), pool), pool)[0]
-
-
-def _choices(policy: Policy, prediction: Prediction) -> np.ndarray:
-    """`(n_prompts,)` columns, as the router decides."""
-    return checked_utilities(policy, prediction, prediction.pool).argmax(axis=1)
-
-
 _GRIDS: dict[str, Callable[[Prediction, np.ndarray], Sequence[Policy]]] = {
     "threshold": lambda seen, costs: threshold_grid(seen.scores if seen.probabilities is None else seen.probabilities),
     "cost-aware": lambda seen, costs: weight_grid(costs),
@@ -226,9 +242,9 @@ def _scored(rows: RoutingDataset) -> tuple[RoutingDataset, int]:
     return rows.select(scored), int((~scored).sum())
 
 
-def _result(split: str, rows: RoutingDataset, choices: np.ndarray, single: int, costs: np.ndarray) -> SplitResult:
-    dollars = np.where(np.isnan(rows.costs_usd), costs, rows.costs_usd)
-    spent, reference = metrics.mean_cost(dollars, choices), float(dollars[:, single].mean())
+def _result(split: str, seen: _Seen, policy: Policy, single: int) -> SplitResult:
+    rows, choices = seen.rows, seen.choices(policy)
+    spent, reference = metrics.mean_cost(seen.dollars, choices), float(seen.dollars[:, single].mean())
     shares = metrics.shares(choices, len(rows.pool))
     return SplitResult(
         split=split,

@@ -22,6 +22,8 @@ _MODULES = ("Transformer", "Pooling", "Normalize")
 _POOLING = {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}
 """Whether the first token's state is taken, by the mode in `1_Pooling/config.json`; without one, the mean is."""
 _BATCH_SIZE = 32
+BLOCK_SIZE = 256
+"""Texts whose embeddings are kept in one file, so that long work shows how far it is and goes on where it was."""
 
 
 class Embedder:
@@ -126,6 +128,11 @@ class Embedder:
         """
         if self.cache is None:
             return self._embed(texts)
+        blocks = [self._kept(texts[at : at + BLOCK_SIZE]) for at in range(0, len(texts), BLOCK_SIZE)]
+        return np.concatenate(blocks) if blocks else self._embed(texts)
+
+    def _kept(self, texts: Sequence[str]) -> np.ndarray:
+        """The embeddings out of the cache, put there if need be."""
         digest = hashlib.sha256(self.fingerprint.encode())
         for text in texts:
             digest.update(b"%d:" % len(text) + text.encode())

@@ -127,12 +127,12 @@ def test_evaluate_shows_every_source_and_the_average(cli, predictor_folder, tmp_
     toy_dataset().to_parquet(tmp_path / "toy.parquet")
     code, out, _ = cli("evaluate", tmp_path / "toy.parquet", "--router", predictor_folder, "--resamples", 50)
     assert code == 0
-    for word in ("numbers", "poems", "average", "oracle", "best single"):
+    for word in ("numbers", "poems", "average", "oracle", "best single", "Leakage"):
         assert word in out
-    report = json.loads(
+    (report,) = json.loads(
         cli("evaluate", tmp_path / "toy.parquet", "--router", predictor_folder, "--resamples", 50, "--json")[1]
-    )
-    assert report["average"]["normalized"]["value"] > 90
+    )["datasets"]
+    assert report["predictors"][0]["average"]["value"] > 90
     assert report["best_single"] in ("digits", "words")
 
 
@@ -146,8 +146,8 @@ def priced_file(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["threshold", "cost-aware"])
-def test_calibrate_finds_a_policy_and_shows_what_it_buys(cli, predictor_folder, priced_file, kind):
-    arguments = ["calibrate", priced_file, "--router", predictor_folder, "--policy", kind, "--target-quality", 0.95]
+def test_tune_finds_a_policy_and_shows_what_it_buys(cli, predictor_folder, priced_file, kind):
+    arguments = ["tune", priced_file, "--router", predictor_folder, "--policy", kind, "--target-quality", 0.95]
     code, out, _ = cli(*arguments)
     assert code == 0
     for word in ("validation", "test", "best single", "saved", "digits", "policy: "):
@@ -160,8 +160,25 @@ def test_calibrate_finds_a_policy_and_shows_what_it_buys(cli, predictor_folder, 
     assert report["results"][0]["score"] >= 0.95 * report["results"][0]["best_single_score"]
 
 
-def test_calibrate_says_once_that_scores_stand_in_for_probabilities(cli, predictor_folder, priced_file):
-    arguments = ["calibrate", priced_file, "--router", predictor_folder, "--target-usd", 1]
+def test_calibrate_is_the_former_name_of_tune(cli, predictor_folder, priced_file):
+    arguments = [
+        priced_file,
+        "--router",
+        predictor_folder,
+        "--policy",
+        "cost-aware",
+        "--target-quality",
+        0.95,
+        "--json",
+    ]
+    code, out, error = cli("calibrate", *arguments)
+    assert (code, error) == (0, "note: this command is now called tune; calibrate goes in the next version\n")
+    assert out == cli("tune", *arguments)[1]
+    assert "calibrate" not in cli("--help")[1]
+
+
+def test_tune_says_once_that_scores_stand_in_for_probabilities(cli, predictor_folder, priced_file):
+    arguments = ["tune", priced_file, "--router", predictor_folder, "--target-usd", 1]
     code, _, error = cli(*arguments)
     assert (code, error.count("\n")) == (0, 1)
     assert error.startswith("warning: the policy reads probabilities")
@@ -177,18 +194,18 @@ def test_calibrate_says_once_that_scores_stand_in_for_probabilities(cli, predict
         (["--target-usd", 1e-9, "--policy", "cost-aware"], 2, "no setting stays within"),
     ],
 )
-def test_calibrate_refuses_what_it_cannot_do(cli, predictor_folder, priced_file, arguments, code, message):
-    found, _, error = cli("calibrate", priced_file, "--router", predictor_folder, *arguments)
+def test_tune_refuses_what_it_cannot_do(cli, predictor_folder, priced_file, arguments, code, message):
+    found, _, error = cli("tune", priced_file, "--router", predictor_folder, *arguments)
     assert found == code
     assert message in error
 
 
-def test_calibrate_needs_prices_and_the_predictors_candidates(cli, predictor_folder, tmp_path):
+def test_tune_needs_prices_and_the_predictors_candidates(cli, predictor_folder, tmp_path):
     toy_dataset().to_jsonl(tmp_path / "toy.jsonl")
-    code, _, error = cli("calibrate", tmp_path / "toy.jsonl", "--router", predictor_folder, "--target-usd", 1)
+    code, _, error = cli("tune", tmp_path / "toy.jsonl", "--router", predictor_folder, "--target-usd", 1)
     assert code == 2
     assert "Give cost_usd in the outcomes" in error
-    assert cli("calibrate", tmp_path / "toy.jsonl", "--target-usd", 1)[0] == 4
+    assert cli("tune", tmp_path / "toy.jsonl", "--target-usd", 1)[0] == 4
 
 
 def write_toy_run(folder):

@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from conftest import toy_dataset
 
@@ -7,8 +9,10 @@ from lookahead_router.cli._comparison import choose_rows, parse_entries
 from lookahead_router.cli._options import parse_policy, policy_words
 from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.evaluation.entries import Entry
+from lookahead_router.evaluation.evaluate import evaluate
 from lookahead_router.policies import BestQuality, CostAware, Threshold
 from lookahead_router.predictors.fitted.rule import Rule
+from lookahead_router.router import Router
 
 
 @pytest.fixture
@@ -157,8 +161,6 @@ def test_sources_can_be_chosen(cli, data):
 def test_a_leak_is_told(cli, tmp_path):
     dataset = toy_dataset(100)
     leaked = dataset.concatenate([dataset.filter(split="train"), dataset.filter(split="test")])
-    from dataclasses import replace
-
     leaked = replace(leaked, splits=leaked.splits.copy())
     twice = leaked.concatenate([leaked, replace(leaked.filter(split="test"), splits=_named("train", leaked))])
     twice.to_parquet(tmp_path / "leaked.parquet")
@@ -174,8 +176,6 @@ def test_a_leak_is_told(cli, tmp_path):
 
 
 def _named(split, dataset):
-    import numpy as np
-
     return np.full(len(dataset.filter(split="test")), split)
 
 
@@ -193,12 +193,8 @@ def test_a_saved_baseline_is_evaluated_and_routed_like_any_predictor(cli, data, 
     [
         (["--predictors", "nearest"], "--predictors"),
         (["--predictors", "random", "--save"], "--save"),
-        (["--predictors", "random", "--router", "x"], "--router"),
-        (["--predictors", "random", "--backend", "torch"], "--backend"),
         (["--predictors", "random", "--policy", "threshold"], "--policy"),
-        (["--seeds", "3"], "--seeds"),
-        (["--embedder", "nowhere"], "--embedder"),
-        (["--fit-data", "x.parquet"], "--fit-data"),
+        (["--predictors", "random", "--revision", "v1"], "--revision"),
     ],
 )
 def test_options_that_contradict_are_named(cli, data, arguments, message):
@@ -211,3 +207,65 @@ def test_an_empty_split_is_an_error_of_the_data(cli, data):
     code, _, err = cli("evaluate", data, "--predictors", "random", "--split", "dev")
     assert code == 4
     assert "'test'" in err
+
+
+def test_a_router_beside_predictors_is_the_reference(cli, data, tmp_path):
+    Rule().fit(toy_dataset(200).filter(split="train")).save(tmp_path / "mine")
+    options = ("--router", tmp_path / "mine", "--predictors", "rule,random", "--json", "--resamples", 10)
+    (found,) = json.loads(cli("evaluate", data, *options)[1])["datasets"]
+    assert [one["predictor"] for one in found["predictors"]] == [str(tmp_path / "mine"), "rule", "random"]
+    assert found["predictors"][1]["minus_reference"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_a_predictor_has_one_interval_whoever_asks(cli, data, tmp_path):
+    Rule().fit(toy_dataset(200).filter(split="train")).save(tmp_path / "mine")
+    place = str(tmp_path / "mine")
+    asked = (["--router", place], ["--predictors", f"random,it={place}"], ["--predictors", f"{place},rule"])
+    found = [json.loads(cli("evaluate", data, *each, "--json", "--resamples", 20)[1])["datasets"][0] for each in asked]
+    averages = [one["predictors"][at]["average"] for one, at in zip(found, (0, 1, 0), strict=True)]
+    assert averages[0] == averages[1] == averages[2]
+    router, rows = Router.from_pretrained(place), toy_dataset(200)
+    report = evaluate(router, rows.filter(split="test"), train=rows.filter(split="train"), n_resamples=20)
+    assert report.to_dict()["average"]["normalized"] == averages[0]
+
+
+def test_without_a_train_split_a_router_decides_alike_through_every_door(cli, tmp_path):
+    """Costs that differ by split, and no train split: the doors used to price by other rows."""
+    dataset = toy_dataset(200)
+    Rule().fit(dataset.filter(split="train")).save(tmp_path / "mine")
+    late = (dataset.splits == "test")[:, None]
+    costs = np.where(late, [10.0, 1.0, 5.0], [1.0, 10.0, 5.0])
+    rest = replace(dataset, costs_usd=costs).select(dataset.splits != "train")
+    rest.to_parquet(tmp_path / "rest.parquet")
+    place, options = str(tmp_path / "mine"), ("--policy", "cost-aware:1e6", "--json", "--resamples", 10)
+    doors = (["--router", place], ["--predictors", place], ["--predictors", f"it={place}"])
+    shares = [
+        json.loads(cli("evaluate", tmp_path / "rest.parquet", *door, *options)[1])["datasets"][0]["predictors"][0][
+            "shares"
+        ]
+        for door in doors
+    ]
+    assert shares == [{"digits": 1.0, "words": 0.0, "lazy": 0.0}] * 3  # the validation split's prices
+    tuned = json.loads(cli("tune", tmp_path / "rest.parquet", "--router", place, "--target-usd", 100, "--json")[1])
+    assert tuned["usd_per_call"] == {"digits": 1.0, "words": 10.0, "lazy": 5.0}
+
+
+def test_when_nothing_could_be_evaluated_the_command_fails(cli, tmp_path):
+    toy_dataset(100).filter(split="test").to_parquet(tmp_path / "test.parquet")
+    code, out, err = cli("evaluate", tmp_path / "test.parquet", "--predictors", "rule,best-single", "--resamples", 10)
+    assert code == 1
+    assert "no training split" in out
+    assert err.startswith("error: no predictor could be evaluated")
+    code, out, err = cli("evaluate", tmp_path / "test.parquet", "--predictors", "rule", "--json", "--resamples", 10)
+    assert code == 1
+    assert json.loads(out)["datasets"][0]["predictors"][0]["average"] is None
+    code, out, err = cli("evaluate", tmp_path / "test.parquet", "--router", tmp_path / "nowhere")
+    assert (code, out) == (5, "")  # the error of the only one
+    assert "no such folder" in err
+
+
+def test_long_work_tells_how_far_it_is_where_no_bar_can_be_drawn(cli, data, monkeypatch):
+    monkeypatch.setattr("lookahead_router.cli._comparison._SILENCE_SECONDS", 0.0)
+    _, _, err = cli("evaluate", data, "--predictors", "rule,random", "--resamples", 10)
+    assert "toy: rule, predicting (17% of all)" in err
+    assert "toy: random" in err

@@ -10,6 +10,7 @@ from lookahead_router.evaluation.results import (
     DatasetResult,
     LeakageResult,
     PredictorResult,
+    Reference,
     ReferenceResult,
 )
 from lookahead_router.metrics import Interval
@@ -75,10 +76,11 @@ def result(predictors=None, candidates=("cheap", "dear"), sources=SOURCES, **cha
             "predictors": tuple(predictors),
             "references": tuple(
                 ReferenceResult(
-                    name,
+                    Reference(name),
                     Interval(v, v - 1, v + 1),
                     {source: Interval(v, v - 2, v + 2) for source in sources},
                     0.5,
+                    dict.fromkeys(sources, 0.5),
                     0.001,
                 )
                 for name, v in levels.items()

@@ -8,15 +8,17 @@ from hypothesis import strategies as st
 from lookahead_router import metrics
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
-from lookahead_router.errors import ConfigurationError, DataError, PoolMismatchError
+from lookahead_router.errors import ConfigurationError, DataError, PoolMismatchError, UncalibratedScoresWarning
 from lookahead_router.evaluation.compare import Material, compare
-from lookahead_router.evaluation.entries import Entry, Predictions
+from lookahead_router.evaluation.entries import Entry, Foresight
 from lookahead_router.evaluation.evaluate import evaluate
-from lookahead_router.policies import CostAware, Threshold
+from lookahead_router.evaluation.results import Reference
+from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
 from lookahead_router.predictors.fitted.best_single import BestSingle
 from lookahead_router.predictors.fitted.random_choice import RandomChoice
 from lookahead_router.predictors.fitted.rule import Rule
 from lookahead_router.router import Router
+from lookahead_router.types import Prediction
 
 ENTRIES = [
     Entry("rule", baseline="rule"),
@@ -61,20 +63,26 @@ def result():
     return run().datasets[0]
 
 
-def test_figures_are_those_of_routing_with_the_fitted_predictor(result):
+def test_figures_are_those_of_the_routers_decisions(result):
     given = material()
+    rows = given.evaluation
     for kind in (Rule, BestSingle, RandomChoice):
         predictor = kind().fit(given.train)
-        report = evaluate(Router(predictor), given.evaluation, train=given.train, n_resamples=10)
+        choices = [rows.pool.index(decision.name) for decision in Router(predictor).route_batch(rows.prompts)]
+        chosen = rows.scores[np.arange(len(rows)), choices]
         found = by_label(result)[predictor.kind]
-        assert found.average.value == pytest.approx(report.average.normalized.value, abs=1e-3)
-        assert found.hit_rate == pytest.approx(
-            np.average([s.hit_rate for s in report.sources], weights=[s.n_prompts for s in report.sources])
-        )
-        for source in report.sources:
-            assert found.by_source[source.source].value == pytest.approx(source.normalized.value, abs=1e-3)
-            assert found.shares_by_source[source.source] == pytest.approx(source.shares)
-        assert found.shares == pytest.approx(report.average.shares)
+        levels = []
+        for source in ("code", "chat"):
+            mask = rows.sources == source
+            levels.append(metrics.normalized_score(chosen[mask], rows.scores[mask]))
+            assert found.by_source[source].value == pytest.approx(levels[-1])
+            assert found.score_by_source[source] == pytest.approx(chosen[mask].mean())
+            assert found.hit_rate_by_source[source] == metrics.hit_rate(chosen[mask], rows.scores[mask])
+            shares = np.bincount(np.array(choices)[mask], minlength=2) / mask.sum()
+            assert list(found.shares_by_source[source].values()) == pytest.approx(shares)
+        assert found.average.value == pytest.approx(np.mean(levels))
+        assert found.hit_rate == metrics.hit_rate(chosen, rows.scores)
+        assert found.score == pytest.approx(chosen.mean())
 
 
 def test_the_first_predictor_is_what_the_others_are_compared_to(result):
@@ -87,16 +95,17 @@ def test_the_first_predictor_is_what_the_others_are_compared_to(result):
 
 
 def test_a_predictor_against_itself_differs_by_nothing():
-    again = run([ENTRIES[1], Entry("rule", baseline="rule")], materials=[material(world(300, seed=4))]).datasets[0]
-    cost = by_label(again)["rule"].cost
-    assert cost.saved_minus_reference.keys() == cost.saved.keys()
-    twice = [Entry("rule", baseline="rule"), Entry("same", locations=())]
-    assert len(run(twice).datasets[0].predictors) == 2
+    given = material()
+    again = Entry("again", router=Router(Rule().fit(given.train)))
+    found = by_label(run([ENTRIES[0], again], materials=[given]).datasets[0])
+    assert found["again"].minus_reference == (0, 0, 0)
+    assert found["again"].cost.saved_minus_reference == {"1.00": (0, 0, 0), "0.95": (0, 0, 0)}
+    assert found["again"].average == found["rule"].average
 
 
 def test_references_stand_beside(result):
     found = {one.reference: one for one in result.references}
-    assert list(found) == ["random", "best single", "best per benchmark, in hindsight", "oracle"]
+    assert list(found) == list(Reference)
     assert found["random"].average.value == pytest.approx(0, abs=1e-3)
     assert found["oracle"].average.value == pytest.approx(100, abs=1e-3)
     assert result.best_single == "dear"
@@ -186,7 +195,7 @@ def test_when_every_predictor_fails_the_references_remain():
     dataset = run(ENTRIES, materials=[lonely]).datasets[0]
     assert all("no training split" in one.error for one in dataset.predictors)
     assert dataset.reference == ""
-    assert [one.reference for one in dataset.references] == ["random", "best per benchmark, in hindsight", "oracle"]
+    assert [one.reference for one in dataset.references] == [name for name in Reference if name != "best single"]
     assert dataset.best_single is None
     assert dataset.leakage is None
 
@@ -229,7 +238,9 @@ def test_a_threshold_reads_calibrated_probabilities():
     assert found.shares_by_source["code"] == {"cheap": 0.0, "dear": 1.0}
     assert found.shares_by_source["chat"] == {"cheap": 1.0, "dear": 0.0}
     uncalibrated = Material("w", "test", material().evaluation, material().train)
-    assert "not calibrated" in run(policy=Threshold(0.6), materials=[uncalibrated]).datasets[0].predictors[0].error
+    with pytest.warns(UncalibratedScoresWarning, match="not calibrated"):  # as its router would
+        found = run([ENTRIES[0]], materials=[uncalibrated], policy=Threshold(0.6)).datasets[0].predictors[0]
+    assert found.error is None
 
 
 def test_without_dollars_there_is_no_cost():
@@ -264,12 +275,13 @@ def test_a_broken_cache_is_filled_again(tmp_path):
 def test_progress_names_each_step_and_grows():
     steps = []
     run(materials=[material(), material(name="again")], on_progress=lambda step, share: steps.append((step, share)))
-    assert [step for step, _ in steps][:2] == ["world: rule", "world: best-single"]
+    assert [step for step, _ in steps if "," not in step][:2] == ["world: rule", "world: best-single"]
+    assert "world: rule, predicting" in dict(steps)
     shares = [share for _, share in steps]
     assert shares == sorted(shares)
     assert shares[0] == 0
     assert shares[-1] < 1
-    assert len(steps) == 8
+    assert len([step for step, _ in steps if "," not in step]) == 8
 
 
 def test_the_report_is_strict_json(result):
@@ -361,9 +373,9 @@ def test_the_score_lies_between_worst_and_best_and_shares_sum_to_one(seed):
 
 def test_baselines_are_not_fitted_on_the_rows_they_are_asked_about():
     given = material()
-    predictions = Predictions(given.evaluation, given.train, None, lambda: None, None, 1)
-    (found,) = predictions.of(Entry("best-single", baseline="best-single"))
-    np.testing.assert_allclose(found.scores[0], given.train.scores.mean(axis=0))
+    foresight = Foresight(given.evaluation, given.train, None, BestQuality(), lambda: None, None, 1)
+    (found,) = foresight.of(Entry("best-single", baseline="best-single"))
+    np.testing.assert_allclose(found.prediction.scores[0], given.train.scores.mean(axis=0))
 
 
 def test_a_predictor_that_is_the_best_single_candidate_reaches_its_quality():
@@ -414,3 +426,107 @@ def test_an_unknown_cost_is_taken_for_the_expected_one():
 def test_collapse_is_of_each_seed_and_not_of_their_mean():
     found = run([Entry("random", baseline="random")], n_seeds=4).datasets[0].predictors[0]
     assert found.collapse_index >= max(found.shares.values()) - 1e-9
+
+
+def test_a_router_is_an_entry_with_its_own_policy_names_and_prices():
+    given = material()
+    predictor = Rule().fit(given.train)
+    free = Router(predictor).with_prices({"cheap": 5.0, "dear": 0.0})
+    entries = [
+        Entry("plain", router=Router(predictor)),
+        Entry("its own prices", router=free.with_policy(CostAware(1e9))),
+        Entry("the data's prices", baseline="rule"),
+    ]
+    found = by_label(run(entries, materials=[given], policy=CostAware(1e9)).datasets[0])
+    assert found["plain"].policy == "BestQuality()"
+    assert 0.3 < found["plain"].shares["dear"] < 0.7
+    assert found["its own prices"].shares == {"cheap": 0.0, "dear": 1.0}
+    assert found["the data's prices"].shares == {"cheap": 1.0, "dear": 0.0}
+
+
+def test_a_restricted_router_is_measured_against_all_candidates_of_the_dataset():
+    given = material()
+    router = Router(Rule().fit(given.train))
+    entries = [
+        Entry("all", router=router),
+        Entry("restricted", router=router.restrict_to(["cheap"])),
+        Entry("by policy", router=router.with_policy(Restricted(deny=["dear"]))),
+    ]
+    dataset = run(entries, materials=[given]).datasets[0]
+    found = by_label(dataset)
+    cheap = next(one for one in dataset.candidates if one.candidate == "cheap")
+    for label in ("restricted", "by policy"):
+        assert found[label].shares == {"cheap": 1.0, "dear": 0.0}
+        assert found[label].score == pytest.approx(cheap.score)
+        assert found[label].average.value == pytest.approx(cheap.average)
+        np.testing.assert_allclose(found[label].cost.frontier_usd, cheap.mean_usd)  # no weight leads to `dear`
+    alone = given.evaluation.with_candidates(["cheap"])
+    assert evaluate(router.restrict_to(["cheap"]), alone).average.oracle == pytest.approx(
+        evaluate(router.restrict_to(["cheap"]), alone).average.router
+    )
+
+
+def test_a_router_of_other_candidates_says_which_are_missing():
+    router = Router(Rule().fit(material().train)).with_aliases({"dear": "gpt"})
+    found = run([Entry("renamed", router=router), ENTRIES[0]]).datasets[0].predictors
+    assert "missing ['gpt']" in found[0].error
+    assert found[1].error is None
+    with pytest.raises(PoolMismatchError):
+        run([Entry("renamed", router=router)], keep_going=False)
+
+
+def test_pools_in_another_order_decide_alike():
+    given = material()
+    router = Router(Rule().fit(given.train))
+    turned = Material("w", "test", given.evaluation.align(type(router.pool)(list(router.pool)[::-1])), given.train)
+    found = [run([Entry("it", router=router)], materials=[each]).datasets[0].predictors[0] for each in (given, turned)]
+    assert found[0].shares == found[1].shares
+    assert found[0].average == found[1].average
+
+
+def test_a_predictor_decides_alike_as_a_router_as_a_folder_and_fitted_here(tmp_path):
+    """Without a train split in the file, prices are the validation split's, whoever asks."""
+    given = material()
+    dear_later = given.evaluation.costs_usd[:, ::-1]
+    from dataclasses import replace
+
+    odd = Material("w", "test", replace(given.evaluation, costs_usd=dear_later), None, given.validation)
+    predictor = Rule().fit(given.train).fit_calibration(given.validation)
+    predictor.save(tmp_path / "rule")
+    prices = dict(zip(given.validation.pool.names, given.validation.call_costs(), strict=True))
+    for policy in (CostAware(0.05), CostAware(1e9), Threshold(0.3)):
+        entries = [
+            Entry("folder", locations=(str(tmp_path / "rule"),)),
+            Entry("router", router=Router(predictor).with_prices(prices).with_policy(policy)),
+        ]
+        found = run(entries, materials=[odd], policy=policy).datasets[0].predictors
+        assert found[0].shares == found[1].shares
+        assert found[1].minus_reference == (0, 0, 0)
+
+
+def test_predictions_without_a_revision_are_not_kept(tmp_path):
+    class Fixed:
+        name, revision = "fixed", None
+
+        def __init__(self, pool, column):
+            self.pool, self.column = pool, column
+
+        def predict(self, prompts):
+            return Prediction(self.pool, np.tile(np.eye(2)[self.column], (len(prompts), 1)))
+
+    given = material()
+    shares = []
+    for column in (0, 1):
+        entry = Entry("it", router=Router(Fixed(given.evaluation.pool, column)))
+        shares.append(run([entry], cache=tmp_path).datasets[0].predictors[0].shares["dear"])
+    assert shares == [0.0, 1.0]
+
+
+def test_long_work_is_asked_for_in_parts_and_tells_how_far_it_is(monkeypatch):
+    monkeypatch.setattr("lookahead_router.evaluation.entries.BLOCK_SIZE", 7)
+    steps = []
+    cut = run([ENTRIES[0]], on_progress=lambda step, share: steps.append((step, share))).datasets[0]
+    assert len([step for step, _ in steps if step == "world: rule, predicting"]) == -(-len(material().evaluation) // 7)
+    assert [share for _, share in steps] == sorted(share for _, share in steps)
+    monkeypatch.undo()
+    assert run([ENTRIES[0]]).datasets[0].predictors[0].average == cut.predictors[0].average

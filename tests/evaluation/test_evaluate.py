@@ -6,7 +6,10 @@ import pytest
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import DataError, PoolMismatchError
-from lookahead_router.evaluation.evaluate import average_normalized_score, evaluate
+from lookahead_router.evaluation.compare import Material, compare
+from lookahead_router.evaluation.entries import Entry
+from lookahead_router.evaluation.evaluate import evaluate
+from lookahead_router.policies import CostAware
 from lookahead_router.router import Router
 from lookahead_router.types import CandidatePool, Prediction
 
@@ -104,7 +107,40 @@ def test_the_interval_holds_the_value(rows):
 
 
 def test_the_average_is_a_plain_mean_over_the_benchmarks():
-    scores = np.array([[1.0, 0.0]] * 9 + [[1.0, 0.0]])
-    sources = np.array(["big"] * 9 + ["small"])
-    chosen = np.array([1.0] * 9 + [0.0])
-    assert average_normalized_score(chosen, scores, sources) == pytest.approx((100 - 100) / 2)
+    big = [example(f"{row} a", 1.0, 0.0, source="big") for row in range(9)]
+    report = evaluate(Router(ByText()), RoutingDataset.from_examples([*big, example("x b", 1.0, 0.0, source="small")]))
+    assert [one.normalized.value for one in report.sources] == [100, -100]
+    assert (report.average.normalized.value, report.average.router) == (0, 0.5)
+
+
+def test_it_is_a_comparison_of_one_with_the_same_figures_and_intervals(rows):
+    train = RoutingDataset.from_examples([example("x", 0.1, 0.9, split="train"), example("5  A", 0.1, 0.9)])
+    router = Router(ByText())
+    report = evaluate(router, rows, train=train, n_resamples=50)
+    (dataset,) = compare(
+        [Entry("it", router=router), Entry("rule", baseline="rule")],
+        [Material("d", "test", rows, train)],
+        n_resamples=50,
+    ).datasets
+    found = dataset.predictors[0]
+    assert report.router == repr(router)
+    assert report.average.normalized == found.average
+    assert {one.source: one.normalized for one in report.sources} == found.by_source
+    assert report.data_fingerprint == dataset.fingerprint
+    assert report.leakage == dataset.leakage
+    assert report.leakage.ids == ("4",)
+
+
+def test_its_choices_are_those_of_the_router_under_its_own_prices(rows):
+    router = Router(ByText()).with_prices({"a": 5.0, "b": 0.0}).with_policy(CostAware(10.0))
+    assert evaluate(router, rows).average.shares == {"a": 0.0, "b": 1.0}
+    assert {decision.name for decision in router.route_batch(rows.prompts)} == {"b"}
+
+
+def test_an_error_of_the_predictor_is_raised(rows):
+    class Broken(ByText):
+        def predict(self, prompts):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        evaluate(Router(Broken()), rows)

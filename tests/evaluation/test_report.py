@@ -102,7 +102,7 @@ def test_what_is_unknown_is_left_out_or_a_dash():
 def test_names_mean_nothing_to_markdown():
     text = markdown_tables(odd_report().datasets[0])
     rows = table(text, "Predictors")
-    assert [len(row) for row in rows] == [7, 7]
+    assert [len(row) for row in rows] == [6, 6]
     assert html.unescape(re.sub(r"\\(.)", r"\1", rows[1][0])) == ODD_LINE
     assert "](http" not in text.replace(r"\](", "")
     assert "<script" not in text

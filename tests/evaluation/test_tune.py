@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import ConfigurationError, DataError, PoolMismatchError
+from lookahead_router.evaluation.prices import expected_pool
 from lookahead_router.evaluation.tune import (
     best_within,
-    calibrate,
     cheapest_reaching,
-    priced_pool,
     threshold_grid,
+    tune,
     weight_grid,
 )
-from lookahead_router.policies import CostAware, Threshold
+from lookahead_router.policies import CostAware, Restricted, Threshold
 from lookahead_router.router import Router
 from lookahead_router.types import CandidatePool, Prediction
 
@@ -105,8 +105,8 @@ def test_weights_run_from_quality_alone_to_cost_alone(costs):
 @pytest.mark.parametrize("target", [{"target_quality": 0.97}, {"target_usd": 0.004}], ids=repr)
 def test_the_policy_does_what_the_report_says(router, kind, target):
     dataset = make_dataset(300)
-    report = calibrate(router, dataset, kind=kind, **target)
-    pool = priced_pool(router.pool, dataset, dataset)
+    report = tune(router, dataset, kind=kind, **target)
+    pool = expected_pool(router.pool, dataset.filter(split="train"))
     again = router.with_aliases({candidate.name: candidate for candidate in pool}).with_policy(report.policy)
     assert [result.split for result in report.results] == ["validation", "test"]
     for result in report.results:
@@ -131,7 +131,7 @@ def test_the_policy_does_what_the_report_says(router, kind, target):
 
 def test_no_threshold_that_reaches_the_target_is_cheaper(router):
     dataset = make_dataset(300)
-    found = calibrate(router, dataset, target_quality=0.97).results[0]
+    found = tune(router, dataset, target_quality=0.97).results[0]
     rows = dataset.filter(split="validation")
     probabilities = router.predictor.predict(rows.prompts).scores
     pool = router.pool.with_call_costs([0.001, 0.01])
@@ -144,50 +144,57 @@ def test_no_threshold_that_reaches_the_target_is_cheaper(router):
             assert rows.costs_usd[picked].mean() >= found.usd_per_prompt - 1e-12
 
 
-def test_prices_are_those_of_train_then_of_the_split_then_of_the_pool():
-    pool = CandidatePool(["cheap", "dear"])
-    whole = make_dataset(30)
-    validation = whole.filter(split="validation")
-    np.testing.assert_allclose(
-        [candidate.usd_per_call for candidate in priced_pool(pool, whole, validation)], [0.001, 0.01]
-    )
-    unpriced_train = RoutingDataset.concatenate([make_dataset(9, costs=None, splits=("train",)), validation])
-    assert priced_pool(pool, unpriced_train, validation)["dear"].usd_per_call == pytest.approx(0.01)
-    bare = make_dataset(30, costs=None)
-    given = pool.with_call_costs([0.5, 0.7])
-    assert priced_pool(given, bare, bare) == given
+def test_a_candidate_without_a_price_is_an_error_that_says_where_to_give_it(router):
     with pytest.raises(ConfigurationError, match=r"missing: cheap, dear.*cost_usd in the outcomes"):
-        priced_pool(pool, bare, bare)
+        tune(router, make_dataset(30, costs=None), target_usd=1.0)
+
+
+def test_the_prices_of_a_router_that_has_them_all_are_those_it_goes_by(router):
+    dear = router.with_prices({"cheap": 0.5, "dear": 0.7})
+    assert tune(dear, make_dataset(60), target_usd=1.0).usd_per_call == {"cheap": 0.5, "dear": 0.7}
+
+
+def test_a_restricted_router_is_tuned_within_its_rules(router):
+    dataset = make_dataset(300)
+    whole = tune(router, dataset, target_usd=1.0)
+    for narrow in (router.restrict_to(["cheap"]), router.with_policy(Restricted(deny=["dear"]))):
+        report = tune(narrow, dataset, target_usd=1.0)
+        assert report.results[1].shares == {"cheap": 1.0, "dear": 0.0}
+        assert report.results[1].best_single == "dear"
+        assert report.results[1].best_single_score == whole.results[1].best_single_score
+    assert report.policy.deny == ("dear",)
+    assert isinstance(report.policy.policy, Threshold)
 
 
 def test_dollars_are_those_of_the_prices_where_no_cost_was_observed():
     router = Router(Told(CandidatePool(["cheap", "dear"]).with_call_costs([0.5, 0.7])))
-    result = calibrate(router, make_dataset(60, costs=None), target_usd=0.5).results[0]
+    result = tune(router, make_dataset(60, costs=None), target_usd=0.5).results[0]
     assert result.usd_per_prompt == pytest.approx(0.5)
     assert result.shares == {"cheap": 1.0, "dear": 0.0}
 
 
 def test_a_free_best_single_candidate_leaves_nothing_to_save(router):
-    assert calibrate(router, make_dataset(60, costs=(0.0, 0.0)), target_quality=0.9).results[0].saved is None
+    assert tune(router, make_dataset(60, costs=(0.0, 0.0)), target_quality=0.9).results[0].saved is None
 
 
 def test_prompts_without_every_score_are_left_out_and_counted(router):
     dataset = make_dataset(60)
     dataset.scores[1, 0] = dataset.scores[2, 1] = np.nan
-    report = calibrate(router, dataset, target_usd=1.0)
+    report = tune(router, dataset, target_usd=1.0)
     assert report.n_unscored == 2
     assert [result.n_prompts for result in report.results] == [19, 19]
 
 
 def test_without_a_test_split_the_choice_alone_is_shown(router):
     dataset = make_dataset(60, splits=("validation",))
-    assert [result.split for result in calibrate(router, dataset, target_usd=1.0).results] == ["validation"]
+    assert [result.split for result in tune(router, dataset, target_usd=1.0).results] == ["validation"]
 
 
 def test_the_routers_own_policy_does_not_matter(router):
     dataset = make_dataset(60)
-    other = router.with_prices({"cheap": 1.0, "dear": 2.0}).with_policy(Threshold(0.9))
-    assert calibrate(other, dataset, target_usd=0.005) == calibrate(router, dataset, target_usd=0.005)
+    priced = router.with_prices({"cheap": 0.001, "dear": 0.01})
+    other = priced.with_policy(Threshold(0.9))
+    assert tune(other, dataset, target_usd=0.005) == tune(priced, dataset, target_usd=0.005)
 
 
 @pytest.mark.parametrize(
@@ -206,15 +213,15 @@ def test_the_routers_own_policy_does_not_matter(router):
 )
 def test_what_cannot_be_had_is_an_error_that_says_why(router, options, message):
     with pytest.raises(ConfigurationError, match=message):
-        calibrate(router, make_dataset(60), **options)
+        tune(router, make_dataset(60), **options)
 
 
 def test_other_candidates_an_absent_split_and_unjudged_rows_are_errors_of_the_data(router):
     with pytest.raises(PoolMismatchError):
-        calibrate(Router(Told(["cheap", "other"])), make_dataset(60), target_usd=1.0)
+        tune(Router(Told(["cheap", "other"])), make_dataset(60), target_usd=1.0)
     with pytest.raises(DataError, match="no row has split 'validation'"):
-        calibrate(router, make_dataset(60, splits=("train",)), target_usd=1.0)
+        tune(router, make_dataset(60, splits=("train",)), target_usd=1.0)
     dataset = make_dataset(60)
     dataset.scores[:] = np.nan
     with pytest.raises(DataError, match="no prompt has a score of every candidate"):
-        calibrate(router, dataset, target_usd=1.0)
+        tune(router, dataset, target_usd=1.0)
