@@ -119,10 +119,10 @@ def route_on_query(chain: Runnable, key: str | None = None) -> Runnable:
     """
 
     def with_query(value: Any) -> Runnable:
-        query = value.get(key) if key is not None and isinstance(value, Mapping) else value
+        query = value if key is None else value.get(key) if isinstance(value, Mapping) else None
         if not isinstance(query, str):
-            place = "the input" if key is None else f"{key!r} of the input"
-            raise PromptError(f"{place} must be the question as text, got {type(query).__name__}")
+            place = "the input" if key is None else f"{key!r} in the input"
+            raise PromptError(f"expected the question as text as {place}, got {type(query).__name__}")
         return chain.with_config(configurable={QUERY_KEY: query})
 
     return RunnableLambda(with_query, name="route_on_query")

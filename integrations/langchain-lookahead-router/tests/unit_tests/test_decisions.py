@@ -14,7 +14,7 @@ from langchain.agents.middleware import ModelChoice, ModelRouterMiddleware
 from langchain_core.decisions import Choice, Noul
 from langchain_core.messages import AIMessage, HumanMessage
 from lookahead_router import CostAware, Restricted, Router
-from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
+from lookahead_router.errors import CheckpointError, ConfigurationError, PromptError, UnknownCandidateError
 
 from langchain_lookahead_router import LookaheadDecisionModel
 
@@ -51,6 +51,22 @@ def test_a_candidate_that_the_policy_excludes_has_no_share():
 )
 def test_messages_and_texts_are_found_anywhere_in_the_state(state):
     assert ask(state).choice == "good"
+
+
+def test_route_on_picks_the_question_out_of_the_state():
+    state = {"question": "Who?", "documents": "Chapter 7, 1984"}
+    assert ask(state).choice == "good"
+    assert ask(state, route_on=lambda state: state["question"]).choice == "fast"
+    assert ask(state, route_on=lambda state: None).choice == "good"
+    with pytest.raises(ConfigurationError, match="route_on"):
+        LookaheadDecisionModel(route_on="question")
+
+
+def test_wrong_options_are_told_when_the_model_is_built(tmp_path):
+    with pytest.raises(CheckpointError):
+        LookaheadDecisionModel(router=tmp_path / "nothing")
+    with pytest.raises(ConfigurationError, match="price"):
+        LookaheadDecisionModel(router=rule_router(), policy=CostAware(score_per_usd=1000))
 
 
 def test_labels_may_be_names_of_candidates():

@@ -139,7 +139,17 @@ def test_the_hooks_keep_messages_out_of_their_spans():
     assert make().trace_policy.process_inputs({"messages": ["tulips"]}) != {"messages": ["tulips"]}
 
 
-@pytest.mark.parametrize("options", [{"per": "day"}, {"fallbacks": "best"}, {"router": 7}, {"candidates": {}}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"per": "day"},
+        {"fallbacks": "best"},
+        {"router": 7},
+        {"candidates": {}},
+        {"policy": "cheap"},
+        {"context_chars": -1},
+    ],
+)
 def test_wrong_options_are_told(options):
     with pytest.raises(ConfigurationError):
         LookaheadRouterMiddleware(**{"candidates": rule_models(), "router": rule_router(), **options})
@@ -148,6 +158,8 @@ def test_wrong_options_are_told(options):
 def test_names_that_are_no_candidates_are_told():
     with pytest.raises(UnknownCandidateError):
         make(default="nobody")
+    with pytest.raises(UnknownCandidateError, match="aliases="):
+        make({"gpt-5-mini": RuleChatModel(label="own")})
 
 
 def test_the_chat_model_is_an_agents_model_too():

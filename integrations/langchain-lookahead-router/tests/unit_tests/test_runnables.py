@@ -116,4 +116,6 @@ def test_wrong_options_are_told():
     with pytest.raises(ConfigurationError, match="leave out"):
         LookaheadRouter(rule_router(), revision="v1")
     with pytest.raises(UnknownCandidateError, match="digit'"):
-        LookaheadRouter(rule_router(), candidates=["digit"]).invoke("7")
+        LookaheadRouter(rule_router(), candidates=["digit"])
+    with pytest.raises(ConfigurationError, match="price"):
+        LookaheadRouter(rule_router(), policy=CostAware(score_per_usd=1000))
