@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
+from lookahead_router.threads import PerProcess
 from lookahead_router.types import Candidate, CandidatePool
 
 if TYPE_CHECKING:
     from lookahead_router.router import Router
 
-_lock = threading.Lock()
+_lock = PerProcess(threading.Lock)
 
 
 @functools.lru_cache(maxsize=8)
@@ -56,7 +57,7 @@ def resolve_router(
     elif source is None or isinstance(source, str | Path):
         if revision is not None and source is None:
             raise ConfigurationError("the embedded predictor has no revisions; name a repository in `router`")
-        with _lock:  # two threads must not load the same weights twice
+        with _lock():  # two threads must not load the same weights twice
             router = _load(source, revision)
     else:
         raise ConfigurationError(

@@ -1,9 +1,13 @@
 """The event loop is never blocked by a prediction."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 import time
 
+import pytest
 from fakes import RulePredictor, rule_models
 from lookahead_router import Router
 
@@ -82,3 +86,22 @@ async def test_predictions_leave_the_executor_of_the_loop_to_others():
     finally:
         release.set()
         assert {answer.text for answer in await calls} == {"digits: 7"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_routes_off_its_loop_after_its_parent_did():
+    code = (
+        "import asyncio, os, signal\n"
+        "from fakes import rule_models, rule_router\n"
+        "from langchain_lookahead_router import ChatLookaheadRouter\n"
+        "llm = ChatLookaheadRouter(candidates=rule_models(), router=rule_router())\n"
+        "asyncio.run(llm.ainvoke('7'))\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n"
+        "    signal.alarm(20)\n"
+        "    os._exit(0 if asyncio.run(llm.ainvoke('7')).text == 'digits: 7' else 1)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.stdout.strip() == "0", done.stderr

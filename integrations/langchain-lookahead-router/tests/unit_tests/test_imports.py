@@ -41,7 +41,7 @@ def test_only_public_names_of_the_core_are_imported(path):
         if isinstance(node, ast.Import):
             assert not any(alias.name.split(".")[0] == "lookahead_router" for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lookahead_router":
-            assert node.module in ("lookahead_router", "lookahead_router.errors")
+            assert node.module in ("lookahead_router", "lookahead_router.errors", "lookahead_router.threads")
             if node.module == "lookahead_router":
                 assert {alias.name for alias in node.names} <= set(lookahead_router.__all__)
 
