@@ -51,6 +51,10 @@ class DemandNetwork(nn.Module):
             prompt_ids: `(B, T)` framed prompts, padded on the *left*.
             prompt_mask: `(B, T)`, 1 on tokens, 0 on padding.
         """
+        return self.read(*self.states(prompt_ids, prompt_mask))
+
+    def states(self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """What the head reads: pooled prompt `(B, H)`, first token `(B, H)`, slots `(B, n_references, M, H)`."""
         B, T = prompt_ids.shape
         n_slots, H = self.slots.shape
         states = self.backbone.get_input_embeddings()(prompt_ids)
@@ -67,8 +71,11 @@ class DemandNetwork(nn.Module):
         pooled = (hidden[:, :T] * weights).sum(dim=1) / weights.sum(dim=1)
         first = prompt_mask.argmax(dim=1)[:, None, None].expand(-1, 1, H)
         latents = hidden[:, T:].reshape(B, self.configuration.n_references, self.configuration.n_slots, H)
-        read = self.head(pooled, hidden.gather(1, first).squeeze(1), latents)
-        R = self.configuration.n_demands
+        return pooled, hidden.gather(1, first).squeeze(1), latents
+
+    def read(self, pooled: torch.Tensor, first: torch.Tensor, latents: torch.Tensor) -> DemandOutput:
+        """What such states demand."""
+        read, R = self.head(pooled, first, latents), self.configuration.n_demands
         return DemandOutput(
             demands=read[:, :R],
             difficulty=read[:, R],

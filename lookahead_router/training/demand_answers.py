@@ -7,10 +7,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from lookahead_router.data.outcomes import OutcomeTable
 from lookahead_router.errors import DataError, SchemaError
 from lookahead_router.predictors.tokenization import PromptTokenizer
+from lookahead_router.training.demand_objectives import Answers
 from lookahead_router.training.demand_recipe import PopulationSettings
 
 BAG_TOKENS = 32
@@ -56,10 +58,12 @@ class Population:
         """Candidates with enough answers to be asked about everyday prompts."""
         return np.flatnonzero(np.bincount(self.candidates, minlength=len(self.names)) >= MIN_ANSWERS)
 
-    def draw_weights(self, exponent: float) -> np.ndarray:
-        """`(m,)` chances to be drawn, by the size of the prompt's group to a power."""
+    def draw_weights(self, settings: PopulationSettings) -> np.ndarray:
+        """`(m,)` chances to be drawn, by the size of the prompt's group."""
         sizes = np.bincount(self.groups).astype(float)
-        weights = (sizes**exponent / np.maximum(sizes, 1))[self.groups]
+        weights = (sizes**settings.group_exponent / np.maximum(sizes, 1))[self.groups]
+        if settings.everyday is not None:
+            weights = np.where(self.groups == self.groups.max(), settings.everyday_factor * weights, weights)
         return weights / weights.sum()
 
 
@@ -153,6 +157,27 @@ def read_everyday(path: Path) -> list[tuple[str, str]]:
             raise SchemaError(f"expected text, and a kind of {', '.join(EVERYDAY)}", path=str(path), row=row)
         found.append((prompt, kind))
     return found
+
+
+def draw_answers(rows: Population, drawn: np.ndarray, limit: int, random: np.random.Generator) -> Answers:
+    """At most `limit` answers to each drawn prompt; half of that many weigh full, more no more together."""
+    picked, at, weights = [], [], []
+    for row, prompt in enumerate(drawn):
+        own = np.arange(rows.starts[prompt], rows.starts[prompt + 1])
+        if len(own) > limit:
+            own = random.choice(own, limit, replace=False)
+        picked.append(own)
+        at.append(np.full(len(own), row))
+        weights.append(np.full(len(own), min(len(own), limit / 2) / max(1, len(own))))
+    index = np.concatenate(picked)
+    return Answers(
+        rows=torch.from_numpy(np.concatenate(at)),
+        candidates=torch.from_numpy(rows.candidates[index]),
+        sources=torch.from_numpy(rows.sources[index]),
+        scores=torch.tensor(rows.scores[index], dtype=torch.float32),
+        log_tokens=torch.tensor(rows.log_tokens[index], dtype=torch.float32),
+        weights=torch.tensor(np.concatenate(weights), dtype=torch.float32),
+    )
 
 
 def reference_bags(

@@ -30,6 +30,8 @@ class PopulationSettings(Value):
     """Kind of score by pattern of the source, where the data do not say it."""
     aliases: dict[str, str] = Field(default={})
     """Names of candidates in the data, and what they are called here."""
+    everyday_factor: float = Field(default=3.0, gt=0)
+    """By which everyday prompts are drawn more often than a group of their size."""
     max_answers: int = Field(default=48, ge=1)
     """Answers to a prompt that one step looks at, drawn at random."""
     everyday: Path | None = None
@@ -62,6 +64,8 @@ class DemandObjectiveSettings(Value):
     """Of the squared difference of logits between a question and the same in other clothes."""
     distillation_weight: float = Field(default=1.0, ge=0)
     """Of the cosine distance to what the frozen backbone says of the plain question."""
+    everyday_weight: float = Field(default=2.0, ge=0)
+    """Of the cross-entropy on everyday prompts, for each of their share in a batch."""
     reconstruction_weight: float = Field(default=0.15, ge=0)
     """Of the references' words in their slots."""
     ability_std: float = Field(default=0.5, gt=0)
@@ -73,7 +77,7 @@ class DemandObjectiveSettings(Value):
 
 
 class DemandOptimizerSettings(Value):
-    """AdamW under a short warm-up and a line to zero."""
+    """Fine-tuning: AdamW under a short warm-up and a line to zero."""
 
     n_steps: int = Field(default=1200, ge=1)
     batch_size: int = Field(default=24, ge=1)
@@ -85,9 +89,16 @@ class DemandOptimizerSettings(Value):
     max_gradient_norm: float = Field(default=1.0, gt=0)
     averaging_decay: float = Field(default=0.998, ge=0, lt=1)
     use_bf16: bool = True
-    start_epochs: float = Field(default=6.0, gt=0)
-    """Passes over the frozen embeddings that teach the head where to start."""
-    start_learning_rate: float = Field(default=2e-3, gt=0)
+
+
+class HeadSettings(Value):
+    """How the head is fitted to states that stay as they are: AdamW under one cycle of the rate."""
+
+    n_epochs: float = Field(default=6.0, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    batch_size: int = Field(default=256, ge=1)
 
 
 class DemandRecipe(Value):
@@ -101,7 +112,11 @@ class DemandRecipe(Value):
     data: PopulationSettings = PopulationSettings()
     network: DemandNetworkSettings = DemandNetworkSettings()
     objective: DemandObjectiveSettings = DemandObjectiveSettings()
+    start: HeadSettings = HeadSettings()
+    """The head on the frozen backbone, from where fine-tuning goes on."""
     optimizer: DemandOptimizerSettings = DemandOptimizerSettings()
+    refit: HeadSettings | None = None
+    """The head once more on the trained network's states, of the plain prompts and of one other view of each."""
     card: CardSettings = CardSettings()
 
     @model_validator(mode="after")

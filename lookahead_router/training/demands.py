@@ -3,7 +3,7 @@
 import copy
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +23,19 @@ from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.saved.folder import write_json
 from lookahead_router.training.augmentation import Augmenter, strip_instructions
 from lookahead_router.training.backbones import build_demand_network
-from lookahead_router.training.demand_answers import Population, build_population, reference_bags, select_answers
-from lookahead_router.training.demand_objectives import (
-    TYPICAL_LOG_TOKENS,
-    Abilities,
-    Answers,
-    answer_losses,
-    bag_loss,
-    consistency_loss,
+from lookahead_router.training.demand_answers import (
+    build_population,
+    draw_answers,
+    reference_bags,
+    select_answers,
 )
-from lookahead_router.training.demand_recipe import DemandRecipe
+from lookahead_router.training.demand_heads import PRIOR_SHARE, fit_head, view_losses
+from lookahead_router.training.demand_objectives import TYPICAL_LOG_TOKENS, Abilities, answer_losses, bag_loss
+from lookahead_router.training.demand_recipe import DemandRecipe, HeadSettings
 
 CHECKPOINT_STEPS = 50
 N_CHUNKS = 3
 """Parts of a batch by length, so that short prompts are not padded to long ones."""
-N_ASKED = 64
-"""Candidates of a step whose logits have to agree between the views of a prompt."""
 MAX_BAGS = 96
 """Slots of a step that are rebuilt."""
 
@@ -78,6 +75,8 @@ def fit_demands(
     run = _Run(select_answers(table, recipe.data), recipe, output, str(backbone or recipe.backbone))
     run.train(show_progress)
     if run.rank == 0:
+        if recipe.refit is not None:
+            run.refit(recipe.refit)
         run.save(final)
     if run.n_processes > 1:
         dist.barrier()
@@ -110,46 +109,14 @@ class _Run:
         self.abilities = Abilities(*shape)
         self.step = 0
 
-    # From frozen embeddings
-
     def start(self) -> torch.Tensor:
-        """Fits head and abilities to frozen embeddings; returns those of the plain prompts, `(m, H)`."""
+        """Fits head and abilities to the frozen backbone; returns its states of the plain prompts, `(m, H)`."""
         targets = frozen_states(self.network, self.tokenizer, [strip_instructions(t) for t in self.train_rows.texts])
-        settings, rows = self.recipe.optimizer, self.train_rows
-        head, n_answered = self.network.head, int((np.diff(rows.starts) > 0).sum())
-        n_steps = max(1, int(settings.start_epochs * n_answered / 256))
-        parameters = [
-            {"params": head.parameters(), "weight_decay": settings.weight_decay},
-            {"params": self.abilities.parameters(), "weight_decay": 0.0},
-        ]
-        rates = [settings.start_learning_rate, 2 * settings.start_learning_rate]
-        optimizer = torch.optim.AdamW(parameters, lr=rates[0])
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=n_steps, pct_start=0.1)
-        random = np.random.default_rng(self.recipe.seed)
-        chances = rows.draw_weights(self.recipe.data.group_exponent) * (np.diff(rows.starts) > 0)
-        chances /= chances.sum()
-        head.train()
-        for _ in range(n_steps):
-            drawn = random.choice(rows.n_prompts, 256, p=chances)
-            read = self._read(targets[drawn])
-            answers = draw_answers(rows, drawn, self.recipe.data.max_answers, random)
-            entropy, lengths = answer_losses(read, self.abilities, answers)
-            loss = entropy + self.recipe.objective.length_weight * lengths + self._prior()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        return targets
-
-    def _read(self, pooled: torch.Tensor) -> DemandOutput:
-        config = self.network.configuration
-        nothing = torch.zeros_like(pooled)
+        config, nothing = self.network.configuration, torch.zeros_like(targets)
         latents = nothing[:, None, None].expand(-1, config.n_references, config.n_slots, -1)
-        read, R = self.network.head(pooled, nothing, latents), config.n_demands
-        return DemandOutput(read[:, :R], read[:, R], read[:, R + 1], read[:, R + 2], pooled, latents)
-
-    def _prior(self) -> torch.Tensor:
-        return self.abilities.prior(self.recipe.objective) / (0.6 * len(self.train_rows.scores))
+        view = (targets, nothing, latents)
+        fit_head(self.network, self.abilities, [view], self.train_rows, self.recipe, self.recipe.start)
+        return targets
 
     # Fine-tuning
 
@@ -195,14 +162,8 @@ class _Run:
         bags = reference_bags(
             rows, self.recipe.network.references, self.recipe.network.n_slots, self.tokenizer, self.recipe.seed
         )
-        passages = [text for answers in rows.responses for text in answers.values() if len(text) > 250]
-        examples = [
-            (rows.texts[row], text)
-            for row, answers in enumerate(rows.responses)
-            for text in answers.values()
-            if len(rows.texts[row]) < 300 and len(text) < 200
-        ]
-        chances = rows.draw_weights(self.recipe.data.group_exponent)
+        passages, examples = self._clothes()
+        chances = rows.draw_weights(self.recipe.data)
         trained = [p for group in optimizer.param_groups for p in group["params"]]
         self.network.train()
         self.network.backbone.eval()  # no dropout below the head: the variants are noise enough
@@ -224,6 +185,13 @@ class _Run:
             self.step += 1
             yield parts
 
+    def _clothes(self) -> tuple[list[str], list[tuple[str, str]]]:
+        """Passages and few-shot examples, of the references' answers."""
+        rows = self.train_rows
+        answers = [(rows.texts[row], text) for row, found in enumerate(rows.responses) for text in found.values()]
+        passages = [text for _, text in answers if len(text) > 250]
+        return passages, [(prompt, text) for prompt, text in answers if len(prompt) < 300 and len(text) < 200]
+
     def _loss(
         self, drawn: np.ndarray, random: np.random.Generator, augmenter: Augmenter, targets: torch.Tensor, bags
     ) -> tuple[torch.Tensor, dict[str, float]]:
@@ -231,23 +199,7 @@ class _Run:
         texts = [rows.texts[i] for i in drawn]
         plain = [strip_instructions(t) if random.random() < 0.6 else t for t in texts]
         output = self._forward([*plain, *map(augmenter.vary, texts)])
-        answers = draw_answers(rows, drawn, self.recipe.data.max_answers, random)
-        losses = [answer_losses(output, self.abilities, view) for view in (answers, answers.shifted(n))]
-        parts = {
-            "answers": sum(entropy for entropy, _ in losses) / 2,
-            "length": aims.length_weight * sum(length for _, length in losses) / 2,
-        }
-        asked = torch.from_numpy(random.choice(rows.often_asked, N_ASKED)) if len(rows.often_asked) else None
-        if asked is not None:
-            logits = self.abilities.all_logits(output, asked)
-            parts["consistency"] = aims.consistency_weight * consistency_loss(output, logits, n)
-            labels = torch.tensor(rows.labels[drawn], dtype=torch.float32)
-            is_everyday = torch.isfinite(labels)
-            if is_everyday.any():
-                both = torch.cat([is_everyday, is_everyday])
-                wanted = torch.cat([labels, labels])[both][:, None].expand(-1, N_ASKED)
-                entropy = torch.nn.functional.binary_cross_entropy_with_logits(logits[both], wanted)
-                parts["everyday"] = entropy * is_everyday.float().mean()
+        parts = view_losses(output, self.abilities, rows, drawn, aims, self.recipe.data.max_answers, random)
         nearness = torch.nn.functional.cosine_similarity(output.embedding, targets[drawn].repeat(2, 1))
         parts["distillation"] = aims.distillation_weight * (1 - nearness).mean()
         held = np.argwhere((bags[drawn] >= 0).any(axis=2))
@@ -259,7 +211,7 @@ class _Run:
                 words = self.network.reconstruct(states)
             wanted = torch.from_numpy(bags[drawn][held[:, 0], held[:, 1]]).long()
             parts["reconstruction"] = aims.reconstruction_weight * bag_loss(words, wanted)
-        loss = sum(parts.values()) + self._prior()
+        loss = sum(parts.values()) + self.abilities.prior(aims) / (PRIOR_SHARE * len(rows.scores))
         return loss, {name: float(part.detach()) for name, part in parts.items()}
 
     def _forward(self, texts: list[str]) -> DemandOutput:
@@ -307,6 +259,14 @@ class _Run:
         for p in trained:
             p.grad = (flat[at : at + p.numel()] / self.n_processes).view_as(p)
             at += p.numel()
+
+    def refit(self, settings: HeadSettings) -> None:
+        """Fits the head of the averaged network anew, on its states of the plain prompts and of one variant of each."""
+        network, abilities = self.average
+        augmenter = Augmenter(*self._clothes(), seed=self.recipe.seed)
+        texts = self.train_rows.texts
+        views = [states_of(network, self.tokenizer, view) for view in (texts, [augmenter.vary(text) for text in texts])]
+        fit_head(network, abilities, views, self.train_rows, self.recipe, settings)
 
     # What is kept
 
@@ -366,6 +326,21 @@ class _Run:
 
 
 @torch.no_grad()
+def states_of(network: DemandNetwork, tokenizer: PromptTokenizer, texts: Sequence[str]) -> tuple[torch.Tensor, ...]:
+    """What the head of a network reads of each text."""
+    network.eval()
+    encoded, _ = tokenizer.encode(texts)
+    order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
+    parts = [
+        network.states(*map(torch.from_numpy, left_pad([encoded[i] for i in batch], tokenizer.pad_token_id)))
+        for start in range(0, len(order), 32)
+        if (batch := order[start : start + 32])
+    ]
+    back = torch.from_numpy(np.argsort(order))
+    return tuple(torch.cat(states)[back] for states in zip(*parts, strict=True))
+
+
+@torch.no_grad()
 def frozen_states(network: DemandNetwork, tokenizer: PromptTokenizer, texts: list[str]) -> torch.Tensor:
     """`(n, H)` mean states of the backbone alone, without slots."""
     encoded, _ = tokenizer.encode(texts)
@@ -380,24 +355,3 @@ def frozen_states(network: DemandNetwork, tokenizer: PromptTokenizer, texts: lis
         weights = mask[:, :, None].float()
         states[part] = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
     return states
-
-
-def draw_answers(rows: Population, drawn: np.ndarray, limit: int, random: np.random.Generator) -> Answers:
-    """At most `limit` answers to each drawn prompt; half of that many weigh full, more no more together."""
-    picked, at, weights = [], [], []
-    for row, prompt in enumerate(drawn):
-        own = np.arange(rows.starts[prompt], rows.starts[prompt + 1])
-        if len(own) > limit:
-            own = random.choice(own, limit, replace=False)
-        picked.append(own)
-        at.append(np.full(len(own), row))
-        weights.append(np.full(len(own), min(len(own), limit / 2) / max(1, len(own))))
-    index = np.concatenate(picked)
-    return Answers(
-        rows=torch.from_numpy(np.concatenate(at)),
-        candidates=torch.from_numpy(rows.candidates[index]),
-        sources=torch.from_numpy(rows.sources[index]),
-        scores=torch.tensor(rows.scores[index], dtype=torch.float32),
-        log_tokens=torch.tensor(rows.log_tokens[index], dtype=torch.float32),
-        weights=torch.tensor(np.concatenate(weights), dtype=torch.float32),
-    )

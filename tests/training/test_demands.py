@@ -36,9 +36,9 @@ def toy_recipe(**sections) -> DemandRecipe:
             "batch_size": 8,
             "warmup_steps": 2,
             "use_bf16": False,
-            "start_epochs": 200,
-            "start_learning_rate": 1e-2,
         },
+        "start": {"n_epochs": 200, "learning_rate": 1e-2},
+        "refit": {"n_epochs": 20, "learning_rate": 1e-3},
     }
     return DemandRecipe(**{name: _merged(settings.get(name), sections.get(name)) for name in {*settings, *sections}})
 

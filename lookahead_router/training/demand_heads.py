@@ -1,0 +1,108 @@
+"""The head of a demand network and the candidates' abilities, fitted to states that stay as they are."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from lookahead_router.networks.demands import DemandNetwork
+from lookahead_router.networks.outputs import DemandOutput
+from lookahead_router.training.demand_answers import Population, draw_answers
+from lookahead_router.training.demand_objectives import Abilities, answer_losses, consistency_loss
+from lookahead_router.training.demand_recipe import DemandObjectiveSettings, DemandRecipe, HeadSettings
+
+N_ASKED = 64
+"""Candidates of a step whose logits have to agree between the views of a prompt, and that everyday prompts ask."""
+PRIOR_SHARE = 0.6
+"""Answers weigh about so much on average, since a prompt with many counts for no more than its due."""
+
+View = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Pooled prompts, first tokens and slots of the same prompts in one dress."""
+
+
+def fit_head(
+    network: DemandNetwork,
+    abilities: Abilities,
+    views: Sequence[View],
+    rows: Population,
+    recipe: DemandRecipe,
+    settings: HeadSettings,
+) -> None:
+    """Fits `network.head` and the abilities from where they are, in place.
+
+    Args:
+        network: whose head is fitted.
+        abilities: of the candidates of `rows`.
+        views: one or two, of all prompts of `rows`.
+        rows: prompts and answers.
+        recipe: weights of the losses, and how prompts are drawn.
+        settings: of the optimiser.
+    """
+    head, dropout = network.head, network.head.dropout.p
+    n_steps = max(1, int(settings.n_epochs * (np.diff(rows.starts) > 0).sum() / settings.batch_size))
+    groups = [
+        {"params": list(head.parameters()), "weight_decay": settings.weight_decay},
+        {"params": list(abilities.parameters()), "weight_decay": 0.0},
+    ]
+    rates = [settings.learning_rate, 2 * settings.learning_rate]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=n_steps, pct_start=0.1)
+    random = np.random.default_rng(recipe.seed)
+    chances = rows.draw_weights(recipe.data)
+    head.train()
+    head.dropout.p = settings.dropout
+    for _ in range(n_steps):
+        drawn = random.choice(rows.n_prompts, settings.batch_size, p=chances)
+        seen = [[states[drawn] for states in view] for view in views]
+        output = network.read(*(torch.cat(states) for states in zip(*seen, strict=True)))
+        losses = view_losses(output, abilities, rows, drawn, recipe.objective, recipe.data.max_answers, random)
+        loss = sum(losses.values()) + abilities.prior(recipe.objective) / (PRIOR_SHARE * len(rows.scores))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    head.dropout.p = dropout
+    head.eval()
+
+
+def view_losses(
+    output: DemandOutput,
+    abilities: Abilities,
+    rows: Population,
+    drawn: np.ndarray,
+    aims: DemandObjectiveSettings,
+    max_answers: int,
+    random: np.random.Generator,
+) -> dict[str, torch.Tensor]:
+    """The weighted losses of a batch but for distillation and reconstruction.
+
+    Args:
+        output: of the drawn prompts, and where they are seen twice, of their second view after them.
+        abilities: of the candidates.
+        rows: prompts and answers.
+        drawn: `(B,)` prompts.
+        aims: the weights.
+        max_answers: to one prompt.
+        random: draws answers and candidates.
+    """
+    n, n_views = len(drawn), len(output.difficulty) // len(drawn)
+    answers = draw_answers(rows, drawn, max_answers, random)
+    parts = {}
+    if len(answers.scores):
+        losses = [answer_losses(output, abilities, answers.shifted(n * view)) for view in range(n_views)]
+        parts["answers"] = sum(entropy for entropy, _ in losses) / n_views
+        parts["length"] = aims.length_weight * sum(length for _, length in losses) / n_views
+    if not len(rows.often_asked):
+        return parts
+    logits = abilities.all_logits(output, torch.from_numpy(random.choice(rows.often_asked, N_ASKED)))
+    if n_views == 2:
+        parts["consistency"] = aims.consistency_weight * consistency_loss(output, logits, n)
+    labels = torch.tensor(rows.labels[drawn], dtype=torch.float32)
+    is_everyday = torch.isfinite(labels)
+    if is_everyday.any():
+        asked = is_everyday.repeat(n_views)
+        wanted = labels.repeat(n_views)[asked][:, None].expand(-1, N_ASKED)
+        entropy = F.binary_cross_entropy_with_logits(logits[asked], wanted)
+        parts["everyday"] = aims.everyday_weight * entropy * is_everyday.float().mean()
+    return parts
