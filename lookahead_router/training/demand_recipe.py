@@ -79,7 +79,8 @@ class DemandObjectiveSettings(Value):
 class DemandOptimizerSettings(Value):
     """Fine-tuning: AdamW under a short warm-up and a line to zero."""
 
-    n_steps: int = Field(default=1200, ge=1)
+    n_steps: int = Field(default=1200, ge=0)
+    """0 leaves the backbone as it is, under a head: the line to beat."""
     batch_size: int = Field(default=24, ge=1)
     """Prompts of a step, over all processes; each is seen plain and in other clothes."""
     learning_rate: float = Field(default=5e-5, gt=0)

@@ -113,6 +113,15 @@ def test_the_embeddings_and_the_lower_layers_stay_as_they_were(run, backbone_fol
     assert not torch.equal(before[changed], after[f"backbone.{changed}"])
 
 
+def test_without_steps_the_backbone_stays_as_it_was(table, backbone_folder, tmp_path):
+    recipe = toy_recipe(optimizer={"n_steps": 0}, network={"references": []}, refit={"n_epochs": 1})
+    folder = fit_demands(table, recipe, tmp_path / "toy", backbone=backbone_folder, show_progress=False)
+    before, after = load_file(backbone_folder / "model.safetensors"), load_file(folder / "model.safetensors")
+    for name in before:
+        if not name.startswith("pooler."):
+            assert torch.equal(before[name], after[f"backbone.{name}"]), name
+
+
 def test_selection_takes_names_kinds_and_sources_by_pattern(table):
     settings = toy_recipe(
         data={
