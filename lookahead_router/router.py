@@ -106,16 +106,11 @@ class Router:
             raise ConfigurationError("quality is a policy of its own; give one of quality and policy")
         policy = policy if quality is None else KeepQuality(quality)
         predictor = load_predictor(location, backend=backend, n_threads=n_threads, **hub)
-        is_open = isinstance(predictor, OpenPoolPredictor)
-        if profiles and (candidates is None or not is_open):
-            raise ConfigurationError(
-                "profiles are for candidates of a predictor for any pool; name these candidates too"
-            )
-        if candidates is not None and is_open:
-            predictor = predictor.with_candidates(candidates, profiles=profiles)
         router = cls(predictor, aliases=aliases)
-        if candidates is not None and not is_open:
-            router = router._named(candidates)
+        if candidates is not None:
+            router = router.with_candidates(candidates, profiles=profiles)
+        elif profiles:
+            raise ConfigurationError("profiles are for named candidates; name these too")
         return router if policy is None else router.with_policy(policy)
 
     def route(self, prompt: Prompt) -> Decision:
@@ -222,6 +217,53 @@ class Router:
         kept = [self._names[self.pool.index(name)] for name in pool.names]
         return self._with_pool(pool, kept, {name: name for name in pool.names})
 
+    def with_candidates(
+        self,
+        candidates: "Iterable[str | Candidate] | Mapping[str, str | Candidate]",
+        *,
+        profiles: Mapping[str, str] | None = None,
+    ) -> "Router":
+        """A router that decides among these candidates.
+
+        Args:
+            candidates: names, `Candidate`s, or `{name: known name}`. A predictor for any pool takes whatever names
+                you use, this router's among them; a fixed pool must hold the known ones.
+            profiles: `{name: known name}`: whose profile a candidate starts from that nobody knows.
+
+        Raises:
+            UnknownCandidateError: a name that the predictor cannot know.
+            ConfigurationError: no candidate, a name twice, or profiles for a fixed pool.
+        """
+        known = {}
+        if isinstance(candidates, Mapping):
+            known = {name: of for name, of in candidates.items() if isinstance(of, str) and of != name}
+            candidates = [of if isinstance(of, Candidate) else name for name, of in candidates.items()]
+        pool = CandidatePool(candidates)
+        ours = dict(zip(self.pool.names, self._names, strict=True))
+        if isinstance(self.predictor, OpenPoolPredictor):
+            wanted = [
+                Candidate(**{**self.pool[one.name].model_dump(), **one.model_dump(exclude_defaults=True), "name": name})
+                if (name := ours.get(one.name)) is not None
+                else one
+                for one in pool
+            ]
+            predictor = self.predictor.with_candidates(wanted, profiles={**known, **(profiles or {})})
+            router = copy.copy(self)
+            router.predictor, router._names = predictor, predictor.pool.names
+            back = {theirs: name for name, theirs in ours.items()}
+            router.pool = predictor.pool.rename({name: back[name] for name in predictor.pool.names if name in back})
+            return router.with_policy(rename(self.policy, self.pool, {n: n for n in pool.names if n in ours}))
+        if profiles:
+            raise ConfigurationError(f"profiles: the pool of {self.predictor!r} is fixed by its training")
+        aliases = {
+            known.get(one.name, one.name): one for one in pool if one.name in known or one.to_dict().keys() > {"name"}
+        }
+        merged = {
+            of: Candidate(**{**self.pool[of].model_dump(), **one.model_dump(exclude_defaults=True)})
+            for of, one in aliases.items()
+        }
+        return self.with_aliases(merged).restrict_to(pool.names)
+
     def with_aliases(self, aliases: Mapping[str, str | Candidate]) -> "Router":
         """A router whose candidates go by other names: `{name in this router's pool: new name}`,
         or a whole `Candidate` with its prices. Names that a `Restricted` policy lists follow.
@@ -262,20 +304,6 @@ class Router:
         router = copy.copy(self)
         router.pool, router._names = pool, tuple(predictor_names)
         return router.with_policy(rename(self.policy, self.pool, names))
-
-    def _named(self, candidates: "Iterable[str | Candidate] | Mapping[str, str | Candidate]") -> "Router":
-        """The router over some of a fixed pool, under the user's names."""
-        if isinstance(candidates, Mapping):
-            known = {name: of if isinstance(of, str) else name for name, of in candidates.items()}
-            candidates = [of if isinstance(of, Candidate) else name for name, of in candidates.items()]
-        else:
-            candidates = list(CandidatePool(candidates))
-            known = {candidate.name: candidate.name for candidate in candidates}
-        named = [
-            one if isinstance(one, Candidate) else self.pool[known[one]].model_copy(update={"name": one})
-            for one in candidates
-        ]
-        return self.with_aliases({known[one.name]: one for one in named}).restrict_to(one.name for one in named)
 
     def _open(self, verb: str) -> OpenPoolPredictor:
         if not isinstance(self.predictor, OpenPoolPredictor):

@@ -379,3 +379,34 @@ def test_a_folder_of_something_else_is_a_checkpoint_error(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(CheckpointError, match=r"missing pool\.json, tokenizer\.json"):
         Router.from_pretrained(tmp_path)
+
+
+# Candidates by the user's names
+
+
+def test_a_fixed_pool_takes_the_names_that_it_knows_under_the_users_own():
+    router = Router(Fixed(0.1, 0.9, 0.5))
+    assert router.with_candidates(["c", "a"]).pool.names == ("a", "c")
+    named = router.with_candidates({"mine": "c", "a": Candidate(name="a", usd_per_call=0.5)})
+    decision = named.route("x")
+    assert decision.scores == {"a": 0.1, "mine": 0.5}
+    assert decision.expected_usd == {"a": 0.5}
+    with pytest.raises(UnknownCandidateError):
+        router.with_candidates(["a", "nobody"])
+    with pytest.raises(ConfigurationError, match="fixed by its training"):
+        router.with_candidates(["a"], profiles={"a": "b"})
+    with pytest.raises(ConfigurationError):
+        router.with_candidates([])
+
+
+def test_candidates_and_quality_are_given_when_a_router_is_loaded(predictor_folder):
+    prices = [Candidate(name=name, usd_per_call=cost) for name, cost in (("digits", 1.0), ("words", 2.0))]
+    router = Router.from_pretrained(predictor_folder, candidates=prices, quality=0.0)
+    assert router.pool.names == ("digits", "words")
+    assert router.route("rhyme river stone ?").name == "digits"  # any quality will do, and it is the cheaper one
+    with pytest.raises(ConfigurationError, match="one of quality and policy"):
+        Router.from_pretrained(predictor_folder, quality=0.9, policy=BestQuality())
+    with pytest.raises(ConfigurationError, match="name these too"):
+        Router.from_pretrained(predictor_folder, profiles={"a": "b"})
+    with pytest.raises(ConfigurationError, match="prices|price"):
+        Router.from_pretrained(predictor_folder, quality=0.9)
