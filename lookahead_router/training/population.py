@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lookahead_router.errors import DataError
+from lookahead_router.metrics import sigmoid
 from lookahead_router.predictors.profiles import Answers, Foreseen, Population, Profile, posterior
 
 N_COMPONENTS = 64
@@ -23,8 +24,11 @@ class PublicAnswers:
     """`(n,)` int in [0, K)."""
     scores: np.ndarray
     """`(n,)` in [0, 1]."""
-    offsets: np.ndarray
-    """`(n,)` leniency of the source in logits, 0 for graded correctness."""
+    sources: np.ndarray
+    """`(n,)` int in [0, n_sources): who graded."""
+    is_judge: np.ndarray
+    """`(n_sources,)` bool: whether a source gives marks or preferences, whose leniency is its own; graded correctness
+    has none."""
     output_tokens: np.ndarray
     """`(n,)` lengths, NaN where unknown."""
 
@@ -58,17 +62,21 @@ def fit_population(
         empty = ", ".join(name for name, count in zip(names, counts, strict=True) if not count)
         raise DataError(f"no answer of {empty}; leave them out")
     width = foreseen.demands.shape[1] + 1
-    given = _by_candidate(foreseen, answers, len(names))
+    order = np.argsort(answers.candidates, kind="stable")
+    bounds = np.cumsum(counts)[:-1]
+    leniency = np.zeros(len(answers.is_judge))
     regression = np.zeros((facts.shape[1], width))
     covariance = np.diag([1.0] + [0.05] * (width - 1))
     for round_ in range(n_rounds):
         on_progress(f"population, round {round_ + 1} of {n_rounds}", round_ / n_rounds)
         means = facts @ regression
+        given = _answers(foreseen, answers, leniency, order, bounds)
         found = [
             posterior([one], [mean], [covariance], np.zeros((1, 0)), [])[0]
             for one, mean in zip(given, means, strict=True)
         ]
         modes = np.stack([mode for mode, _ in found])
+        leniency = _leniency(foreseen, answers, modes, leniency)
         regression = _ridge(facts, modes)
         gaps = modes - facts @ regression
         # Each posterior's own width counts: a candidate of few answers tells little about the spread.
@@ -94,18 +102,26 @@ def fit_population(
     return population, profiles
 
 
-def _by_candidate(foreseen: Foreseen, answers: PublicAnswers, n_candidates: int) -> list[Answers]:
+def _answers(
+    foreseen: Foreseen, answers: PublicAnswers, leniency: np.ndarray, order: np.ndarray, bounds: np.ndarray
+) -> list[Answers]:
+    """What each candidate answered; `order` groups the rows by candidate, between `bounds`."""
     design = np.concatenate([np.ones((len(foreseen), 1)), foreseen.demands], axis=1, dtype=np.float64)
-    order = np.argsort(answers.candidates, kind="stable")
-    groups = np.split(order, np.searchsorted(answers.candidates[order], np.arange(1, n_candidates)))
+    offsets = leniency[answers.sources] - foreseen.difficulty[answers.prompts].astype(np.float64)
     return [
-        Answers(
-            design[answers.prompts[rows]],
-            answers.offsets[rows] - foreseen.difficulty[answers.prompts[rows]].astype(np.float64),
-            answers.scores[rows].astype(np.float64),
-        )
-        for rows in groups
+        Answers(design[answers.prompts[rows]], offsets[rows], answers.scores[rows].astype(np.float64))
+        for rows in np.split(order, bounds)
     ]
+
+
+def _leniency(foreseen: Foreseen, answers: PublicAnswers, modes: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """`(n_sources,)` one Newton step of every judge's leniency, drawn to 0 by a prior of variance 1."""
+    abilities = modes[answers.candidates]
+    logits = abilities[:, 0] + (foreseen.demands[answers.prompts] * abilities[:, 1:]).sum(axis=1)
+    chance = sigmoid(logits - foreseen.difficulty[answers.prompts] + before[answers.sources])
+    slopes = np.bincount(answers.sources, answers.scores - chance, minlength=len(before)) - before
+    curvature = np.bincount(answers.sources, chance * (1 - chance), minlength=len(before)) + 1.0
+    return np.where(answers.is_judge, before + slopes / curvature, 0.0)
 
 
 def _ridge(facts: np.ndarray, modes: np.ndarray, penalty: float = 2.0) -> np.ndarray:

@@ -1,0 +1,162 @@
+"""From a trained network of demands and public outcomes to a saved predictor for any pool."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookahead_router import __version__
+from lookahead_router.backends.onnx import OnnxDemandBackend
+from lookahead_router.data.outcomes import OutcomeTable
+from lookahead_router.errors import ConfigurationError, DataError
+from lookahead_router.files import replacing_folder
+from lookahead_router.networks.configuration import parse_network_config
+from lookahead_router.predictors.catalogue import Catalogue, CatalogueEntry, Spelling, facts_of_entry
+from lookahead_router.predictors.open_pool import Foreseer, Member
+from lookahead_router.predictors.open_pool_folder import write_profiles
+from lookahead_router.predictors.profiles import Foreseen
+from lookahead_router.predictors.tokenization import PromptTokenizer
+from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
+from lookahead_router.training.population import PublicAnswers, fit_population
+from lookahead_router.types import Candidate, CandidatePool
+
+MIN_ANSWERS = 30
+"""Public answers below which a candidate gets no profile."""
+
+
+def build_open_pool(
+    network: Path,
+    table: OutcomeTable,
+    output: Path,
+    *,
+    name: str,
+    about: Mapping[str, Mapping[str, Any]],
+    pool: Sequence[str],
+    prices_as_of: str = "",
+    exclude_sources: Sequence[str] = (),
+    splits: Sequence[str] = ("train", "validation", "test"),
+    foreseen: Foreseen | None = None,
+    on_progress: Callable[[str, float], None] = lambda step, share: None,
+) -> None:
+    """Fits population and profiles on what the network foresees, and writes the predictor, whole or not at all.
+
+    Args:
+        network: folder with `network.json`, `tokenizer.json` and `onnx/model_int8.onnx`, and more weights if there.
+        table: public outcomes.
+        output: folder of the predictor; new, or one that is replaced.
+        name: of the predictor.
+        about: facts of candidates by name: `family`, `open`, `release`, `params_b`, `setting`, `usd_per_m_in` and
+            `usd_per_m_out`, each of which may be missing.
+        pool: names that the predictor decides among where the user names none.
+        prices_as_of: date or origin of the prices.
+        exclude_sources: patterns of sources whose scores make no profile.
+        splits: whose prompts' answers make profiles; the network must not have been measured on others.
+        foreseen: what the network says of `table.prompts`, where that is known; computed otherwise.
+        on_progress: told before each step what comes, and what share of all is done.
+
+    Raises:
+        DataError: no answers are left.
+        ConfigurationError: a name of the pool that gets no profile.
+    """
+    config = parse_network_config(json.loads((network / "network.json").read_bytes()))
+    if foreseen is None:
+        foreseen = foresee_all(network, table.prompts.tolist(), on_progress)
+    names, answers, counts = public_answers(table, exclude_sources, splits)
+    entries = [_entry(each, about.get(each, {}), counts[each]) for each in names]
+    facts = np.stack([facts_of_entry(entry) for entry in entries])
+    population, profiles = fit_population(foreseen, answers, facts, names, on_progress=on_progress)
+    catalogue = Catalogue(entries, profiles)
+    members = []
+    for each in pool:
+        match = catalogue.match(each)
+        if match.how not in ("exact", "same", "newest"):
+            raise ConfigurationError(f"the default pool names {each!r}, of which there is no profile")
+        prices = {
+            "input_usd_per_million_tokens": match.entry.input_usd_per_million_tokens,
+            "output_usd_per_million_tokens": match.entry.output_usd_per_million_tokens,
+        }
+        members.append(Member(Candidate(name=each, **prices), catalogue.profile(match.entry), match))
+    with replacing_folder(output) as temporary:
+        target = PredictorFolder(temporary)
+        for file in ("tokenizer.json", "model.safetensors", "onnx/model.onnx", "onnx/model_int8.onnx", "training.json"):
+            if (network / file).is_file():
+                (temporary / file).parent.mkdir(exist_ok=True)
+                shutil.copyfile(network / file, temporary / file)
+        write_profiles(temporary, population, catalogue, members, prices_as_of)
+        settings = config.model_dump(mode="json")
+        head = PredictorConfig(
+            format_version=1, predictor="open-pool", name=name, library_version=__version__, network=settings
+        )
+        target.write(head, CandidatePool(member.candidate for member in members))
+
+
+def foresee_all(network: Path, prompts: Sequence[str], on_progress: Callable[[str, float], None]) -> Foreseen:
+    """What the network's int8 graph says of all prompts."""
+    config = parse_network_config(json.loads((network / "network.json").read_bytes()))
+    tokenizer = PromptTokenizer.of(config, PromptTokenizer.read(network / "tokenizer.json"))
+    foresee = Foreseer(tokenizer, OnnxDemandBackend(network / "onnx" / "model_int8.onnx"), has_warned=True)
+    parts = []
+    for start in range(0, len(prompts), 500):
+        on_progress(f"demands of {len(prompts):,} prompts", start / len(prompts))
+        parts.append(foresee(prompts[start : start + 500])[0])
+    return Foreseen(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+
+
+def public_answers(
+    table: OutcomeTable, exclude_sources: Sequence[str], splits: Sequence[str]
+) -> tuple[list[str], PublicAnswers, dict[str, Counter]]:
+    """The answers that make profiles: names of their candidates, the answers, and their number by name and source.
+
+    Raises:
+        DataError: none is left.
+    """
+    allowed = {s for s in set(table.sources.tolist()) if not any(fnmatch(s, pattern) for pattern in exclude_sources)}
+    kept = np.isin(table.sources, list(allowed)) & np.isin(table.splits[table.prompt_index], list(splits))
+    n_answers = np.bincount(table.candidate_index[kept], minlength=len(table.candidates))
+    known = np.flatnonzero(n_answers >= MIN_ANSWERS)
+    kept &= np.isin(table.candidate_index, known)
+    if not kept.any():
+        raise DataError(f"no candidate has {MIN_ANSWERS} answers; give more outcomes")
+    rows = np.flatnonzero(kept)
+    names = [table.candidates[k] for k in known]
+    sources, source_index = np.unique(table.sources[rows], return_inverse=True)
+    kinds = {str(s): str(k) for s, k in zip(table.sources[rows], table.kinds[rows], strict=True)}
+    counts: dict[str, Counter] = {name: Counter() for name in names}
+    for candidate, source in zip(table.candidate_index[rows], table.sources[rows], strict=True):
+        counts[table.candidates[candidate]][str(source)] += 1
+    answers = PublicAnswers(
+        prompts=table.prompt_index[rows],
+        candidates=np.searchsorted(known, table.candidate_index[rows]),
+        scores=table.scores[rows].astype(np.float64),
+        sources=source_index,
+        is_judge=np.array([kinds[str(source)] != "correct" for source in sources]),
+        output_tokens=table.output_tokens[rows].astype(np.float64),
+    )
+    return names, answers, counts
+
+
+def _entry(name: str, about: Mapping[str, Any], sources: Counter) -> CatalogueEntry:
+    return CatalogueEntry(
+        name=name,
+        family=about.get("family") or "",
+        release=str(about.get("release") or ""),
+        parameters_billion=about.get("params_b"),
+        is_open=about.get("open"),
+        setting=about.get("setting") or Spelling.of(name).setting or None,
+        input_usd_per_million_tokens=about.get("usd_per_m_in"),
+        output_usd_per_million_tokens=about.get("usd_per_m_out"),
+        sources=tuple(sorted((source.partition("/")[0], count) for source, count in _joined(sources).items())),
+    )
+
+
+def _joined(sources: Counter) -> Counter:
+    """Counts by the part of a source's name before the first slash."""
+    joined: Counter = Counter()
+    for source, count in sources.items():
+        joined[source.partition("/")[0]] += count
+    return joined
