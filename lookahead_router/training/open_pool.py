@@ -150,7 +150,7 @@ def _entry(name: str, about: Mapping[str, Any], sources: Counter) -> CatalogueEn
         setting=about.get("setting") or Spelling.of(name).setting or None,
         input_usd_per_million_tokens=about.get("usd_per_m_in"),
         output_usd_per_million_tokens=about.get("usd_per_m_out"),
-        sources=tuple(sorted((source.partition("/")[0], count) for source, count in _joined(sources).items())),
+        sources=tuple(sorted(_joined(sources).items())),
     )
 
 
