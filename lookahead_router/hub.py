@@ -1,12 +1,17 @@
-"""The border to huggingface_hub: names of repositories, and its errors as `HubError`, with what to do next."""
+"""The border to huggingface_hub: names of repositories, files in its cache that are mended, and whatever goes wrong as
+`HubError`, with what to do next and without the token."""
 
+import hashlib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
+from urllib.parse import urlsplit
 
-from lookahead_router.errors import HubError, LookaheadRouterError
+from lookahead_router.errors import CheckpointError, HubError, LookaheadRouterError
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -30,47 +35,190 @@ class HubOptions(TypedDict, total=False):
 
 def is_repo_id(location: str | Path | None) -> bool:
     """Whether a location reads `org/name`, as a string, and is no folder here."""
-    return isinstance(location, str) and bool(_REPO_ID.fullmatch(location)) and not Path(location).exists()
+    return isinstance(location, str) and bool(_REPO_ID.fullmatch(location)) and not os.path.exists(location)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Files of one commit of a repository, in the cache of huggingface_hub."""
+
+    repo_id: str
+    path: Path
+    """`<cache>/models--org--name/snapshots/<commit>`, whose files are links into `models--org--name/blobs`."""
+    patterns: tuple[str, ...]
+    """Of the names that were asked for."""
+    options: HubOptions = field(repr=False)
+    repo_type: str = "model"
+
+    @property
+    def commit(self) -> str:
+        """40 hex digits."""
+        return self.path.name
+
+    @property
+    def root(self) -> Path:
+        """The repository's folder in the cache, which links point into."""
+        return self.path.parent.parent
+
+    def names(self) -> list[str]:
+        """The files that are there."""
+        return sorted(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
+
+    def damaged(self) -> list[str]:
+        """The files whose content is not what their blob is called after; mirrors may call theirs otherwise."""
+        return [name for name in self.names() if not _is_as_named((self.path / name).resolve())]
+
+    def mend(self, names: Iterable[str]) -> None:
+        """Fetches files again that are damaged in the cache.
+
+        Raises:
+            CheckpointError: the Hub cannot be reached; says what to delete.
+        """
+        names = list(names)
+        try:
+            if self.options.get("local_files_only"):
+                raise HubError("only the cache was to be used", repo_id=self.repo_id)
+            options: HubOptions = {**self.options, "revision": self.commit}
+            with hub_errors(self.repo_id, self.commit):
+                _download(self.repo_id, names, options, self.repo_type, force_download=True)
+        except HubError as error:
+            reason = str(error).partition(": ")[2]
+            raise CheckpointError(
+                f"{', '.join(names)} is damaged in the cache, and cannot be fetched again now: {reason}. Load it once "
+                f"with the network, or delete {self.root}",
+                location=self.repo_id,
+            ) from None
+
+
+def fetch_snapshot(
+    repo_id: str, patterns: Sequence[str], options: HubOptions, *, repo_type: str = "model", instead: str = "folder"
+) -> Snapshot:
+    """The files of a repository whose names match, all of one commit.
+
+    Args:
+        repo_id: `org/name`.
+        patterns: of names, with `*`.
+        options: how to reach it; with `local_files_only`, whatever of them the cache holds.
+        repo_type: `model` or `dataset`.
+        instead: what the caller could be given in place of a repository, for messages.
+
+    Raises:
+        HubError: the repository cannot be read; says what to do.
+    """
+    _check_access(repo_id, options)
+    with hub_errors(repo_id, options.get("revision"), instead=instead):
+        path = _download(repo_id, patterns, options, repo_type)
+    return Snapshot(repo_id, path, tuple(patterns), options, repo_type)
+
+
+def _download(repo_id: str, patterns: Sequence[str], options: HubOptions, repo_type: str, **more: Any) -> Path:
+    import huggingface_hub
+
+    from lookahead_router import __version__
+
+    return Path(
+        huggingface_hub.snapshot_download(
+            repo_id,
+            repo_type=repo_type,
+            allow_patterns=list(patterns),
+            library_name="lookahead-router",
+            library_version=__version__,
+            **options,
+            **more,
+        )
+    )
+
+
+def _is_as_named(blob: Path) -> bool:
+    """Whether a blob's content has the hash that it is called after; true where the name is no hash."""
+    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
+        return True
+    with blob.open("rb") as file:
+        if len(blob.name) == 64:
+            return hashlib.file_digest(file, "sha256").hexdigest() == blob.name
+        content = file.read()  # small: large files are stored by SHA-256
+    header = b"blob %d\0" % len(content)
+    return blob.name in (hashlib.sha1(header + content).hexdigest(), hashlib.sha1(content).hexdigest())
+
+
+def _check_access(repo_id: str, options: HubOptions) -> None:
+    """Raises `HubError` for a token or an endpoint that no request can be made with, before it is in one."""
+    import huggingface_hub
+
+    def refuse(message: str) -> None:
+        raise HubError(message, repo_id=repo_id, revision=options.get("revision"))
+
+    token = options.get("token")
+    if token is None and not options.get("local_files_only"):
+        token = huggingface_hub.get_token()
+    if not isinstance(token, bool | None):
+        if not isinstance(token, str) or not token:
+            refuse("the token is empty or no text; pass one that begins with hf_, or token=False for none")
+        if not re.fullmatch(r"[!-~]+", token):
+            refuse("the token holds a line break, a space or another character that no token has; copy it again")
+    endpoint = options.get("endpoint") or huggingface_hub.constants.ENDPOINT
+    try:
+        parts = urlsplit(str(endpoint))
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_url = False
+    if not is_url:
+        refuse("the endpoint is no URL; expected one like https://huggingface.co in endpoint= or HF_ENDPOINT")
 
 
 @contextmanager
 def hub_errors(repo_id: str, revision: str | None = None, *, instead: str | None = "folder") -> Iterator[None]:
-    """Raises `HubError` for whatever huggingface_hub raises in the block.
+    """Raises `HubError` for whatever goes wrong in the block, and for nothing else.
+
+    What huggingface_hub raised is not kept as the cause: its requests hold the token.
 
     Args:
         repo_id: `org/name`.
         revision: branch, tag or commit that was asked for.
         instead: what the caller could be given in place of a repository, for the message; `None` for nothing.
     """
-    import huggingface_hub.errors as hub
-    from huggingface_hub.utils import httpx  # the one that it uses itself, which differs between versions
-
     try:
         yield
     except LookaheadRouterError:
         raise
-    except hub.LocalTokenNotFoundError as error:
-        message = "no token is stored here; run 'hf auth login', set HF_TOKEN, or pass token="
-        raise HubError(message, repo_id=repo_id, revision=revision) from error
-    except hub.HFValidationError as error:
-        raise HubError(f"no valid repository name or revision: {error}", repo_id=repo_id, revision=revision) from error
-    except (hub.HfHubHTTPError, hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled) as error:
-        raise _translate(error, repo_id, revision, instead) from error
-    except (httpx.TransportError, hub.FileMetadataError) as error:
-        raise HubError(_unreachable(error, instead), repo_id=repo_id, revision=revision, is_retryable=True) from error
-    except RuntimeError as error:  # what stopped the thread of one file of an upload is its cause
+    except Exception as error:
+        translated = _translated(error, repo_id, revision, instead)
+        try:
+            raise translated
+        except HubError:
+            translated.__context__ = None
+            raise
+
+
+def _translated(error: Exception, repo_id: str, revision: str | None, instead: str | None) -> HubError:
+    import huggingface_hub.errors as hub
+    from huggingface_hub.utils import httpx  # the one that it uses itself, which differs between versions
+
+    def make(message: str, *, is_retryable: bool = False) -> HubError:
+        return HubError(message, repo_id=repo_id, revision=revision, is_retryable=is_retryable)
+
+    if isinstance(error, hub.LocalTokenNotFoundError):
+        return make("no token is stored here; run 'hf auth login', set HF_TOKEN, or pass token=")
+    if isinstance(error, hub.HFValidationError):
+        return make(f"no valid repository name or revision: {error}")
+    if isinstance(error, hub.HfHubHTTPError | hub.LocalEntryNotFoundError | hub.OfflineModeIsEnabled):
+        return _answered(error, repo_id, revision, instead)
+    if isinstance(error, httpx.TransportError | hub.FileMetadataError):
+        return make(_unreachable(error, instead), is_retryable=True)
+    if isinstance(error, RuntimeError):  # what stopped the thread of one file of an upload is its cause
         cause = error.__cause__
         if isinstance(cause, hub.HfHubHTTPError):
-            raise _translate(cause, repo_id, revision, instead) from error
+            return _answered(cause, repo_id, revision, instead)
         is_transport = isinstance(cause, httpx.TransportError)
         message = _unreachable(cause, instead) if is_transport else f"the transfer failed: {error}"
-        raise HubError(message, repo_id=repo_id, revision=revision, is_retryable=is_transport) from error
-    except OSError as error:
-        if error.errno is None:  # huggingface_hub's own, such as a file that came short
-            message = f"the transfer failed: {error}; try again"
-            raise HubError(message, repo_id=repo_id, revision=revision, is_retryable=True) from error
-        message = f"cannot use the cache: {error}; free the disk, or set HF_HOME or cache_dir to a folder you may write"
-        raise HubError(message, repo_id=repo_id, revision=revision) from error
+        return make(message, is_retryable=is_transport)
+    if isinstance(error, OSError) and error.errno is None:  # huggingface_hub's own, such as a file that came short
+        return make(f"the transfer failed: {error}; try again", is_retryable=True)
+    if isinstance(error, OSError):
+        advice = "free the disk, or set HF_HOME or cache_dir to a folder you may write"
+        return make(f"cannot use the cache: {error}; {advice}")
+    kind = type(error).__name__
+    return make(f"huggingface_hub failed with {kind}; check token, endpoint and options{_or_pass(instead)}")
 
 
 def _or_pass(instead: str | None) -> str:
@@ -82,8 +230,8 @@ def _unreachable(error: BaseException | None, instead: str | None) -> str:
     return f"cannot reach the Hub ({reason}); check the connection and HF_ENDPOINT, try again{_or_pass(instead)}"
 
 
-def _translate(error: Exception, repo_id: str, revision: str | None, instead: str | None) -> HubError:
-    """The order matters: a gated repository is also one that is not found."""
+def _answered(error: Exception, repo_id: str, revision: str | None, instead: str | None) -> HubError:
+    """The error for an answer of the Hub, or for none. The order matters: a gated repository is also not found."""
     import huggingface_hub.errors as hub
 
     def make(message: str, *, is_retryable: bool = False) -> HubError:
@@ -95,7 +243,7 @@ def _translate(error: Exception, repo_id: str, revision: str | None, instead: st
         # Said of everything that kept it from the Hub when the cache could not help; the cause says which.
         cause = error.__cause__
         if isinstance(cause, hub.HfHubHTTPError):
-            return _translate(cause, repo_id, revision, instead)
+            return _answered(cause, repo_id, revision, instead)
         if cause is None:
             return make("not in the cache, and only the cache was to be used; fetch it once with the network")
         if not isinstance(cause, hub.OfflineModeIsEnabled):

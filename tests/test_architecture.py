@@ -110,6 +110,17 @@ def test_routing_loads_no_torch():
     assert run(code) == "[]"
 
 
+def test_importing_the_router_loads_neither_data_nor_the_card_nor_evaluation():
+    code = (
+        "import sys, lookahead_router.router;"
+        "print(sorted(m for m in sys.modules if m.startswith('lookahead_router.')), 'huggingface_hub' in sys.modules)"
+    )
+    loaded = run(code)
+    for name in ("data", "saved.card", "saved.push", "evaluation", "training", "predictors.embedder", "cli"):
+        assert f"'lookahead_router.{name}" not in loaded
+    assert loaded.endswith("False")
+
+
 def test_every_public_name_is_there():
     for name in lookahead_router.__all__:
         assert getattr(lookahead_router, name) is not None

@@ -60,7 +60,7 @@ def export_encoder(folder: Path, path: Path) -> None:
     from safetensors import SafetensorError
     from transformers import AutoModel
 
-    options = {"attn_implementation": "eager", "dtype": torch.float32}
+    options = {"attn_implementation": "eager", "dtype": torch.float32, "trust_remote_code": False}
     try:
         with _quiet():  # says what is missing, and so does the error below
             encoder, found = AutoModel.from_pretrained(folder, output_loading_info=True, **options)

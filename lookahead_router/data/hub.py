@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lookahead_router.errors import DataError
-from lookahead_router.hub import hub_errors
+from lookahead_router.hub import fetch_snapshot
 
 
 def dataset_files(name: str, revision: str | None) -> list[Path]:
@@ -12,14 +12,15 @@ def dataset_files(name: str, revision: str | None) -> list[Path]:
     Raises:
         HubError: the repository cannot be read; says what to do.
         DataError: it holds no such file.
+        CheckpointError: a file is damaged in the cache, and the Hub cannot be reached.
     """
-    import huggingface_hub
-
-    with hub_errors(name, revision, instead="file"):
-        folder = huggingface_hub.snapshot_download(
-            name, repo_type="dataset", revision=revision, allow_patterns=["*.parquet", "*.jsonl"]
-        )
-    paths = sorted(path for path in Path(folder).rglob("*") if path.suffix in {".parquet", ".jsonl"})
+    snapshot = fetch_snapshot(
+        name, ["*.parquet", "*.jsonl"], {"revision": revision}, repo_type="dataset", instead="file"
+    )
+    damaged = snapshot.damaged()  # a file that lost its end may read well
+    if damaged:
+        snapshot.mend(damaged)
+    paths = [snapshot.path / name for name in snapshot.names() if name.endswith((".parquet", ".jsonl"))]
     if not paths:
         raise DataError(f"the dataset {name!r} of the Hugging Face Hub holds no .parquet and no .jsonl file")
     return paths

@@ -5,9 +5,9 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel
 
 from lookahead_router.errors import ConfigurationError
+from lookahead_router.networks.backbone import fresh_backbone
 from lookahead_router.networks.configuration import NetworkConfig
 from lookahead_router.networks.outputs import LookaheadOutput
 
@@ -27,7 +27,7 @@ class LookaheadNetwork(nn.Module, ABC):
         """
         super().__init__()
         self.configuration = config  # not `config`: the Trainer writes into an attribute of that name
-        self.backbone = backbone if backbone is not None else _fresh_backbone(config)
+        self.backbone = backbone if backbone is not None else fresh_backbone(config.backbone_config)
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None  # never read here, and it would stay untrained
         if "position_ids" not in inspect.signature(self.backbone.forward).parameters:
@@ -80,7 +80,3 @@ def _check_embeddings(backbone: nn.Module, kind: str | None) -> None:
             f"a {kind!r} backbone with embeddings of {width} and states of {hidden_size} cannot rebuild responses "
             "through its embeddings; choose one where they are alike"
         )
-
-
-def _fresh_backbone(config: NetworkConfig) -> nn.Module:
-    return AutoModel.from_config(AutoConfig.for_model(**config.backbone_config))

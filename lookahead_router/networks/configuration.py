@@ -92,8 +92,14 @@ class LookaheadMLMConfig(_NetworkConfig):
     sep_token_id: int = Field(ge=0)
     mask_token_id: int | None = Field(default=None, ge=0)
     """Fills the slots of separate prediction."""
-    positions: Literal["restart"] = "restart"
-    """Every block's positions start right after the prompt's (part of the model: other positions, other scores)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_positions(cls, record: Any) -> Any:
+        """Folders of early versions say where the positions of a block begin, which was always the same."""
+        if isinstance(record, dict) and record.get("positions") == "restart":
+            return {name: value for name, value in record.items() if name != "positions"}
+        return record
 
     @property
     def prompt_prefix(self) -> tuple[int, ...]:

@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModel
 
+from lookahead_router.networks.backbone import fresh_backbone
 from lookahead_router.networks.configuration import DemandConfig
 from lookahead_router.networks.heads import ReconstructionHead
 from lookahead_router.networks.outputs import DemandOutput
@@ -27,9 +27,7 @@ class DemandNetwork(nn.Module):
         """
         super().__init__()
         self.configuration = config
-        self.backbone = (
-            backbone if backbone is not None else AutoModel.from_config(AutoConfig.for_model(**config.backbone_config))
-        )
+        self.backbone = backbone if backbone is not None else fresh_backbone(config.backbone_config)
         if getattr(self.backbone, "pooler", None) is not None:
             self.backbone.pooler = None  # never read here
         table = self.backbone.get_input_embeddings().weight

@@ -11,7 +11,7 @@ from lookahead_router.backends.runtime import Session
 from lookahead_router.errors import CheckpointError, PredictionError
 from lookahead_router.extras import require
 from lookahead_router.files import parse_json, read_json, replacing_file
-from lookahead_router.hub import hub_errors, is_repo_id
+from lookahead_router.hub import fetch_snapshot, is_repo_id
 from lookahead_router.predictors.tokenization import PromptTokenizer
 
 DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
@@ -230,14 +230,14 @@ def _takes_first(folder: Path) -> bool:
 
 def _fetched(repo_id: str) -> Path:
     """The encoder's files in the cache of huggingface_hub: with its graph, or with weights where it has none."""
-    import huggingface_hub
-
     for weights in (_GRAPHS[0], _WEIGHTS):
-        with hub_errors(repo_id):
-            folder = Path(huggingface_hub.snapshot_download(repo_id, allow_patterns=[*_FILES, weights]))
-        if (folder / weights).is_file():
+        snapshot = fetch_snapshot(repo_id, [*_FILES, weights], {})
+        if (snapshot.path / weights).is_file():
             break
-    return folder
+    damaged = snapshot.damaged()
+    if damaged:
+        snapshot.mend(damaged)
+    return snapshot.path
 
 
 def _exported(folder: Path, location: str | Path) -> Path:

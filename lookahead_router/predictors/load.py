@@ -1,13 +1,13 @@
 """A saved predictor of any kind from its folder."""
 
-import json
 from pathlib import Path
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.files import read_json
 from lookahead_router.hub import is_repo_id
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.fitted import FITTED, fitted_class
-from lookahead_router.predictors.lookahead import WEIGHTS, LookaheadPredictor
+from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.saved.fetch import fetch
 
 OPEN_EMBEDDED = Path(__file__).parent.parent / "pretrained" / "lookahead-open-minilm"
@@ -53,11 +53,10 @@ def _kind(location: str | Path | None, options: dict) -> str | None:
         return "open-pool" if OPEN_EMBEDDED.is_dir() else None
     if is_repo_id(location):
         hub = {name: value for name, value in options.items() if name not in ("backend", "n_threads")}
-        folder = fetch(location, list(WEIGHTS.values()), hub)
+        folder = fetch(location, [], hub)
         options["revision"] = folder.commit  # what was looked at is what is loaded
         location = folder.path
     try:
-        config = json.loads((Path(location) / "config.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return read_json(Path(location) / "config.json").get("predictor")
+    except CheckpointError:
         return None
-    return config.get("predictor") if isinstance(config, dict) else None

@@ -4,7 +4,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from pydantic import ValidationError
@@ -27,9 +27,11 @@ from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.fetch import fetch, refuse_options
 from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
-from lookahead_router.saved.push import Upload, push_folder
 from lookahead_router.threads import check_n_threads
 from lookahead_router.types import CandidatePool, Prediction, describe
+
+if TYPE_CHECKING:
+    from lookahead_router.saved.push import Upload
 
 EMBEDDED = Path(__file__).parent.parent / "pretrained" / "Llama-lookahead-mlm-minilm"
 """The predictor in the wheel."""
@@ -142,23 +144,21 @@ class LookaheadPredictor:
         pool = folder.read_pool()
         network = network_config(config, folder)
         weights, backend = choose_backend(folder, backend)
-        is_calibrated = folder.calibration.is_file()
-        calibration_files = [folder.calibration] if is_calibrated else []
-        folder.verify(config, [folder.pool, folder.tokenizer, weights, *calibration_files])
+        folder.verify(config, [folder.pool, folder.tokenizer, weights, folder.calibration])
         predictor = cls(
             pool=pool,
             network=network,
             tokenizer=PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer)),
-            backend=_open_backend(backend, weights, network, n_threads, folder.renamed_tensors(config)),
+            backend=_open_backend(backend, weights, network, n_threads),
             name=config.name,
             revision=folder.revision(config),
-            calibration=Calibration.read(folder.calibration, pool.names) if is_calibrated else None,
+            calibration=(Calibration.read(folder.calibration, pool.names) if folder.calibration.is_file() else None),
         )
         ids, mask = left_pad(predictor.tokenizer.encode(["a", "a"])[0], network.pad_token_id)
         try:  # weights that give no scores are told now, not at the first prompt
             checked_logits(predictor.backend, ids, mask, len(pool))
         except PredictionError as error:
-            raise CheckpointError(str(error), location=str(folder.path)) from error
+            raise CheckpointError(str(error), location=folder.location) from error
         return predictor
 
     def predict(self, prompts: Sequence[Prompt]) -> Prediction:
@@ -228,7 +228,7 @@ class LookaheadPredictor:
                 shutil.copyfile(source.path / name, temporary / name)
             PredictorFolder(temporary).forget_absent_files()
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> Upload:
+    def push_to_hub(self, repo_id: str, **options: Any) -> "Upload":
         """Sends the folder that this predictor was loaded from to the Hugging Face Hub, in one commit.
 
         Args:
@@ -243,6 +243,8 @@ class LookaheadPredictor:
         """
         if self._reload is None:
             raise ConfigurationError("this predictor was not loaded from a folder; save the network it was built from")
+        from lookahead_router.saved.push import push_folder
+
         return push_folder(EMBEDDED if self.location is None else self.location, repo_id, **options)
 
     def __reduce__(self):
@@ -277,7 +279,7 @@ def network_config(config: PredictorConfig, folder: PredictorFolder) -> NetworkC
     try:
         return parse_network_config(config.network)
     except ValidationError as error:
-        raise CheckpointError(f"config.json, network: {describe(error)}", location=str(folder.path)) from error
+        raise CheckpointError(f"config.json, network: {describe(error)}", location=folder.location) from error
 
 
 def choose_backend(folder: PredictorFolder, backend: str) -> tuple[Path, str]:
@@ -290,19 +292,15 @@ def choose_backend(folder: PredictorFolder, backend: str) -> tuple[Path, str]:
         backend = next(name for name, file in WEIGHTS.items() if (folder.path / file).is_file())
     name = WEIGHTS[backend]
     if not (folder.path / name).is_file():
-        raise CheckpointError(
-            f"no {name}, which the {backend} backend needs", location=str(folder.path), missing=[name]
-        )
+        raise CheckpointError(f"no {name}, which the {backend} backend needs", location=folder.location, missing=[name])
     return folder.path / name, backend
 
 
-def _open_backend(
-    name: str, weights: Path, network: NetworkConfig, n_threads: int | None, renamed: dict[str, str]
-) -> Backend:
+def _open_backend(name: str, weights: Path, network: NetworkConfig, n_threads: int | None) -> Backend:
     if name == "torch":
         from lookahead_router.backends.torch import TorchBackend
 
-        return TorchBackend.load(network, weights, renamed)
+        return TorchBackend.load(network, weights)
     from lookahead_router.backends.onnx import OnnxBackend
 
     return OnnxBackend(weights, n_threads=n_threads)

@@ -23,12 +23,12 @@ from lookahead_router.predictors.catalogue import Catalogue, Match, facts_of_can
 from lookahead_router.predictors.profiles import Foreseen, Population, Profile
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.prompts import Prompt
-from lookahead_router.saved.push import Upload, push_folder
 from lookahead_router.types import Candidate, CandidatePool, Prediction
 
 if TYPE_CHECKING:
     from lookahead_router.backends.base import DemandBackend
     from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.saved.push import Upload
 
 OUTPUTS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
 """What the network's graph gives, in the words of `Foreseen`."""
@@ -262,7 +262,7 @@ class OpenPoolPredictor:
 
         return load(location, **options)
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> Upload:
+    def push_to_hub(self, repo_id: str, **options: Any) -> "Upload":
         """Sends the predictor with its profiles to the Hugging Face Hub, in one commit.
 
         Args:
@@ -273,6 +273,8 @@ class OpenPoolPredictor:
             CheckpointError: the folder it came from is damaged, or has no card.
             HubError: the Hub refused or cannot be reached.
         """
+        from lookahead_router.saved.push import push_folder
+
         with TemporaryDirectory() as temporary:
             self.save(Path(temporary) / "predictor")
             return push_folder(Path(temporary) / "predictor", repo_id, **options)

@@ -57,10 +57,10 @@ def _open(folder: PredictorFolder, backend: str, n_threads: int | None, reload: 
     folder.check(needs_weights=backend == "auto")
     config = folder.read_config()
     if config.predictor != "open-pool":
-        raise CheckpointError(f"expected an open-pool predictor, found {config.predictor!r}", location=str(folder.path))
+        raise CheckpointError(f"expected an open-pool predictor, found {config.predictor!r}", location=folder.location)
     missing = [path.name for path in (folder.profiles, folder.catalogue) if not path.is_file()]
     if missing:
-        raise CheckpointError(f"no {', '.join(missing)}; fetch it again", location=str(folder.path), missing=missing)
+        raise CheckpointError(f"no {', '.join(missing)}; fetch it again", location=folder.location, missing=missing)
     network = network_config(config, folder)
     weights, backend = choose_backend(folder, backend)
     folder.verify(config, [folder.pool, folder.tokenizer, folder.profiles, folder.catalogue, weights])
@@ -72,7 +72,7 @@ def _open(folder: PredictorFolder, backend: str, n_threads: int | None, reload: 
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise CheckpointError(
             f"catalogue.json and profiles.npz do not belong together ({error}); fetch them again",
-            location=str(folder.path),
+            location=folder.location,
         ) from error
     tokenizer = PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer))
     return OpenPoolPredictor(
@@ -103,7 +103,7 @@ def _check_weights(record: Mapping[str, Any], config: PredictorConfig, weights: 
         raise CheckpointError(
             f"the profiles belong to another network than {weights.name}; fit them on its demands, or fetch the folder "
             "again",
-            location=str(folder.path),
+            location=folder.location,
         )
 
 
@@ -112,10 +112,10 @@ def _read_arrays(folder: PredictorFolder) -> dict[str, np.ndarray]:
         with folder.profiles.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: array.astype(np.float64) for name, array in arrays.items()}
     except (OSError, ValueError, EOFError, BadZipFile, KeyError) as error:
-        raise CheckpointError(f"profiles.npz cannot be read: {error}", location=str(folder.path)) from error
+        raise CheckpointError(f"profiles.npz cannot be read: {error}", location=folder.location) from error
     broken = [name for name, array in found.items() if not np.isfinite(array).all()]
     if broken:
-        raise CheckpointError(f"profiles.npz: {', '.join(broken)} not finite", location=str(folder.path))
+        raise CheckpointError(f"profiles.npz: {', '.join(broken)} not finite", location=folder.location)
     return found
 
 

@@ -81,7 +81,7 @@ def write_card(folder: PredictorFolder) -> None:
         try:
             settings = CardSettings(**folder.read_json(folder.card_settings))
         except ConfigurationError as error:
-            raise CheckpointError(f"card.json: {error}", location=str(folder.path)) from error
+            raise CheckpointError(f"card.json: {error}", location=folder.location) from error
     results = read_results(folder)
     card = _Card(
         folder.read_config(),
@@ -96,7 +96,7 @@ def write_card(folder: PredictorFolder) -> None:
     except (KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"evaluation.json or training.json is malformed ({error!r}); evaluate with --save again, or delete it",
-            location=str(folder.path),
+            location=folder.location,
         ) from error
     write_text(folder.card, text)
     if hub_results:

@@ -20,7 +20,7 @@ A folder holds at least one of the three weight files. There is no pickle and no
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -33,10 +33,6 @@ from lookahead_router.types import CandidatePool, describe
 
 FORMAT_VERSION = 1
 """Raised when a folder of the new layout cannot be read by the code before it."""
-RENAMED_SETTINGS: dict[int, dict[str, str]] = {}
-"""Settings of the network that a format called otherwise than the next one: `{version: {old: new}}`."""
-RENAMED_TENSORS: dict[int, dict[str, str]] = {}
-"""The same for tensors of `model.safetensors`."""
 
 
 class FileRecord(BaseModel):
@@ -70,7 +66,13 @@ class PredictorFolder:
     root: Path | None = None
     """What links may point into; the folder itself when absent."""
     commit: str | None = None
-    """The commit of its repository on the Hub, where it came from there."""
+    """The commit of the repository that it came from, where it did."""
+    name: str | None = None
+    """What messages call it; the path when absent."""
+
+    @property
+    def location(self) -> str:
+        return self.name or str(self.path)
 
     @property
     def config(self) -> Path:
@@ -146,30 +148,32 @@ class PredictorFolder:
         if not self.path.is_dir():
             raise CheckpointError(
                 "no such folder; pass the folder of a saved predictor, or nothing for the embedded one",
-                location=str(self.path),
+                location=self.location,
             )
         root = (self.root or self.path).resolve()
         strays = [path.name for path in self.files() if not path.resolve().is_relative_to(root)]
         if strays:
             raise CheckpointError(
-                f"{', '.join(strays)}: a link that leaves the folder; copy the file itself", location=str(self.path)
+                f"{', '.join(strays)}: a link that leaves the folder; copy the file itself", location=self.location
             )
         missing = [path.name for path in (self.config, self.pool, self.tokenizer) if not path.is_file()]
         if needs_weights and not any(path.is_file() for path in (self.weights, self.onnx, self.onnx_int8)):
             missing.append("model.safetensors or onnx/model.onnx or onnx/model_int8.onnx")
         if missing:
             raise CheckpointError(
-                f"not a saved predictor: missing {', '.join(missing)}", location=str(self.path), missing=missing
+                f"not a saved predictor: missing {', '.join(missing)}", location=self.location, missing=missing
             )
 
     def is_whole(self, weights: str) -> bool:
-        """Whether all is there that routing with these weights reads: false after an interrupted download."""
+        """Whether all is there that routing with these weights, if any, reads: false after an interrupted download."""
         try:
             config = self.read_config()
         except CheckpointError:
             return False
-        recorded = [self.calibration] if "calibration.json" in config.files else []
-        return all(path.is_file() for path in (self.pool, self.tokenizer, self.path / weights, *recorded))
+        others = (self.calibration, self.profiles, self.catalogue)
+        recorded = [path for path in others if path.name in config.files]
+        needed = [self.pool, self.tokenizer, *recorded, *([self.path / weights] if weights else [])]
+        return all(path.is_file() for path in needed)
 
     def read_config(self) -> PredictorConfig:
         """The checked `config.json`.
@@ -181,20 +185,17 @@ class PredictorFolder:
         version = record.get("format_version")
         if type(version) is not int or version < 1:
             raise CheckpointError(
-                "config.json has no format_version: not a lookahead-router predictor", location=str(self.path)
+                "config.json has no format_version: not a lookahead-router predictor", location=self.location
             )
         if version > FORMAT_VERSION:
             raise CheckpointError(
                 f"saved in format {version}, this version reads up to {FORMAT_VERSION}; upgrade lookahead-router",
-                location=str(self.path),
+                location=self.location,
             )
-        if isinstance(record.get("network"), dict):
-            renamed = _since(version, RENAMED_SETTINGS)
-            record["network"] = {renamed.get(name, name): value for name, value in record["network"].items()}
         try:
             return PredictorConfig.model_validate(record)
         except ValidationError as error:
-            raise CheckpointError(f"config.json: {describe(error)}", location=str(self.path)) from error
+            raise CheckpointError(f"config.json: {describe(error)}", location=self.location) from error
 
     def holds_nothing_else(self) -> bool:
         """Whether this is a saved predictor, or an empty folder, without files that are not of the layout."""
@@ -207,10 +208,6 @@ class PredictorFolder:
         record["files"] = {name: entry for name, entry in record["files"].items() if (self.path / name).is_file()}
         write_json(self.config, record)
 
-    def renamed_tensors(self, config: PredictorConfig) -> dict[str, str]:
-        """Today's names of the tensors that the folder's format called otherwise, by their old names."""
-        return _since(config.format_version, RENAMED_TENSORS)
-
     def read_pool(self) -> CandidatePool:
         """The checked `pool.json`.
 
@@ -220,11 +217,11 @@ class PredictorFolder:
         record = self.read_json(self.pool)
         candidates = record.get("candidates")
         if not isinstance(candidates, list):
-            raise CheckpointError("pool.json holds no list of candidates", location=str(self.path))
+            raise CheckpointError("pool.json holds no list of candidates", location=self.location)
         try:
             return CandidatePool(candidates)
         except (ConfigurationError, TypeError) as error:
-            raise CheckpointError(f"pool.json: {error}", location=str(self.path)) from error
+            raise CheckpointError(f"pool.json: {error}", location=self.location) from error
 
     def write(self, config: PredictorConfig, pool: CandidatePool) -> None:
         """Writes `pool.json`, and `config.json` with the hashes of every file that makes the predictor."""
@@ -238,20 +235,35 @@ class PredictorFolder:
         """Compares files with the size and hash that the config recorded, where it did.
 
         Raises:
-            CheckpointError: a file was damaged or swapped.
+            CheckpointError: a file was damaged or swapped, or is gone.
         """
-        for path in paths:
-            name = path.relative_to(self.path).as_posix()
-            recorded = config.files.get(name)
-            if recorded is not None and record_file(path) != recorded:
+        names = [path.relative_to(self.path).as_posix() for path in paths]
+        gone = [name for name in names if name in config.files and not (self.path / name).is_file()]
+        if gone:
+            raise CheckpointError(
+                f"config.json records {', '.join(gone)}, which is gone; copy or fetch the folder again, or export or "
+                "save the predictor again",
+                location=self.location,
+                missing=gone,
+            )
+        advice = "fetch the folder again, or export it again if you changed it"
+        for name in names:
+            if not self.is_as_recorded(name, config.files):
                 raise CheckpointError(
-                    f"{name} differs from what config.json recorded: damaged or swapped; "
-                    "fetch the folder again, or export it again if you changed it",
-                    location=str(self.path),
+                    f"{name} differs from what config.json recorded: damaged or swapped"
+                    + ("" if self.commit else f"; {advice}"),
+                    location=self.location,
                 )
 
+    def is_as_recorded(self, name: str, recorded: Mapping[str, FileRecord]) -> bool:
+        """Whether a file has the size and hash that were recorded, if any were."""
+        record, path = recorded.get(name), self.path / name
+        if record is None:
+            return True
+        return path.stat().st_size == record.size_bytes and record_file(path) == record
+
     def revision(self, config: PredictorConfig) -> str:
-        """The commit on the Hub; of a folder, 12 hex digits of config, pool, tokenizer and weights as recorded."""
+        """The commit of its repository, or else 12 hex digits of config, pool, tokenizer and weights as recorded."""
         return self.commit or hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
 
     def read_json(self, path: Path) -> dict[str, Any]:
@@ -260,18 +272,7 @@ class PredictorFolder:
         Raises:
             CheckpointError: unreadable, or no object.
         """
-        return read_json(path, location=str(self.path))
-
-
-def _since(version: int, renamed: dict[int, dict[str, str]]) -> dict[str, str]:
-    """All renamings of the formats from `version` on, joined to one step."""
-    joined: dict[str, str] = {}
-    for step in range(version, FORMAT_VERSION):
-        names = renamed.get(step, {})
-        joined = {old: names.get(new, new) for old, new in joined.items()} | {
-            old: new for old, new in names.items() if old not in joined.values()
-        }
-    return joined
+        return read_json(path, location=self.location)
 
 
 def record_file(path: Path) -> FileRecord:

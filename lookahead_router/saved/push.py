@@ -115,15 +115,8 @@ def checked_files(saved: PredictorFolder) -> dict[str, int]:
     if not saved.card.is_file():
         raise CheckpointError(
             "no README.md: a repository needs a model card; write one with 'lookahead-router card'",
-            location=str(saved.path),
+            location=saved.location,
             missing=["README.md"],
         )
-    lost = [name for name in config.files if not (saved.path / name).is_file()]
-    if lost:
-        raise CheckpointError(
-            f"config.json records {', '.join(lost)}, which is gone; export or save the predictor again",
-            location=str(saved.path),
-            missing=lost,
-        )
-    saved.verify(config, saved.files())
+    saved.verify(config, {*saved.files(), *(saved.path / name for name in config.files)})
     return {path.relative_to(saved.path).as_posix(): path.stat().st_size for path in saved.files()}

@@ -8,10 +8,18 @@ import torch
 from pydantic import ValidationError
 from tokenizers import AddedToken, Tokenizer
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PretrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedTokenizerBase,
+)
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.extras import require
+from lookahead_router.networks.backbone import backbone_config, family_settings
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.clm import LookaheadCLM
 from lookahead_router.networks.configuration import DemandConfig, LookaheadCLMConfig, LookaheadMLMConfig
@@ -37,22 +45,11 @@ def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[
     """
     settings = recipe.network
     is_causal = settings.variant == "clm"
-    try:
-        config = AutoConfig.from_pretrained(location)
-        if settings.attention_dropout is not None:
-            _set_attention_dropout(config, settings.attention_dropout)
-        # On a CPU the fused kernel's backward pass is slower than plain attention.
-        attention = "sdpa" if torch.cuda.is_available() else "eager"
-        loader = AutoModelForCausalLM if is_causal else AutoModel
-        model = loader.from_pretrained(location, config=config, attn_implementation=attention, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(location)
-    except ConfigurationError:
-        raise
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot load the backbone: {error}", location=location) from error
-    fast: Tokenizer = tokenizer.backend_tokenizer
-    fast.no_truncation()
-    fast.no_padding()
+    # On a CPU the fused kernel's backward pass is slower than plain attention.
+    attention = "sdpa" if torch.cuda.is_available() else "eager"
+    loader = AutoModelForCausalLM if is_causal else AutoModel
+    model, tokenizer = _pretrained(location, loader, attention, settings.attention_dropout)
+    config, fast = model.config, _plain(tokenizer)
     mids, added = mid_token_ids(fast, settings.mid_tokens, n_candidates)
     _set_embeddings(model, added)
     window = getattr(config, "max_position_embeddings", None)
@@ -63,7 +60,7 @@ def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[
             f"the backbone has {window}: lower one of them"
         )
     common = {
-        "backbone_config": _portable({**config.to_dict(), "vocab_size": model.get_input_embeddings().num_embeddings}),
+        "backbone_config": {**family_settings(config), "vocab_size": model.get_input_embeddings().num_embeddings},
         "n_candidates": n_candidates,
         "mid_token_ids": mids,
         "max_prompt_tokens": settings.max_prompt_tokens,
@@ -107,14 +104,8 @@ def build_demand_network(recipe: DemandRecipe, location: str) -> tuple[DemandNet
         ConfigurationError: settings that do not fit the backbone.
     """
     settings = recipe.network
-    try:
-        model = AutoModel.from_pretrained(location, attn_implementation="sdpa", dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(location)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot load the backbone: {error}", location=location) from error
-    fast: Tokenizer = tokenizer.backend_tokenizer
-    fast.no_truncation()
-    fast.no_padding()
+    model, tokenizer = _pretrained(location, AutoModel, "sdpa")
+    fast = _plain(tokenizer)
     if not hasattr(model, "encoder") or not hasattr(model.encoder, "layer") or tokenizer.cls_token_id is None:
         raise ConfigurationError(
             f"a backbone of type {model.config.model_type!r} is no encoder like BERT: "
@@ -122,7 +113,7 @@ def build_demand_network(recipe: DemandRecipe, location: str) -> tuple[DemandNet
         )
     try:
         config = DemandConfig(
-            backbone_config=_portable(model.config.to_dict()),
+            backbone_config=family_settings(model.config),
             n_demands=settings.n_demands,
             n_references=len(settings.references),
             n_slots=settings.n_slots if settings.references else 0,
@@ -136,6 +127,32 @@ def build_demand_network(recipe: DemandRecipe, location: str) -> tuple[DemandNet
     except ValidationError as error:
         raise ConfigurationError(f"this backbone and recipe.network do not fit: {describe(error)}") from error
     return DemandNetwork(config, model), fast
+
+
+def _pretrained(
+    location: str, loader: Any, attention: str, attention_dropout: float | None = None
+) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+    """The model in a folder or Hub repository, by its family's own settings, and its tokenizer. No code is run."""
+    try:
+        found = AutoConfig.from_pretrained(location, trust_remote_code=False)
+        config = backbone_config(family_settings(found))
+        if attention_dropout is not None:
+            _set_attention_dropout(config, attention_dropout)
+        options = {"attn_implementation": attention, "dtype": torch.float32, "trust_remote_code": False}
+        model = loader.from_pretrained(location, config=config, **options)
+        return model, AutoTokenizer.from_pretrained(location, trust_remote_code=False)
+    except ConfigurationError:
+        raise
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot load the backbone: {error}", location=location) from error
+
+
+def _plain(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """Its fast tokenizer, which neither cuts nor pads."""
+    fast: Tokenizer = tokenizer.backend_tokenizer
+    fast.no_truncation()
+    fast.no_padding()
+    return fast
 
 
 def mid_token_ids(tokenizer: Tokenizer, pattern: str, n_candidates: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -222,9 +239,3 @@ def _set_attention_dropout(config: PretrainedConfig, share: float) -> None:
         )
     for name in known:
         setattr(config, name, share)
-
-
-def _portable(backbone_config: dict[str, Any]) -> dict[str, Any]:
-    """The config without what only this machine or this library version knows."""
-    local = ("_name_or_path", "transformers_version", "architectures", "dtype", "torch_dtype")
-    return {key: value for key, value in backbone_config.items() if key not in local}

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file, save_file
 
 from lookahead_router.errors import (
     CheckpointError,
@@ -18,7 +17,6 @@ from lookahead_router.errors import (
 )
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
-from lookahead_router.saved import folder as layout
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import CandidatePool
 
@@ -188,22 +186,6 @@ def test_a_copy_may_carry_the_weights_of_one_backend_alone(predictor_folder, tmp
     assert np.array_equal(copied.predict(["sum 1 2 ?"]).scores, whole.predict(["sum 1 2 ?"]).scores)
 
 
-def test_tensors_of_an_older_format_are_loaded_under_their_new_names(predictor_folder, tmp_path, monkeypatch):
-    whole = LookaheadPredictor.load(predictor_folder, backend="torch")
-    whole.save(tmp_path / "old", backend="torch")
-    folder = PredictorFolder(tmp_path / "old")
-    tensors = {name.replace("score_head.", "head."): tensor for name, tensor in load_file(folder.weights).items()}
-    save_file(tensors, folder.weights)
-    folder.write(folder.read_config(), whole.pool)
-    with pytest.raises(CheckpointError, match="does not fit"):
-        LookaheadPredictor.load(folder.path)
-    monkeypatch.setattr(layout, "FORMAT_VERSION", layout.FORMAT_VERSION + 1)
-    old_names = {name: name.replace("head.", "score_head.", 1) for name in tensors if name.startswith("head.")}
-    monkeypatch.setattr(layout, "RENAMED_TENSORS", {layout.FORMAT_VERSION - 1: old_names})
-    again = LookaheadPredictor.load(folder.path)
-    assert np.array_equal(again.predict(["sum 1 2 ?"]).scores, whole.predict(["sum 1 2 ?"]).scores)
-
-
 def test_saving_never_replaces_what_is_not_a_saved_predictor(predictor_folder, tmp_path):
     predictor = LookaheadPredictor.load(predictor_folder)
     foreign = tmp_path / "bert"
@@ -252,3 +234,11 @@ def test_a_copy_with_weights_that_are_not_there_is_refused(predictor_folder, tmp
 def test_a_folder_that_is_not_there_is_an_error():
     with pytest.raises(CheckpointError, match="no such folder"):
         LookaheadPredictor.load("./org/name")
+
+
+def test_a_folder_that_lost_its_calibration_is_refused(tmp_path):
+    LookaheadPredictor.load().save(tmp_path / "p")
+    (tmp_path / "p" / "calibration.json").unlink()
+    with pytest.raises(CheckpointError) as caught:
+        LookaheadPredictor.load(tmp_path / "p")
+    assert caught.value.missing == ("calibration.json",)

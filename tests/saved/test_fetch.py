@@ -310,6 +310,46 @@ def test_a_dataset_that_cannot_be_fetched_is_the_same_error(tmp_path, monkeypatc
         RoutingDataset.from_hub("org/data")
 
 
+# Files that were damaged in the cache
+
+
+def in_cache(at, name: str):
+    return next(at["cache_dir"].rglob(f"snapshots/*/{name}")).resolve()
+
+
+@pytest.mark.parametrize("is_pinned", [False, True])
+@pytest.mark.parametrize("name", ["config.json", "pool.json", "tokenizer.json", "onnx/model_int8.onnx"])
+def test_a_file_that_was_damaged_in_the_cache_is_fetched_again(hub, at, folder, name, is_pinned):
+    commit = hub.add(REPO, folder.path)
+    if is_pinned:
+        at["revision"] = commit
+    expected = LookaheadPredictor.load(REPO, **at).predict(PROMPTS).scores
+    blob = in_cache(at, name)
+    blob.write_bytes(blob.read_bytes()[:-3])
+    n_fetched = len(hub.fetched())
+    assert (LookaheadPredictor.load(REPO, **at).predict(PROMPTS).scores == expected).all()
+    assert hub.fetched()[n_fetched:] == [name]
+
+
+@pytest.mark.parametrize("options", [{}, {"local_files_only": True}])
+def test_without_the_hub_a_damaged_file_is_named_with_what_to_delete(folder, tmp_path, options):
+    with HubServer() as hub:
+        at = {"endpoint": hub.endpoint, "cache_dir": tmp_path / "cache"}
+        hub.add(REPO, folder.path)
+        LookaheadPredictor.load(REPO, **at)
+    blob = in_cache(at, "onnx/model_int8.onnx")
+    blob.write_bytes(blob.read_bytes()[:-3])
+    with pytest.raises(CheckpointError, match=r"onnx/model_int8\.onnx is damaged in the cache.* or delete .*org--toy"):
+        LookaheadPredictor.load(REPO, **at, **options)
+
+
+def test_a_repository_without_a_predictor_is_called_by_its_name(hub, at, folder):
+    folder.pool.unlink()
+    commit = hub.add(REPO, folder.path)
+    with pytest.raises(CheckpointError, match=rf"^{REPO}@{commit[:12]}: not a saved predictor: missing pool\.json"):
+        LookaheadPredictor.load(REPO, **at)
+
+
 # Foreign and damaged files
 
 

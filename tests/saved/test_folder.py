@@ -176,17 +176,6 @@ def test_a_newer_format_asks_for_an_upgrade(folder):
         folder.read_config()
 
 
-def test_settings_and_tensors_of_an_older_format_go_by_their_new_names(folder, monkeypatch):
-    monkeypatch.setattr(layout, "FORMAT_VERSION", 4)
-    for table in ("RENAMED_SETTINGS", "RENAMED_TENSORS"):
-        monkeypatch.setattr(layout, table, {1: {"n_slots": "slots", "a": "b"}, 3: {"slots": "m", "old": "new"}})
-    config = folder.read_config()
-    assert config.network == {"n_candidates": 2, "m": 4}
-    assert folder.renamed_tensors(config) == {"n_slots": "m", "a": "b", "old": "new"}
-    edit(folder.config, format_version=4)
-    assert folder.read_config().network == {"n_candidates": 2, "n_slots": 4}
-
-
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
@@ -383,3 +372,23 @@ def test_another_card_has_the_same_revision(folder):
     folder.card.write_text("a better card")
     folder.write(CONFIG, POOL)
     assert folder.revision(folder.read_config()) == before
+
+
+def test_a_recorded_file_that_is_gone_is_missing(folder):
+    config = folder.read_config()
+    folder.calibration.unlink(missing_ok=True)
+    recorded = {**config.files, "calibration.json": config.files["pool.json"]}
+    config = config.model_copy(update={"files": recorded})
+    with pytest.raises(CheckpointError, match=r"records calibration\.json, which is gone") as caught:
+        folder.verify(config, [folder.pool, folder.calibration])
+    assert caught.value.missing == ("calibration.json",)
+
+
+def test_messages_call_a_folder_by_its_name(folder):
+    named = PredictorFolder(folder.path, name="org/name@0123")
+    folder.config.write_text("{}")
+    with pytest.raises(CheckpointError, match=r"^org/name@0123: "):
+        named.read_config()
+    folder.pool.unlink()
+    with pytest.raises(CheckpointError, match=r"^org/name@0123: "):
+        named.check()
