@@ -13,6 +13,9 @@ from urllib.parse import urlsplit
 
 from lookahead_router.errors import CheckpointError, HubError, LookaheadRouterError
 
+# Read when huggingface_hub is imported: what else is installed here, and which agent runs it, is nobody's business.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """What a full commit reads like."""
@@ -78,9 +81,12 @@ class Snapshot:
         try:
             if self.options.get("local_files_only"):
                 raise HubError("only the cache was to be used", repo_id=self.repo_id)
-            options: HubOptions = {**self.options, "revision": self.commit}
+            import huggingface_hub
+
+            options: dict[str, Any] = {**self.options, "revision": self.commit, "repo_type": self.repo_type}
             with hub_errors(self.repo_id, self.commit):
-                _download(self.repo_id, names, options, self.repo_type, force_download=True)
+                for name in names:
+                    huggingface_hub.hf_hub_download(self.repo_id, name, force_download=True, **_ours(), **options)
         except HubError as error:
             reason = str(error).partition(": ")[2]
             raise CheckpointError(
@@ -105,28 +111,21 @@ def fetch_snapshot(
     Raises:
         HubError: the repository cannot be read; says what to do.
     """
-    _check_access(repo_id, options)
-    with hub_errors(repo_id, options.get("revision"), instead=instead):
-        path = _download(repo_id, patterns, options, repo_type)
-    return Snapshot(repo_id, path, tuple(patterns), options, repo_type)
-
-
-def _download(repo_id: str, patterns: Sequence[str], options: HubOptions, repo_type: str, **more: Any) -> Path:
     import huggingface_hub
 
+    _check_access(repo_id, options)
+    with hub_errors(repo_id, options.get("revision"), instead=instead):
+        path = huggingface_hub.snapshot_download(
+            repo_id, repo_type=repo_type, allow_patterns=list(patterns), **_ours(), **options
+        )
+    return Snapshot(repo_id, Path(path), tuple(patterns), options, repo_type)
+
+
+def _ours() -> dict[str, str]:
+    """Who asks, for the Hub."""
     from lookahead_router import __version__
 
-    return Path(
-        huggingface_hub.snapshot_download(
-            repo_id,
-            repo_type=repo_type,
-            allow_patterns=list(patterns),
-            library_name="lookahead-router",
-            library_version=__version__,
-            **options,
-            **more,
-        )
-    )
+    return {"library_name": "lookahead-router", "library_version": __version__}
 
 
 def _is_as_named(blob: Path) -> bool:
@@ -143,20 +142,20 @@ def _is_as_named(blob: Path) -> bool:
 
 def _check_access(repo_id: str, options: HubOptions) -> None:
     """Raises `HubError` for a token or an endpoint that no request can be made with, before it is in one."""
-    import huggingface_hub
+    from huggingface_hub import constants, get_token
 
     def refuse(message: str) -> None:
         raise HubError(message, repo_id=repo_id, revision=options.get("revision"))
 
     token = options.get("token")
     if token is None and not options.get("local_files_only"):
-        token = huggingface_hub.get_token()
+        token = get_token()
     if not isinstance(token, bool | None):
         if not isinstance(token, str) or not token:
             refuse("the token is empty or no text; pass one that begins with hf_, or token=False for none")
         if not re.fullmatch(r"[!-~]+", token):
             refuse("the token holds a line break, a space or another character that no token has; copy it again")
-    endpoint = options.get("endpoint") or huggingface_hub.constants.ENDPOINT
+    endpoint = options.get("endpoint") or constants.ENDPOINT
     try:
         parts = urlsplit(str(endpoint))
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -197,6 +196,8 @@ def _translated(error: Exception, repo_id: str, revision: str | None, instead: s
     def make(message: str, *, is_retryable: bool = False) -> HubError:
         return HubError(message, repo_id=repo_id, revision=revision, is_retryable=is_retryable)
 
+    if isinstance(error, ValueError) and isinstance(error.__cause__, hub.HfHubHTTPError | httpx.TransportError):
+        error = error.__cause__  # what kept a file from being fetched again
     if isinstance(error, hub.LocalTokenNotFoundError):
         return make("no token is stored here; run 'hf auth login', set HF_TOKEN, or pass token=")
     if isinstance(error, hub.HFValidationError):

@@ -136,7 +136,7 @@ def test_a_blob_that_is_called_otherwise_counts_as_whole(hub, at):
 
 def test_what_cannot_be_fetched_again_is_named_with_what_to_delete(hub, at):
     snapshot = fetch_snapshot(REPO, ["*"], at)
-    hub.failures = [Failure("/api/models/", 503)]
+    hub.failures = [Failure("/resolve/", 503)]
     with pytest.raises(CheckpointError, match=r"small\.json is damaged .* 503.* or delete .*models--org--toy"):
         snapshot.mend(["small.json"])
     snapshot = fetch_snapshot(REPO, ["*"], {**at, "local_files_only": True})

@@ -151,7 +151,8 @@ class PredictorFolder:
                 location=self.location,
             )
         root = (self.root or self.path).resolve()
-        strays = [path.name for path in self.files() if not path.resolve().is_relative_to(root)]
+        parents = {path.parent for path in (self.onnx, self.hub_results) if path.parent.exists()}  # written into
+        strays = [path.name for path in (*self.files(), *parents) if not path.resolve().is_relative_to(root)]
         if strays:
             raise CheckpointError(
                 f"{', '.join(strays)}: a link that leaves the folder; copy the file itself", location=self.location

@@ -22,6 +22,8 @@ PARTS = {
     "README.md": b"# card",
     "training.json": b'{"seed": 0}',
     "evaluation.json": b"{}",
+    "profiles.npz": b"PK",
+    "catalogue.json": b"{}",
     "card.json": b"{}",
     ".eval_results/lookahead-router.yaml": b"[]",
 }
@@ -392,3 +394,14 @@ def test_messages_call_a_folder_by_its_name(folder):
     folder.pool.unlink()
     with pytest.raises(CheckpointError, match=r"^org/name@0123: "):
         named.check()
+
+
+@pytest.mark.parametrize("name", ["onnx", ".eval_results"])
+def test_a_folder_in_it_that_is_a_link_out_is_refused_even_if_empty(folder, tmp_path, name):
+    (tmp_path / "elsewhere").mkdir()
+    for path in (folder.path / name).glob("*"):
+        path.unlink()
+    (folder.path / name).rmdir()
+    (folder.path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match="a link that leaves the folder"):
+        folder.check()
