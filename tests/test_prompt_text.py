@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from lookahead_router.errors import PromptError
-from lookahead_router.prompts import clean_text, prompt_text
+from lookahead_router.prompts import clean_text, prompt_text, read_request
 
 relaxed = settings(deadline=None, max_examples=100)
 
@@ -209,3 +209,27 @@ def test_any_text_is_cleaned_to_what_a_tokenizer_takes(prompt):
     assert text.encode("utf-8").decode("utf-8") == text
     assert prompt_text(text) == text
     assert prompt_text([user(prompt)]) == text
+
+
+def test_a_request_without_text_may_be_allowed_and_tells_what_it_needs():
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1/a.png"}}]}]
+    with pytest.raises(PromptError):
+        read_request(image)
+    request = read_request(image, allow_empty=True)
+    assert (request.text, request.needs) == ("", {"images"})
+    assert request.n_tokens > 1000
+    assert read_request([{"role": "system", "content": "x"}], allow_empty=True).text == ""
+    with pytest.raises(PromptError):
+        read_request(7, allow_empty=True)
+
+
+def test_a_turn_starts_with_the_users_message_and_not_with_a_tools_output():
+    talk = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Who wrote it?"},
+        {"role": "assistant", "content": "Thought: I look it up."},
+        {"role": "user", "content": "Observation: 3 results"},
+    ]
+    assert read_request(talk).turn_start == 1
+    assert read_request([*talk, {"role": "user", "content": "And when?"}]).turn_start == 4
+    assert read_request("Who wrote it?").turn_start == 0
