@@ -54,7 +54,7 @@ class Step:
         if isinstance(network, LookaheadCLM):
             self.slots, targets = ids, next_token_targets(ids, lengths, network.configuration.eos_token_id)
         else:
-            self.slots, targets = mask_responses(ids, lengths, network.filler_token_ids, 1.0, "end")
+            self.slots, targets = mask_responses(ids, lengths, network.mid_token_ids, 1.0)
         self.targets = targets.flatten()
         positions = (self.targets != IGNORE_INDEX).nonzero().squeeze(1)
         limit = recipe.objective.max_reconstruction_targets

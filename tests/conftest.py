@@ -135,8 +135,6 @@ def causal_config(backbone=None, **changes) -> LookaheadCLMConfig:
 NETWORKS = {
     "bert": lambda: network_config(),
     "modernbert": lambda: network_config(modernbert_config()),
-    "bert-separate": lambda: network_config(prediction="separate", mask_token_id=4),
-    "bert-latents": lambda: network_config(readout="cls+latents"),
     "bert-classifier": lambda: network_config(n_slots=0),
     "llama": lambda: causal_config(),
     "gpt2": lambda: causal_config(gpt2_config()),
@@ -150,8 +148,8 @@ def make_network(name: str) -> LookaheadNetwork:
     network = build_network(NETWORKS[name]()).eval()
     with torch.no_grad():
         for parameter_name, parameter in network.named_parameters():
-            if parameter_name.startswith("latent_readout.out") or parameter_name == "output_embedding":
-                parameter.normal_(std=0.1)  # they start at zero
+            if parameter_name == "output_embedding":
+                parameter.normal_(std=0.1)  # it starts at zero
     return network
 
 

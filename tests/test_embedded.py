@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 from lookahead_router import LookaheadPredictor, Router
 from lookahead_router.predictors.lookahead import EMBEDDED
+from lookahead_router.predictors.plain_prompts import PLAIN_PROMPTS
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.saved.push import checked_files
 
@@ -80,10 +82,17 @@ def test_thread_count_does_not_change_its_decisions(router):
     assert abs(single - router.predictor.predict(PROMPTS).scores).max() < 1e-6
 
 
-def test_batch_composition_does_not_change_its_scores(router):
+def test_a_prompt_has_the_same_scores_alone_and_among_others(router):
     together = router.predictor.predict([*PROMPTS, "x " * 150]).scores
     for row, prompt in enumerate(PROMPTS):
-        assert abs(router.predictor.predict([prompt]).scores[0] - together[row]).max() < 1e-5
+        np.testing.assert_array_equal(router.predictor.predict([prompt]).scores[0], together[row])
+
+
+@pytest.mark.slow
+def test_hundreds_of_prompts_have_the_same_scores_alone_and_among_others(router):
+    prompts = [f"{prompt} {'And why? ' * n}" for prompt in PLAIN_PROMPTS for n in (0, 3, 9, 20)]
+    alone = np.concatenate([router.predictor.predict([prompt]).scores for prompt in prompts])
+    np.testing.assert_array_equal(router.predictor.predict(prompts).scores, alone)
 
 
 def test_the_command_answers_from_a_cold_start_within_a_few_seconds():

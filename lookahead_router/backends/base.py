@@ -30,7 +30,7 @@ class Backend(Protocol):
     name: str
     """`onnx-int8`, `onnx` or `torch`."""
     max_batch_size: int
-    """Prompts of one call."""
+    """Prompts of one call; 1 where a row would otherwise depend on those beside it."""
 
     def score_logits(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
         """Score logits `(B, K)` float32, unbounded.

@@ -15,7 +15,7 @@ DEMAND_OUTPUTS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding
 class OnnxBackend:
     """A routing graph in an inference session."""
 
-    max_batch_size = 32
+    max_batch_size = 1  # a row's last bits depend on the rows beside it, and many rows are no faster on a CPU
     outputs: tuple[str, ...] = ("score_logits",)
     """What the graph has to give."""
 

@@ -74,6 +74,9 @@ class _NetworkConfig(BaseModel, ABC):
         return self
 
 
+_SETTLED = {"prediction": "joint", "readout": "cls", "positions": "restart"}
+
+
 class LookaheadMLMConfig(_NetworkConfig):
     """Everything needed to rebuild a `LookaheadMLM`; `backbone_config` is the nested encoder config.
 
@@ -84,22 +87,21 @@ class LookaheadMLMConfig(_NetworkConfig):
     kind: Literal["lookahead-mlm"] = "lookahead-mlm"
     n_slots: int = Field(ge=0)
     """M, the lookahead slots of each candidate's block."""
-    prediction: Literal["joint", "separate"] = "joint"
-    """One pass over all candidates' blocks, or one pass for each candidate (paper §5.3)."""
-    readout: Literal["cls", "cls+latents"] = "cls"
-    """What is scored: the first token, or also a learned pooling of each candidate's slots."""
     cls_token_id: int = Field(ge=0)
     sep_token_id: int = Field(ge=0)
-    mask_token_id: int | None = Field(default=None, ge=0)
-    """Fills the slots of separate prediction."""
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_positions(cls, record: Any) -> Any:
-        """Folders of early versions say where the positions of a block begin, which was always the same."""
-        if isinstance(record, dict) and record.get("positions") == "restart":
-            return {name: value for name, value in record.items() if name != "positions"}
-        return record
+    def _as_it_is_now(cls, record: Any) -> Any:
+        """A record of an earlier version, without settings that have one value left."""
+        if not isinstance(record, dict):
+            return record
+        for name, left in _SETTLED.items():
+            if record.get(name, left) != left:
+                raise ValueError(
+                    f"{name} {record[name]!r} is of an earlier version; this one has {left!r} alone, so train again"
+                )
+        return {name: value for name, value in record.items() if name not in (*_SETTLED, "mask_token_id")}
 
     @property
     def prompt_prefix(self) -> tuple[int, ...]:
@@ -111,20 +113,7 @@ class LookaheadMLMConfig(_NetworkConfig):
 
     @property
     def block_length(self) -> int:
-        if self.n_slots == 0:
-            return 0
-        return self.n_slots + (1 if self.prediction == "joint" else 2)
-
-    @model_validator(mode="after")
-    def _check_layout(self):
-        if self.prediction == "separate":
-            if self.mask_token_id is None:
-                raise ValueError("separate prediction needs a mask_token_id to fill its slots")
-            if self.readout != "cls":
-                raise ValueError("separate prediction reads each candidate's MID token; leave readout at cls")
-        if self.n_slots == 0 and (self.prediction, self.readout) != ("joint", "cls"):
-            raise ValueError("without slots there is only prediction joint and readout cls")
-        return self
+        return self.n_slots + 1 if self.n_slots else 0
 
 
 class LookaheadCLMConfig(_NetworkConfig):

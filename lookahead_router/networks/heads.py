@@ -45,25 +45,6 @@ class LatentScoreHead(nn.Module):
         return self.out(self.dropout(latents)).squeeze(-1)
 
 
-class LatentReadout(nn.Module):
-    """`(B, K, M, H)` slot states -> `(B, K)` what each candidate's own slots add to its score logit.
-
-    A learned query pools the slots. The last map starts at zero, so training starts from CLS alone.
-    """
-
-    def __init__(self, hidden_size: int) -> None:
-        super().__init__()
-        self.query = nn.Linear(hidden_size, 1, bias=False)
-        self.norm = nn.LayerNorm(hidden_size)
-        self.out = nn.Linear(hidden_size, 1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
-
-    def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        pooled = (self.query(latents).softmax(dim=2) * latents).sum(dim=2)
-        return self.out(self.norm(pooled)).squeeze(-1)
-
-
 class ReconstructionHead(nn.Module):
     """`(N, H)` slot states -> `(N, V)` token logits through the input embedding, which is tied.
 

@@ -1,14 +1,16 @@
 """ONNX graphs of a saved predictor, kept only if they route as its torch weights do."""
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from lookahead_router.errors import CheckpointError
+from lookahead_router.errors import CheckpointError, LookaheadRouterWarning
 from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.predictors.plain_prompts import PLAIN_PROMPTS
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.card import PARITY, record_result, write_card
 from lookahead_router.saved.folder import PredictorFolder
@@ -16,7 +18,9 @@ from lookahead_router.saved.folder import PredictorFolder
 MAX_SCORE_DIFFERENCE = 1e-4
 """Of fp32 scores from torch's."""
 MIN_SAME_DECISIONS = 0.98
-"""Share of prompts on which int8 decides as fp32 does."""
+"""Share of the given prompts on which int8 decides as fp32 does."""
+MIN_SAME_PLAIN_DECISIONS = 0.95
+"""The same share of plain prompts, whose candidates are often close."""
 TORCH_SAMPLE = 256
 """Prompts, evenly spaced, that torch scores too."""
 
@@ -28,33 +32,41 @@ class Parity:
     n_prompts: int
     max_score_difference: float
     same_decisions: float
-    """Share in [0, 1]."""
+    """Share of the given prompts, in [0, 1]."""
+    same_plain_decisions: float
+    """Share of `PLAIN_PROMPTS`, in [0, 1]."""
     weight_bits: int = 8
     """Of the int8 graph."""
 
     @property
-    def holds(self) -> bool:
-        """Whether the graphs may be kept."""
-        return self.max_score_difference <= MAX_SCORE_DIFFERENCE and self.same_decisions >= MIN_SAME_DECISIONS
+    def fp32_holds(self) -> bool:
+        """Whether the fp32 graph may be kept."""
+        return self.max_score_difference <= MAX_SCORE_DIFFERENCE
+
+    @property
+    def int8_holds(self) -> bool:
+        """Whether the int8 graph may be kept beside it."""
+        return self.same_decisions >= MIN_SAME_DECISIONS and self.same_plain_decisions >= MIN_SAME_PLAIN_DECISIONS
 
     def __str__(self) -> str:
         return (
             f"fp32 scores within {self.max_score_difference:.1e} of torch (at most {MAX_SCORE_DIFFERENCE:.0e}), "
             f"int8 decides the same on {self.same_decisions:.2%} of {self.n_prompts} prompts "
-            f"(at least {MIN_SAME_DECISIONS:.0%}) with {self.weight_bits}-bit weights"
+            f"(at least {MIN_SAME_DECISIONS:.0%}) and on {self.same_plain_decisions:.2%} of {len(PLAIN_PROMPTS)} plain "
+            f"ones (at least {MIN_SAME_PLAIN_DECISIONS:.0%}) with {self.weight_bits}-bit weights"
         )
 
 
 def export_predictor(folder: str | Path, prompts: Sequence[Prompt], weight_bits: int = 8) -> Parity:
-    """Writes both graphs into the folder if they agree with torch on the prompts.
+    """Writes into the folder what agrees with its torch weights: both graphs, or the fp32 one alone, with a warning.
 
     Args:
         folder: a saved predictor with torch weights.
-        prompts: real ones, a few hundred at least.
+        prompts: real ones, a few hundred at least; some plain ones are compared besides.
         weight_bits: of the int8 graph's weights, 8 or 4.
 
     Raises:
-        CheckpointError: the folder has no torch weights, or the graphs disagree with them; then the
+        CheckpointError: the folder has no torch weights, or the fp32 graph disagrees with them; then the
             folder is left as it was.
         MissingDependencyError: torch, onnx or onnxscript is not installed.
     """
@@ -70,26 +82,45 @@ def export_predictor(folder: str | Path, prompts: Sequence[Prompt], weight_bits:
         quantize_onnx(trial.onnx, trial.onnx_int8, weight_bits)
         trial.write(trial.read_config(), predictor.pool)
         parity = replace(_compare(predictor, trial, prompts), weight_bits=weight_bits)
-        if not parity.holds:
+        if not parity.fp32_holds:
             raise CheckpointError(f"the graphs do not route as the torch weights do: {parity}", location=str(folder))
+        if not parity.int8_holds:
+            trial.onnx_int8.unlink()
+            trial.write(trial.read_config(), predictor.pool)
         final.onnx.parent.mkdir(exist_ok=True)
+        final.onnx_int8.unlink(missing_ok=True)
         trial.onnx.replace(final.onnx)
-        trial.onnx_int8.replace(final.onnx_int8)
+        if parity.int8_holds:
+            trial.onnx_int8.replace(final.onnx_int8)
         trial.config.replace(final.config)
-    record_result(final, PARITY, asdict(parity))
+    record = {**asdict(parity), "n_plain_prompts": len(PLAIN_PROMPTS), "is_int8_kept": parity.int8_holds}
+    record_result(final, PARITY, record)
     write_card(final)
+    if not parity.int8_holds:
+        other = "weight_bits=8, or " if weight_bits < 8 else ""
+        warnings.warn(
+            f"the int8 graph is left out, for it decides otherwise too often: {parity}. The fp32 graph is kept and "
+            f"routes. Try {other}more training: candidates that score nearly alike change places at the least rounding",
+            LookaheadRouterWarning,
+            stacklevel=2,
+        )
     return parity
 
 
 def _compare(predictor: LookaheadPredictor, exported: PredictorFolder, prompts: Sequence[Prompt]) -> Parity:
     """Torch against fp32 on a sample, as one function has to give one result; fp32 against int8 on all."""
-    fp32_predictor = LookaheadPredictor.load(exported.path, backend="onnx")
+    fp32 = LookaheadPredictor.load(exported.path, backend="onnx")
+    int8 = LookaheadPredictor.load(exported.path, backend="onnx-int8")
     sample = prompts[:: max(1, len(prompts) // TORCH_SAMPLE)]
-    difference = np.abs(fp32_predictor.predict(sample).scores - predictor.predict(sample).scores).max()
-    fp32 = fp32_predictor.predict(prompts).scores
-    int8 = LookaheadPredictor.load(exported.path, backend="onnx-int8").predict(prompts).scores
+    difference = np.abs(fp32.predict(sample).scores - predictor.predict(sample).scores).max()
     return Parity(
-        n_prompts=len(fp32),
+        n_prompts=len(prompts),
         max_score_difference=float(difference),
-        same_decisions=float((int8.argmax(axis=1) == fp32.argmax(axis=1)).mean()),
+        same_decisions=_same_decisions(fp32, int8, prompts),
+        same_plain_decisions=_same_decisions(fp32, int8, PLAIN_PROMPTS),
     )
+
+
+def _same_decisions(first: LookaheadPredictor, second: LookaheadPredictor, prompts: Sequence[Prompt]) -> float:
+    """Share of prompts on which both have the same best candidate."""
+    return float((first.predict(prompts).scores.argmax(axis=1) == second.predict(prompts).scores.argmax(axis=1)).mean())

@@ -205,10 +205,7 @@ class _Card:
             values = (getattr(candidate, field) for field in known.values())
             lines.append(" | ".join([candidate.name, *("–" if v is None else f"{v:g}" for v in values)]))
         table = "\n".join(f"| {line} |" for line in lines) if known else "\n".join(f"- {c.name}" for c in self.pool)
-        return f"{table}\n\n{_SCORES[self._objective()]}"
-
-    def _objective(self) -> str:
-        return self.recipe.get("objective", {}).get("routing", "bce")
+        return f"{table}\n\n{_RELATIVE if self.config.network.get('score_scale') else _NEAR_THE_BEST}"
 
     def _training(self) -> str:
         if not self.training:
@@ -218,11 +215,12 @@ class _Card:
         best = self.training.get("best", {})
         lines = [
             f"Recipe `{self.recipe.get('name')}`, seed {self.recipe.get('seed')}; all of it is in `training.json`.",
-            f"{self.training.get('n_train', 0):,} prompts with every candidate's answer and score"
-            + (f": {drawn}." if drawn else "."),
+            f"{self.training.get('n_train', 0):,} prompts" + (f": {drawn}." if drawn else "."),
             f"The weights of step {best.get('step')} were the best on {self.training.get('n_validation', 0):,} "
             "validation prompts.",
         ]
+        if "n_scores" in self.training:
+            lines[1] += f" They have {self.training['n_scores']:,} scores and {self.training['n_answers']:,} answers."
         refit = self.training.get("refit")
         if refit:
             kept = "was kept" if refit["after"] > refit["before"] else "was not kept, being no better there"
@@ -248,10 +246,16 @@ class _Card:
             )
         if parity := self.results.get(PARITY):
             bits = parity.get("weight_bits", 8)
+            plain = (
+                f" and on {parity['same_plain_decisions']:.2%} of {parity['n_plain_prompts']} plain ones"
+                if "same_plain_decisions" in parity
+                else ""
+            )
+            left_out = "" if parity.get("is_int8_kept", True) else ", too few, and was left out"
             parts.append(
                 f"The fp32 graph gives the scores of the torch weights within {parity['max_score_difference']:.1e}; "
                 f"the int8 graph ({bits}-bit weights) decides as it does on {parity['same_decisions']:.2%} of "
-                f"{parity['n_prompts']:,} prompts."
+                f"{parity['n_prompts']:,} prompts{plain}{left_out}."
             )
         return "\n\n".join([*parts, *self.settings.notes])
 
@@ -305,14 +309,8 @@ def _hub_results(results: dict[str, Any], settings: CardSettings) -> str:
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
 
 
-_SCORES = {
-    "bce": "A score is the predicted chance that the candidate is near the best *of these* on the prompt.",
-    "mse": "A score is the expected place between the worst and the best *of these* on the prompt.",
-    **dict.fromkeys(
-        ("ce", "forward-kl", "reverse-kl", "expected-regret"),
-        "A score is 0.5 plus what the candidate's answer is expected to score above the mean *of these*.",
-    ),
-}
+_NEAR_THE_BEST = "A score is the predicted chance that the candidate is near the best *of these* on the prompt."
+_RELATIVE = "A score is 0.5 plus what the candidate's answer is expected to score above the mean *of these*."
 
 _USE = """\
 ```python

@@ -75,11 +75,8 @@ def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[
             shape = LookaheadMLMConfig(
                 cls_token_id=tokenizer.cls_token_id,
                 sep_token_id=tokenizer.sep_token_id,
-                mask_token_id=tokenizer.mask_token_id,
                 pad_token_id=pad,
                 n_slots=settings.n_slots,
-                prediction=settings.prediction,
-                readout=settings.readout,
                 **common,
             )
     except ValidationError as error:

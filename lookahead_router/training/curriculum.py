@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 
 from lookahead_router.training.objectives import IGNORE_INDEX
-from lookahead_router.training.recipe import Masking
 
 
 @dataclass(frozen=True)
@@ -30,45 +29,25 @@ class MaskingCurriculum:
 
 
 def mask_responses(
-    response_ids: torch.Tensor,
-    response_lengths: torch.Tensor,
-    filler_token_ids: torch.Tensor,
-    mask_rate: float,
-    masking: Masking = "end",
+    response_ids: torch.Tensor, response_lengths: torch.Tensor, mid_token_ids: torch.Tensor, mask_rate: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slots that show a part of each response, and the tokens to rebuild (paper §4).
-
-    `end` hides the last tokens of a response. `start` hides the first ones, which stay to be rebuilt in
-    the first slots, and shows the rest in the last slots. `random` hides each token by chance, drawn
-    from torch's generator.
+    """Slots that show the start of each response, and its last tokens, which are hidden and to be rebuilt (paper §4).
 
     Args:
         response_ids: `(B, K, M)`, right-padded with anything.
         response_lengths: `(B, K)`, 0 for an empty or missing response.
-        filler_token_ids: `(K,)` what stands in a hidden or unused slot.
-        mask_rate: in (0, 1]; at least one token of a non-empty response is hidden by `end` and `start`.
-        masking: one of the above.
+        mid_token_ids: `(K,)` what stands in a hidden or unused slot.
+        mask_rate: in (0, 1]; at least one token of a non-empty response is hidden.
 
     Returns:
         `(B, K, M)` slot ids, and `(B, K, M)` targets with `IGNORE_INDEX` outside the hidden tokens.
     """
-    B, K, M = response_ids.shape
     lengths = response_lengths[..., None]
     n_masked = (lengths * mask_rate).long().clamp(min=1).minimum(lengths)
-    slot = torch.arange(M, device=response_ids.device).expand(B, K, M)
-    shown_ids = response_ids
-    if masking == "end":
-        is_shown = slot < lengths - n_masked
-        is_target = (slot < lengths) & ~is_shown
-    elif masking == "start":
-        shift = M - lengths
-        is_shown = slot >= shift + n_masked
-        is_target = slot < n_masked
-        shown_ids = response_ids.gather(2, (slot - shift).clamp(min=0))
-    else:
-        is_shown = (slot < lengths) & (torch.rand(B, K, M, device=response_ids.device) >= mask_rate)
-        is_target = (slot < lengths) & ~is_shown
-    slots = torch.where(is_shown, shown_ids, filler_token_ids[None, :, None])
+    slot = torch.arange(response_ids.shape[2], device=response_ids.device)
+    is_shown = slot < lengths - n_masked
+    is_target = (slot < lengths) & ~is_shown
+    slots = torch.where(is_shown, response_ids, mid_token_ids[None, :, None])
     return slots, torch.where(is_target, response_ids, torch.full_like(response_ids, IGNORE_INDEX))
 
 

@@ -4,24 +4,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
 from lookahead_router.saved.card import CardSettings
+from lookahead_router.training.objectives import OBJECTIVES
 from lookahead_router.types import Value
 
-RoutingObjective = Literal["bce", "ce", "mse", "forward-kl", "reverse-kl", "expected-regret"]
-"""The choices of L_route; `training.objectives.routing_loss` says what each is."""
-
-DISTRIBUTION_OBJECTIVES = ("ce", "forward-kl", "reverse-kl")
-"""Those whose targets are a distribution over the candidates."""
-RELATIVE_OBJECTIVES = (*DISTRIBUTION_OBJECTIVES, "expected-regret")
-"""Those that rank candidates against each other, so that only differences of logits mean anything."""
+RoutingObjective = Literal[tuple(OBJECTIVES)]
+"""The choices of L_route; `training.objectives.OBJECTIVES` says what each is."""
 SourcePrior = Literal["mean", "best"]
-"""What the prompts of a source have in common; `training.batches.shrink_to_sources` says how."""
-Masking = Literal["end", "start", "random"]
-"""Which tokens of a response the curriculum hides; `training.curriculum.mask_responses` says how."""
+"""What the prompts of a source have in common; `training.targets.shrink_to_sources` says how."""
 
 
 class DataSettings(Value):
@@ -53,10 +47,6 @@ class NetworkSettings(Value):
     n_slots: int = Field(default=16, ge=0)
     """M, tokens of each response that are foreseen. `mlm`: lookahead slots of each candidate, and 0 trains a
     classifier that reads the prompt only; `clm`: taught in training, and free in routing."""
-    prediction: Literal["joint", "separate"] = "joint"
-    """`mlm`: one pass over all candidates, or one pass for each (paper §5.3)."""
-    readout: Literal["cls", "cls+latents"] = "cls"
-    """`mlm`: score the first token, or also a learned pooling of each candidate's slots."""
     max_prompt_tokens: int = Field(default=192, ge=1)
     mid_tokens: str = "[unused{index}]"
     """Vocabulary entries that stand for the candidates; those that are not in the vocabulary are added."""
@@ -66,22 +56,16 @@ class NetworkSettings(Value):
     lora: LoraSettings | None = None
     """Train low-rank updates of the backbone instead of all its weights; merged at the end."""
 
-    @model_validator(mode="after")
-    def _check_variant(self):
-        if self.variant == "clm" and (self.prediction, self.readout) != ("joint", "cls"):
-            raise ValueError("prediction and readout are of variant mlm; leave them out with clm")
-        return self
-
 
 class ObjectiveSettings(Value):
     """L = L_route + reconstruction_weight * L_reconstruction (paper §4)."""
 
     routing: RoutingObjective = "bce"
-    """L_route, as `training.objectives.routing_loss` defines it."""
+    """L_route, as `training.objectives.OBJECTIVES` defines it."""
     threshold: float | None = Field(default=0.8, gt=0, le=1)
     """`bce`: near the best from this share of the per-prompt scale; null for soft targets."""
     temperature: float = Field(default=0.1, gt=0)
-    """`forward-kl`, `reverse-kl`: of the softmax over scaled scores; `expected-regret`: price of certainty."""
+    """`expected-regret`: price of certainty, in units of the score."""
     reconstruction_weight: float = Field(default=0.2, ge=0)
     """lambda."""
     max_reconstruction_targets: int | None = Field(default=None, ge=1)
@@ -97,7 +81,6 @@ class ObjectiveSettings(Value):
 class CurriculumSettings(Value):
     """The masking curriculum of `mlm` (paper §4); `clm` learns by teacher forcing."""
 
-    masking: Masking = "end"
     initial_mask_rate: float = Field(default=0.3, gt=0, le=1)
     warmup_share: float = Field(default=0.2, ge=0, le=1)
 
@@ -152,12 +135,6 @@ class Recipe(Value):
     """What the model card says; it may change after training."""
     refit: RefitSettings | None = None
     """Train the score head anew in the end, and keep it where validation is better with it."""
-
-    @model_validator(mode="after")
-    def _check_refit(self):
-        if self.refit is not None and self.network.readout != "cls":
-            raise ValueError("refit trains the score head alone, and cannot go with network.readout cls+latents")
-        return self
 
     @property
     def run_folder(self) -> Path:

@@ -72,8 +72,7 @@ def fit_head(
             loss = routing_loss(
                 fresh(states[rows]).flatten(1),
                 targets[rows],
-                objective.routing,
-                temperature=objective.temperature,
+                objective,
                 weights=weights[rows],
             )
             optimizer.zero_grad()

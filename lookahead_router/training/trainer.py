@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +19,12 @@ from lookahead_router.metrics import chosen_scores
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.configuration import LookaheadCLMConfig
 from lookahead_router.saved.folder import write_json
-from lookahead_router.training.batches import Collator, LengthBucketSampler, TokenizedDataset, ranks_candidates
+from lookahead_router.training.batches import Collator, LengthBucketSampler, TokenizedDataset
 from lookahead_router.training.curriculum import MaskingCurriculum, mask_responses, next_token_targets
 from lookahead_router.training.memory import return_freed_memory
 from lookahead_router.training.objectives import IGNORE_INDEX, reconstruction_loss, routing_loss
 from lookahead_router.training.recipe import Recipe
+from lookahead_router.training.targets import ranks_candidates
 
 
 class LookaheadTrainer(Trainer):
@@ -115,8 +117,7 @@ class LookaheadTrainer(Trainer):
         loss = routing = routing_loss(
             output.score_logits,
             inputs["targets"],
-            objective.routing,
-            temperature=objective.temperature,
+            objective,
             weights=inputs["weights"],
         )
         self.since_logged["routing_loss"].append(routing.item())
@@ -143,7 +144,7 @@ class LookaheadTrainer(Trainer):
         if not self.masks_responses:
             return ids, next_token_targets(ids, lengths, network.configuration.eos_token_id)
         rate = self.curriculum.mask_rate(self.state.global_step, self.state.max_steps)
-        return mask_responses(ids, lengths, network.filler_token_ids, rate, self.recipe.curriculum.masking)
+        return mask_responses(ids, lengths, network.mid_token_ids, rate)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the losses, the chosen score and the mask rate, as far as there are, and keeps every line."""
@@ -168,7 +169,7 @@ class LookaheadTrainer(Trainer):
         score = selection_score(logits, self.validation.scores, self.validation.weights)
         step = self.state.global_step
         # The first process decides for all: differences in the last digit must not part them.
-        score, best = broadcast_object_list([score, read_best(self.best_record)])
+        score, best = self.from_first_process(score, read_best(self.best_record))
         if best is None or score > best["selection_score"]:
             best = {"step": step, "selection_score": score}
             if self.is_world_process_zero():
@@ -182,6 +183,10 @@ class LookaheadTrainer(Trainer):
         if self.has_lost_patience(step, best):
             self.control.should_training_stop = True
         return metrics
+
+    def from_first_process(self, *values: Any) -> list[Any]:
+        """What the first process holds of these, on all of them."""
+        return broadcast_object_list(list(values))
 
     def has_lost_patience(self, step: int, best: dict | None) -> bool:
         """Whether early stopping ends a run that is at this step."""

@@ -1,8 +1,10 @@
+import re
+
 import pytest
 from conftest import causal_config, network_config
 from pydantic import ValidationError
 
-from lookahead_router.networks.configuration import LookaheadMLMConfig
+from lookahead_router.networks.configuration import LookaheadMLMConfig, parse_network_config
 
 
 def test_a_configuration_survives_json():
@@ -26,6 +28,21 @@ def test_a_configuration_survives_json():
 def test_a_configuration_that_cannot_work_is_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
         network_config(**changes)
+
+
+EARLIER = {"prediction": "joint", "readout": "cls", "positions": "restart", "mask_token_id": 4}
+
+
+def test_a_record_of_an_earlier_version_is_read_where_it_means_the_same():
+    record = network_config().model_dump(mode="json")
+    assert parse_network_config({**record, **EARLIER}) == network_config()
+
+
+@pytest.mark.parametrize(("name", "value"), [("prediction", "separate"), ("readout", "cls+latents")])
+def test_a_variant_that_is_gone_is_named(name, value):
+    record = network_config().model_dump(mode="json")
+    with pytest.raises(ValidationError, match=re.escape(f"{name} {value!r} is of an earlier version")):
+        parse_network_config({**record, **EARLIER, name: value})
 
 
 def test_a_classifier_needs_no_room_for_a_block():

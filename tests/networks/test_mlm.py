@@ -34,35 +34,6 @@ def test_each_block_is_its_mid_in_every_slot_and_a_separator(network, monkeypatc
     assert seen[0][2][1].tolist() == [[5, 5, 5, 5, 3], [6, 6, 6, 6, 3], [7, 7, 7, 7, 3]]
 
 
-def test_separate_prediction_gives_each_candidate_a_pass_of_its_own(monkeypatch):
-    network = make_network("bert-separate")
-    seen = []
-    encode = network._encode
-    monkeypatch.setattr(network, "_encode", lambda *tensors: seen.append(tensors) or encode(*tensors))
-    scores, latents = network(IDS, MASK)
-    ids, _, blocks = seen[0]
-    assert (scores.shape, latents.shape) == ((2, 3), (2, 3, 4, 32))
-    assert ids.tolist() == [row for row in IDS.tolist() for _ in range(3)]
-    assert blocks[:, 0].tolist() == 2 * [[mid, 4, 4, 4, 4, 3] for mid in (5, 6, 7)]
-
-
-def test_one_candidate_more_does_not_change_the_others_under_separate_prediction():
-    network = make_network("bert-separate")
-    smaller = LookaheadMLM(network.configuration.model_copy(update={"n_candidates": 2, "mid_token_ids": (5, 6)})).eval()
-    smaller.load_state_dict(network.state_dict())
-    with torch.inference_mode():
-        torch.testing.assert_close(smaller(IDS, MASK)[0], network(IDS, MASK)[0][:, :2], rtol=0, atol=1e-6)
-
-
-def test_the_latent_readout_starts_from_the_score_of_cls_alone():
-    torch.manual_seed(0)
-    with_latents = LookaheadMLM(network_config(readout="cls+latents")).eval()
-    plain = LookaheadMLM(network_config()).eval()
-    plain.load_state_dict({k: v for k, v in with_latents.state_dict().items() if not k.startswith("latent_readout")})
-    with torch.inference_mode():
-        torch.testing.assert_close(with_latents(IDS, MASK)[0], plain(IDS, MASK)[0], rtol=0, atol=0)
-
-
 def test_reconstruction_goes_through_the_input_embedding(network):
     names = [name for name, _ in network.named_parameters()]
     assert not [name for name in names if "decoder" in name]

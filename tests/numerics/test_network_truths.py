@@ -59,7 +59,7 @@ def test_routing_is_the_fully_masked_pass(network):
 
 
 def test_a_revealed_response_token_does_change_scores_so_routing_must_reveal_none(network):
-    slots = network.filler_token_ids[None, :, None].repeat(1, 1, 4)
+    slots = network.mid_token_ids[None, :, None].repeat(1, 1, 4)
     slots[0, 1, 0] = 17
     mask = torch.ones_like(SHORT)
     difference = scores(network, SHORT, mask, slot_ids=slots) - scores(network, SHORT, mask)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import changed, toy_dataset, toy_recipe
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from lookahead_router.errors import TrainingError
+from lookahead_router.errors import LookaheadRouterWarning, TrainingError
 from lookahead_router.saved.folder import write_json
-from lookahead_router.training import fit, run, trainer
+from lookahead_router.training import fit, prepare, run, trainer
+from lookahead_router.training.checkpoints import newest_checkpoint
 from lookahead_router.training.recipe import LoraSettings
-from lookahead_router.training.run import _last_whole_checkpoint
 
 
 @pytest.fixture
@@ -42,15 +42,15 @@ def fit_cut_off(dataset, backbone_folder, monkeypatch):
 def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     tmp_path, trained_run, backbone_folder, monkeypatch, checkpoint_steps, resumed_from
 ):
-    monkeypatch.setattr(run, "CHECKPOINT_STEPS", checkpoint_steps)
+    monkeypatch.setattr(prepare, "CHECKPOINT_STEPS", checkpoint_steps)
     script = textwrap.dedent(
         f"""
         import os, signal, sys
         sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
         from conftest import changed, toy_dataset, toy_recipe
-        from lookahead_router.training import fit, run, trainer
+        from lookahead_router.training import fit, prepare, trainer
         from lookahead_router.training.trainer import LookaheadTrainer
-        run.CHECKPOINT_STEPS = {checkpoint_steps}
+        prepare.CHECKPOINT_STEPS = {checkpoint_steps}
         evaluate = LookaheadTrainer.evaluate
         def dying(self, *args, **kwargs):
             metrics = evaluate(self, *args, **kwargs)
@@ -65,7 +65,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert killed.returncode == -9, killed.stderr
     assert not (tmp_path / "run" / "predictor").exists()
-    assert _last_whole_checkpoint(tmp_path / "run").name == f"checkpoint-{resumed_from}"
+    assert newest_checkpoint(tmp_path / "run").name == f"checkpoint-{resumed_from}"
     assert (tmp_path / "run" / "checkpoints" / "checkpoint-14").is_dir()  # after the first evaluation
 
     fit(toy_dataset(), toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
@@ -81,7 +81,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
         (True, {"network": {"variant": "clm", "mid_tokens": "<MID_{index}>"}}),
         (True, {"network": {"variant": "clm", "mid_tokens": "<MID_{index}>", "lora": LoraSettings(rank=4)}}),
         (False, {"network": {"prediction": "separate"}}),
-        (False, {"network": {"readout": "cls+latents"}, "curriculum": {"masking": "random"}}),
+        (False, {"curriculum": {"initial_mask_rate": 0.5}}),
         (False, {"optimizer": {"use_bf16": True, "averaging_decay": None, "gradient_accumulation_steps": 2}}),
     ],
     ids=["causal", "causal-lora", "separate", "latents", "bf16"],
@@ -89,7 +89,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
 def test_every_kind_of_run_resumes_to_the_weights_of_an_uninterrupted_one(
     tmp_path, dataset, backbone_folder, causal_backbone_folder, monkeypatch, is_causal, sections
 ):
-    monkeypatch.setattr(run, "CHECKPOINT_STEPS", 3)
+    monkeypatch.setattr(prepare, "CHECKPOINT_STEPS", 3)
     recipe = changed(toy_recipe(n_epochs=2, n_evaluations=1), **sections)
     backbone = causal_backbone_folder if is_causal else backbone_folder
     training_step, taken = trainer.LookaheadTrainer.training_step, []
@@ -121,7 +121,7 @@ def test_a_checkpoint_without_its_last_file_is_skipped(tmp_path):
         folder.mkdir(parents=True)
         if is_whole:
             (folder / "average.safetensors").touch()
-    assert _last_whole_checkpoint(tmp_path).name == "checkpoint-20"
+    assert newest_checkpoint(tmp_path).name == "checkpoint-20"
 
 
 @pytest.mark.parametrize("n_epochs", [1, 1.5])
@@ -148,9 +148,9 @@ def test_two_processes_that_are_killed_resume_on_the_rows_that_were_next(tmp_pat
             import json, os, sys
             sys.path.insert(0, {str(__file__.rpartition("/training/")[0])!r})
             from conftest import changed, toy_dataset, toy_recipe
-            from lookahead_router.training import fit, run
+            from lookahead_router.training import fit, prepare
             from lookahead_router.training.trainer import LookaheadTrainer
-            run.CHECKPOINT_STEPS = 13  # amid the second epoch of nine steps
+            prepare.CHECKPOINT_STEPS = 13  # amid the second epoch of nine steps
             folder, last = sys.argv[1], int(sys.argv[2])
             step = LookaheadTrainer.training_step
             def watched(self, model, inputs, *args, **kwargs):
@@ -194,7 +194,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_its_checkpoint(tmp_path, da
     monkeypatch.setattr(trainer, "routing_loss", breaking)
     with pytest.raises(TrainingError, match="the loss is nan at step 29; the last checkpoint is kept"):
         fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    assert _last_whole_checkpoint(tmp_path / "run") is not None
+    assert newest_checkpoint(tmp_path / "run") is not None
     fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
     assert (tmp_path / "run" / "predictor").is_dir()
 
@@ -213,13 +213,13 @@ def test_a_gradient_that_is_no_number_stops_the_run_before_it_reaches_the_weight
     monkeypatch.setattr(trainer, "routing_loss", breaking)
     with pytest.raises(TrainingError, match=f"a gradient is not finite at step {step}; the last checkpoint is kept"):
         fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    for tensor in load_file(_last_whole_checkpoint(tmp_path / "run") / "model.safetensors").values():
+    for tensor in load_file(newest_checkpoint(tmp_path / "run") / "model.safetensors").values():
         assert tensor.isfinite().all()
     predictor = fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
     assert np.isfinite(predictor.predict(["sum 1 2 ?"]).scores).all()
 
 
-def test_a_full_disk_stops_the_run_and_keeps_the_last_whole_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):
+def test_a_full_disk_stops_the_run_and_keeps_thenewest_checkpoint(tmp_path, dataset, backbone_folder, monkeypatch):
     save_file, calls = trainer.save_file, []
 
     def filling(tensors, path):
@@ -231,7 +231,7 @@ def test_a_full_disk_stops_the_run_and_keeps_the_last_whole_checkpoint(tmp_path,
     monkeypatch.setattr(trainer, "save_file", filling)
     with pytest.raises(TrainingError, match=r"disk of .* is full; the last whole checkpoint is kept"):
         fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
-    assert _last_whole_checkpoint(tmp_path / "run") is not None
+    assert newest_checkpoint(tmp_path / "run") is not None
     fit(dataset, toy_recipe(), tmp_path / "run", backbone=backbone_folder, show_progress=False)
 
 
@@ -244,3 +244,40 @@ def test_a_run_cut_off_after_it_stopped_early_does_not_go_on(tmp_path, dataset, 
     fit(dataset, recipe, cut, backbone=backbone_folder, show_progress=False)
     for name in ("trained.json", "best.json"):
         assert (cut / name).read_text() == (finished / name).read_text()
+
+
+def test_a_checkpoint_that_was_damaged_later_is_left_for_an_older_one(tmp_path, dataset, backbone_folder, monkeypatch):
+    run_folder = tmp_path / "run"
+    routing_loss, calls = trainer.routing_loss, []
+
+    def breaking(*args, **kwargs):
+        calls.append(1)
+        return routing_loss(*args, **kwargs) * (float("nan") if len(calls) == 30 else 1.0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "routing_loss", breaking)
+        with pytest.raises(TrainingError):
+            fit(dataset, toy_recipe(), run_folder, backbone=backbone_folder, show_progress=False)
+    newest = newest_checkpoint(run_folder)
+    weights = newest / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.warns(LookaheadRouterWarning, match=r"checkpoint-28 is damaged \(model.safetensors: .*older one"):
+        predictor = fit(dataset, toy_recipe(), run_folder, backbone=backbone_folder, show_progress=False)
+    assert np.isfinite(predictor.predict(["sum 1 2 ?"]).scores).all()
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "trainer_state.json"])
+def test_any_file_of_a_checkpoint_may_be_the_damaged_one(tmp_path, name):
+    for step in (1, 2):
+        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        for tensors in ("model.safetensors", "average.safetensors"):
+            save_file({"x": torch.zeros(2)}, folder / tensors)
+        for state in ("optimizer.pt", "scheduler.pt"):
+            torch.save({"x": torch.zeros(2)}, folder / state)
+        (folder / "trainer_state.json").write_text('{"step": 1}')
+    assert newest_checkpoint(tmp_path).name == "checkpoint-2"
+    damaged = tmp_path / "checkpoints" / "checkpoint-2" / name
+    damaged.write_bytes(damaged.read_bytes()[:-4])
+    with pytest.warns(LookaheadRouterWarning, match=f"checkpoint-2 is damaged .{name}"):
+        assert newest_checkpoint(tmp_path).name == "checkpoint-1"

@@ -54,7 +54,7 @@ def test_overrides_reach_into_a_section_that_a_run_left_out(path):
         ("network.n_slots=many", "network: .*n_slots: "),
         ("name.x=1", "name is no section"),
         ("nonsense", "section.setting=value"),
-        ("network={variant: clm, readout: cls+latents}", "prediction and readout are of variant mlm"),
+        ("network.readout=cls+latents", "readout"),
         ("objective.threshold=[", "objective.threshold"),
     ],
 )

@@ -16,8 +16,8 @@ from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.training import fit, trainer
-from lookahead_router.training.batches import source_weights
 from lookahead_router.training.recipe import LoraSettings, RefitSettings
+from lookahead_router.training.targets import source_weights
 from lookahead_router.training.trainer import selection_score
 
 
@@ -178,8 +178,6 @@ def test_a_backbone_that_is_not_there_is_a_checkpoint_error(tmp_path, dataset):
                 "optimizer": {"learning_rate": 1e-2, "n_epochs": 12.0},
             },
         ),
-        ("separate", {"network": {"prediction": "separate"}, "optimizer": {"learning_rate": 1e-3, "n_epochs": 30.0}}),
-        ("latents", {"network": {"readout": "cls+latents"}, "curriculum": {"masking": "random"}}),
         ("modernbert", {}),
         (
             "bert-lora",

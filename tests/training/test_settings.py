@@ -1,6 +1,8 @@
 """Settings of a recipe on their way into the training."""
 
 import json
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ from conftest import changed, toy_recipe
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lookahead_router.errors import DataError, LookaheadRouterWarning
 from lookahead_router.predictors.lookahead import LookaheadPredictor
-from lookahead_router.training import fit, run, trainer
+from lookahead_router.training import finish, fit, prepare, trainer
 from lookahead_router.training.curriculum import MaskingCurriculum
 
 
@@ -33,26 +36,26 @@ def test_the_curriculum_follows_the_recipe_by_optimiser_step(run_of, monkeypatch
     seen = []
     mask_responses = trainer.mask_responses
 
-    def watched(ids, lengths, fillers, rate, masking):
-        seen.append((rate, masking))
-        return mask_responses(ids, lengths, fillers, rate, masking)
+    def watched(ids, lengths, fillers, rate):
+        seen.append(rate)
+        return mask_responses(ids, lengths, fillers, rate)
 
     monkeypatch.setattr(trainer, "mask_responses", watched)
-    curriculum = {"masking": "random", "initial_mask_rate": 0.5, "warmup_share": 0.75}
+    curriculum = {"initial_mask_rate": 0.5, "warmup_share": 0.75}
     recipe = changed(toy_recipe(n_epochs=2, gradient_accumulation_steps=3), curriculum=curriculum)
     folder = run_of(recipe)
     n_steps = history(folder)[-1]["step"]
     assert len(seen) == 3 * n_steps == 2 * 9
     clock = MaskingCurriculum(0.5, 0.75)
-    assert seen == [(clock.mask_rate(i // 3, n_steps), "random") for i in range(len(seen))]
-    assert seen[0][0] == 0.5
-    assert seen[-1][0] == 1.0
+    assert seen == [clock.mask_rate(i // 3, n_steps) for i in range(len(seen))]
+    assert seen[0] == 0.5
+    assert seen[-1] == 1.0
 
 
 @pytest.mark.parametrize(("use_bf16", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_products_are_of_the_asked_precision_and_weights_of_float32(run_of, monkeypatch, use_bf16, dtype):
     seen = set()
-    build_network, reconstruction_loss = run.build_network, trainer.reconstruction_loss
+    build_network, reconstruction_loss = prepare.build_network, trainer.reconstruction_loss
 
     def watched_network(*args, **kwargs):
         network, tokenizer = build_network(*args, **kwargs)
@@ -63,7 +66,7 @@ def test_products_are_of_the_asked_precision_and_weights_of_float32(run_of, monk
         seen.add(("reconstruction", logits.dtype))
         return reconstruction_loss(logits, targets)
 
-    monkeypatch.setattr(run, "build_network", watched_network)
+    monkeypatch.setattr(prepare, "build_network", watched_network)
     monkeypatch.setattr(trainer, "reconstruction_loss", watched_loss)
     folder = run_of(toy_recipe(n_epochs=1, use_bf16=use_bf16))
     calibration = (False, torch.float32)
@@ -77,14 +80,14 @@ def test_after_training_in_bf16_probabilities_are_fitted_to_the_scores_that_are_
     run_of, dataset, monkeypatch, routing
 ):
     seen = []
-    fit_calibration = run.fit_calibration
+    fit_calibration = finish.fit_calibration
 
     def watched(predicted, *args):
         seen.append(predicted)
         return fit_calibration(predicted, *args)
 
-    monkeypatch.setattr(run, "fit_calibration", watched)
-    monkeypatch.setattr(run, "MIN_CALIBRATION_PROMPTS", 10)
+    monkeypatch.setattr(finish, "fit_calibration", watched)
+    monkeypatch.setattr(finish, "MIN_CALIBRATION_PROMPTS", 10)
     folder = run_of(changed(toy_recipe(n_epochs=1, use_bf16=True), objective={"routing": routing}))
     served = LookaheadPredictor.load(folder / "predictor", backend="torch")
     np.testing.assert_allclose(seen[0], served.predict(dataset.filter(split="validation").prompts).scores, atol=1e-6)
@@ -121,16 +124,8 @@ def test_gradients_are_clipped_to_the_norm_of_the_recipe(run_of, monkeypatch):
     assert norms == pytest.approx([0.01] * len(norms), rel=1e-3)
 
 
-def test_the_learning_rate_warms_up_and_falls(run_of, monkeypatch):
-    arguments = run._arguments
-
-    def logging_every_step(*args):
-        made = arguments(*args)
-        made.logging_steps = 1
-        return made
-
-    monkeypatch.setattr(run, "_arguments", logging_every_step)
-    folder = run_of(toy_recipe(n_epochs=4, learning_rate=1e-3, warmup_share=0.25))
+def test_the_learning_rate_warms_up_and_falls(run_of):
+    folder = run_of(toy_recipe(n_epochs=4, learning_rate=1e-3, warmup_share=0.25, n_evaluations=36))  # logs every step
     rates = [line["learning_rate"] for line in history(folder) if "learning_rate" in line]
     n_warmup = len(rates) // 4
     assert len(rates) == 36
@@ -189,22 +184,41 @@ def test_no_more_targets_are_rebuilt_than_the_recipe_allows(run_of, monkeypatch)
     assert max(counts) == 5
 
 
-def test_a_share_of_the_training_prompts_is_drawn_by_seed(run_of, dataset, tmp_path, monkeypatch):
-    drawn = []
-    build = run.TokenizedDataset.build
+def test_a_share_of_the_training_prompts_is_drawn_by_seed(dataset):
+    def drawn(seed):
+        recipe = changed(toy_recipe(), data={"train_fraction": 0.25}).model_copy(update={"seed": seed})
+        return prepare.choose_rows(dataset, recipe)
 
-    def watched(rows, *args):
-        drawn.append(rows)
-        return build(rows, *args)
-
-    monkeypatch.setattr(run.TokenizedDataset, "build", watched)
-    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
-        recipe = changed(toy_recipe(n_epochs=1), data={"train_fraction": 0.25}).model_copy(update={"seed": seed})
-        run_of(recipe, name)
-    first, validation, again, _, other, _ = drawn
+    first, again, other = drawn(0), drawn(0), drawn(1)
     n_train = (dataset.splits == "train").sum()
-    assert len(first) == len(other) == round(n_train / 4)
-    assert set(first.splits) == {"train"}
-    assert list(first.prompts) == list(again.prompts) != list(other.prompts)
-    assert len(validation) == (dataset.splits == "validation").sum()
-    assert json.loads((tmp_path / "first" / "predictor" / "training.json").read_text())["n_train"] == len(first)
+    assert len(first.train) == len(other.train) == round(n_train / 4)
+    assert set(first.train.splits) == {"train"}
+    assert list(first.train.prompts) == list(again.train.prompts) != list(other.train.prompts)
+    assert len(first.validation) == (dataset.splits == "validation").sum()
+
+
+def test_few_steps_are_warned_of_with_numbers_and_a_way_out(tmp_path):
+    recipe = toy_recipe(batch_size=32, n_epochs=1)
+    with pytest.warns(LookaheadRouterWarning, match=r"60 training prompts are 2 optimiser steps \(32 prompts"):
+        prepare.training_arguments(recipe, tmp_path, 60)
+    with pytest.warns(LookaheadRouterWarning, match=r"raise optimizer.n_epochs to 25, or fit a predictor for few"):
+        prepare.training_arguments(recipe, tmp_path, 60)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepare.training_arguments(toy_recipe(batch_size=8, n_epochs=7), tmp_path, 60)
+
+
+def test_answers_without_any_text_are_warned_of(dataset):
+    empty = replace(dataset, responses=np.full(dataset.responses.shape, "", dtype=object))
+    with pytest.warns(LookaheadRouterWarning, match="no answer in split 'train' has a text"):
+        prepare.choose_rows(empty, toy_recipe())
+
+
+def test_without_splits_the_data_are_refused_before_the_backbone_is_looked_for(dataset, tmp_path):
+    bare = replace(dataset, splits=np.full(len(dataset), "", dtype=object))
+    with pytest.raises(
+        DataError, match=r"no row of the dataset names a split, and training needs 'train' and 'valid.*"
+    ):
+        fit(bare, toy_recipe(), tmp_path / "run", backbone=tmp_path / "nowhere", show_progress=False)
+    assert not (tmp_path / "run" / "predictor").exists()
+    prepare.choose_rows(bare.with_splits(), toy_recipe())
