@@ -15,7 +15,8 @@ DEMAND_OUTPUTS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding
 class OnnxBackend:
     """A routing graph in an inference session."""
 
-    max_batch_size = 1  # a row's last bits depend on the rows beside it, and many rows are no faster on a CPU
+    max_batch_size = 1
+    """A row's bits depend on the rows beside it, as dynamic quantisation takes one scale of all; many are no faster."""
     outputs: tuple[str, ...] = ("score_logits",)
     """What the graph has to give."""
 
@@ -47,7 +48,6 @@ class OnnxDemandBackend(OnnxBackend):
     """The graph of a network of demands in an inference session."""
 
     outputs = DEMAND_OUTPUTS
-    max_batch_size = 1  # dynamic quantisation has one scale for a whole pass: alone, a prompt depends on itself only
 
     def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         """Demands, difficulty, log tokens, verbosity and embeddings; see `DemandBackend`."""
