@@ -24,6 +24,8 @@ _MARKDOWN = re.compile(
     r"|^[-+=](?=\s|[-+=]|$)|(?<=^\d)[.)](?=\s|$)|(?<=^\d\d)[.)](?=\s|$)"  # a list, or a line under a heading
 )
 
+_CODE_LINK = re.compile(r"\](?=\((?!https?://|[\w./#-]+\))|[\[:])")
+
 
 def to_terminal(text: str) -> str:
     """One line that acts on no terminal: hidden characters as U+FFFD, white space of any kind as one space."""
@@ -33,6 +35,11 @@ def to_terminal(text: str) -> str:
 def to_markdown(text: str) -> str:
     """One line that reads in Markdown as it would in plain text, within a paragraph, a list or a cell of a table."""
     return _MARKDOWN.sub(r"\\\g<0>", html.escape(to_terminal(text), quote=False))
+
+
+def to_markdown_prose(markdown: str) -> str:
+    """One line of Markdown that its author wrote as such: marks stay, HTML and links that run code do not."""
+    return _CODE_LINK.sub(r"\\]", to_terminal(markdown).replace("<", "&lt;"))
 
 
 def to_html(text: str) -> str:

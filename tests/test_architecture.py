@@ -20,6 +20,7 @@ LAYERS = [
     {"dispatch"},
     {"training", "evaluation"},
     {"cli"},
+    {"__main__"},
 ]
 RANK = {module: rank for rank, layer in enumerate(LAYERS) for module in layer}
 TORCH_HOMES = ("networks/", "training/", "backends/torch.py", "backends/export.py")

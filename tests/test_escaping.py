@@ -3,7 +3,7 @@ import unicodedata
 
 import pytest
 
-from lookahead_router.escaping import to_html, to_markdown, to_terminal
+from lookahead_router.escaping import to_html, to_markdown, to_markdown_prose, to_terminal
 
 ACTIVE = {
     "clear the screen": "\x1b[2J",
@@ -24,7 +24,7 @@ ACTIVE = {
 
 
 @pytest.mark.parametrize("text", ACTIVE.values(), ids=ACTIVE)
-@pytest.mark.parametrize("escape", [to_terminal, to_markdown, to_html])
+@pytest.mark.parametrize("escape", [to_terminal, to_markdown, to_markdown_prose, to_html])
 def test_no_character_acts_or_hides(escape, text):
     shown = escape(text)
     hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -70,3 +70,22 @@ def test_markup_is_plain_text_in_html(text):
     escaped = to_html(text)
     assert html.unescape(escaped) == text
     assert not set('<>"') & set(escaped)
+
+
+@pytest.mark.parametrize("text", ["`a/b`: **Apache-2.0**", "[terms](https://example.org/a)", "[page](docs/a.md#b)"])
+def test_prose_keeps_the_marks_of_its_author(text):
+    assert to_markdown_prose(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "markdown"),
+    [
+        ("`x` <b onclick=1>", "`x` &lt;b onclick=1>"),
+        ("[x](javascript:1)", r"[x\](javascript:1)"),
+        ("[x]( data:1)", r"[x\]( data:1)"),
+        ("[x]: javascript:1", r"[x\]: javascript:1"),
+        ("[x][y]", r"[x\][y]"),
+    ],
+)
+def test_prose_holds_no_html_and_no_link_that_runs(text, markdown):
+    assert to_markdown_prose(text) == markdown

@@ -1,16 +1,14 @@
 """From the words of `lookahead-router evaluate` to a comparison, with its progress on the screen."""
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import cache as once
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from lookahead_router.cli._output import progress
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError
-from lookahead_router.escaping import to_terminal
 from lookahead_router.evaluation.compare import Material, compare
 from lookahead_router.evaluation.entries import Entry
 from lookahead_router.evaluation.results import ComparisonReport
@@ -45,7 +43,7 @@ def run_comparison(
     if len(set(names)) < len(names):
         names = list(data)
     with ExitStack() as stack:
-        on_progress = stack.enter_context(_progress())
+        on_progress = stack.enter_context(progress("reading"))
         fit = None if fit_data is None else RoutingDataset.from_file(fit_data)
         materials = [_material(*each, split, sources, fit) for each in zip(names, data, strict=True)]
         # Every baseline asks for the same embeddings, so they are kept for this run at least.
@@ -127,35 +125,3 @@ def _material(
         raise DataError("--fit-data: it names splits, and none is a train split beside the one that is evaluated")
     train, validation = (learnt_from.filter(split=each) if each in splits else None for each in ("train", "validation"))
     return Material(name, split, evaluation, train, validation)
-
-
-_SILENCE_SECONDS = 10.0
-"""Where no bar can be drawn, a line tells how far it is after so long without one."""
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A bar on a terminal; elsewhere a line now and then, and none of what is done soon. On standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _lines()
-        return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("reading", total=1.0)
-        yield lambda step, share: progress.update(task, description=to_terminal(step), completed=share)
-
-
-def _lines() -> Callable[[str, float], None]:
-    last = time.monotonic()
-
-    def tell(step: str, share: float) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _SILENCE_SECONDS:
-            last = time.monotonic()
-            print(f"{to_terminal(step)} ({share:.0%} of all)", file=sys.stderr, flush=True)
-
-    return tell

@@ -1,11 +1,38 @@
-"""What commands share: help texts, and a policy by its name."""
+"""What commands share: options and their help, a policy by its name, a router from its options."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.policies import BestQuality, CostAware, Policy, Threshold
 
+if TYPE_CHECKING:
+    from lookahead_router.router import Router
+
 ROUTER_HELP = "Folder of a saved predictor, or org/name on the Hugging Face Hub; the embedded one if absent."
 REVISION_HELP = "Branch, tag or commit of org/name."
 POLICY_HELP = "best-quality, cost-aware:SCORE_PER_USD or threshold:PROBABILITY."
+BACKEND_HELP = "auto, onnx-int8, onnx or torch."
+DATA_HELP = "Routing dataset: Parquet, JSONL, or org/name on the Hugging Face Hub."
+
+RouterOption = Annotated[str | None, typer.Option("--router", help=ROUTER_HELP)]
+RevisionOption = Annotated[str | None, typer.Option("--revision", help=REVISION_HELP)]
+PolicyOption = Annotated[str, typer.Option("--policy", help=POLICY_HELP)]
+BackendOption = Annotated[str, typer.Option("--backend", help=BACKEND_HELP)]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=1, help="Threads of one pass; those that this process may use if absent.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+def load_router(
+    location: str | None, *, revision: str | None, backend: str, threads: int | None = None, **options
+) -> "Router":
+    """The router that a command's options name; `options` are those of `Router.from_pretrained`."""
+    from lookahead_router.router import Router
+
+    return Router.from_pretrained(location, revision=revision, backend=backend, n_threads=threads, **options)
 
 
 def parse_policy(text: str) -> Policy:
@@ -31,3 +58,8 @@ def policy_words(policy: BestQuality | CostAware | Threshold) -> str:
     if isinstance(policy, CostAware):
         return f"cost-aware:{policy.score_per_usd:.6g}"
     return f"threshold:{policy.minimum_probability:.6g}" if isinstance(policy, Threshold) else "best-quality"
+
+
+def split_names(names: str) -> list[str]:
+    """Names with commas between."""
+    return [name.strip() for name in names.split(",")]

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from lookahead_router.cli._output import show
+
 
 def card(
     folder: Annotated[Path, typer.Argument(help="Folder of a saved predictor.")],
@@ -26,4 +28,4 @@ def card(
 
         write_card_settings(saved, Recipe.from_yaml(recipe).card)
     write_card(saved)
-    typer.echo(f"wrote {saved.card}")
+    show(f"wrote {saved.card}")

@@ -1,15 +1,13 @@
 """`lookahead-router evaluate`: routers against the references and against each other."""
 
-import json
-import sys
-import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lookahead_router.cli._options import POLICY_HELP, REVISION_HELP, ROUTER_HELP, parse_policy
-from lookahead_router.errors import ConfigurationError, LookaheadRouterError, UncalibratedScoresWarning
+from lookahead_router.cli._output import show, show_json
+from lookahead_router.errors import ConfigurationError, LookaheadRouterError
 from lookahead_router.extras import require
 
 
@@ -63,24 +61,20 @@ def evaluate(
     entries = parse_entries(predictors, backend) if predictors is not None else []
     if router is not None or not entries:
         entries.insert(0, Entry(router or "lookahead", locations=(router,), backend=backend, revision=revision))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UncalibratedScoresWarning)
-        found = run_comparison(
-            data,
-            entries,
-            split=split,
-            sources=source,
-            fit_data=fit_data,
-            embedder=embedder,
-            cache=report / "cache" if cache is None and report is not None else cache,
-            policy=parse_policy(policy),
-            n_seeds=seeds,
-            n_resamples=resamples,
-            check_leakage=leakage_check,
-            keep_going=predictors is not None or len(data) > 1,  # the error of the only router is the command's
-        )
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        print(f"warning: {message}", file=sys.stderr)
+    found = run_comparison(
+        data,
+        entries,
+        split=split,
+        sources=source,
+        fit_data=fit_data,
+        embedder=embedder,
+        cache=report / "cache" if cache is None and report is not None else cache,
+        policy=parse_policy(policy),
+        n_seeds=seeds,
+        n_resamples=resamples,
+        check_leakage=leakage_check,
+        keep_going=predictors is not None or len(data) > 1,  # the error of the only router is the command's
+    )
     if save:
         _save(Path(router), f"{Path(data[0]).stem}/{split}", found)
     if report is not None:
@@ -88,13 +82,13 @@ def evaluate(
 
         write_report(found, report)
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        show_json(found.to_dict())
     else:
         from lookahead_router.cli._tables import print_comparison
 
         print_comparison(found)
         if report is not None:
-            typer.echo(f"wrote {report / 'report.md'}, report.html and report.json")
+            show(f"wrote {report / 'report.md'}, report.html and report.json")
     if all_failed(found):
         raise LookaheadRouterError("no predictor could be evaluated; the report says why of each")
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from lookahead_router.cli._output import progress, show
 from lookahead_router.errors import TruncatedPromptWarning
 from lookahead_router.extras import require
 
@@ -21,9 +22,9 @@ class WeightBits(StrEnum):
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder of a saved predictor with model.safetensors.")],
     data: Annotated[str, typer.Option(help="Dataset whose prompts parity is checked on: Parquet, JSONL, or org/name.")],
-    split: Annotated[str, typer.Option(help="Split of it; 'all' for every row.")] = "validation",
+    split: Annotated[str, typer.Option(help="Split of that dataset; 'all' for every row.")] = "validation",
     weight_bits: Annotated[
-        WeightBits, typer.Option(help="Of the int8 graph; 4 makes it little more than half as large.")
+        WeightBits, typer.Option(help="Bits of the int8 graph's weights; 4 makes it little more than half as large.")
     ] = WeightBits.EIGHT,
 ) -> None:
     """Write onnx/model.onnx and onnx/model_int8.onnx into the folder.
@@ -33,16 +34,14 @@ def export(
     """
     for module in ("torch", "transformers", "onnx", "onnxscript"):
         require(module, "train")
-    from rich.console import Console
-
     from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.predictors.export import export_predictor
 
-    dataset = RoutingDataset.from_file(data)
-    rows = dataset if split == "all" else dataset.filter(split=split)
-    console = Console()
-    status = console.status(f"exporting, then routing {len(rows)} prompts with each backend")
-    with status, warnings.catch_warnings():
+    with progress(f"reading {data}") as update, warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedPromptWarning)  # every backend cuts them alike
+        dataset = RoutingDataset.from_file(data)
+        rows = dataset if split == "all" else dataset.filter(split=split)
+        update(f"exporting, then routing {len(rows)} prompts with each backend", None)
         parity = export_predictor(folder, rows.prompts, int(weight_bits))
-    console.print(f"{parity}\nsaved {folder / 'onnx'}", highlight=False)
+    show(f"{parity}")
+    show(f"saved {folder / 'onnx'}")

@@ -1,13 +1,18 @@
 """`lookahead-router import`: a published benchmark's results in, a routing dataset out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lookahead_router.cli._options import split_names
+from lookahead_router.cli._output import UNKNOWN, progress, show, show_table
 from lookahead_router.data.importers import FORMATS, import_dataset
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
+
+if TYPE_CHECKING:
+    from lookahead_router.data.dataset import RoutingDataset
 
 
 def import_(
@@ -20,7 +25,7 @@ def import_(
     split_fractions: Annotated[
         str, typer.Option(help="Shares of train, validation and test, where the format has no splits.")
     ] = "0.8,0.1,0.1",
-    seed: Annotated[int, typer.Option(help="Of the hash that splits prompts.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the hash that splits prompts.")] = 0,
 ) -> None:
     """Turn the results of a published benchmark into a routing dataset."""
     suffix = out.suffix.lower()
@@ -32,34 +37,34 @@ def import_(
         fractions = [float(share) for share in split_fractions.split(",")]
     except ValueError as error:
         raise ConfigurationError(f"expected numbers in --split-fractions, got {split_fractions!r}") from error
-    names = None if models is None else [model.strip() for model in models.split(",")]
-    dataset = import_dataset(name, path, models=names, fractions=fractions, seed=seed)
-    if suffix == ".parquet":
-        dataset.to_parquet(out)
-    else:
-        dataset.to_jsonl(out)
-    _print_summary(dataset, out)
+    names = None if models is None else split_names(models)
+    with progress(f"reading {path}") as update:
+        dataset = import_dataset(name, path, models=names, fractions=fractions, seed=seed)
+        update(f"writing {len(dataset)} prompts to {out}", None)
+        if suffix == ".parquet":
+            dataset.to_parquet(out)
+        else:
+            dataset.to_jsonl(out)
+    _show_summary(dataset, out)
 
 
-def _print_summary(dataset, out: Path) -> None:
+def _show_summary(dataset: "RoutingDataset", out: Path) -> None:
     import numpy as np
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     from lookahead_router.data.splits import SPLITS
 
     missing = np.isnan(dataset.scores)
-    sources = Table("source", "prompts", *SPLITS, "missing scores")
     every = np.ones(len(dataset), dtype=bool)
-    for source, rows in [*((name, dataset.sources == name) for name in np.unique(dataset.sources)), ("all", every)]:
-        counts = [rows.sum(), *((dataset.splits[rows] == split).sum() for split in SPLITS), missing[rows].sum()]
-        sources.add_row(escape(source), *map(str, counts), style="bold" if rows is every else None)
-    candidates = Table("candidate", "mean score", "missing scores")
+    rows = []
+    for source, mask in [*((name, dataset.sources == name) for name in np.unique(dataset.sources)), ("all", every)]:
+        counts = [mask.sum(), *((dataset.splits[mask] == split).sum() for split in SPLITS), missing[mask].sum()]
+        rows.append((source or UNKNOWN, *map(str, counts)))
+    styles = [*[""] * (len(rows) - 1), "bold"]
+    show_table(("source", "prompts", *SPLITS, "missing scores"), rows, styles=styles)
+    rows = []
     for column, candidate in enumerate(dataset.pool.names):
         scores = dataset.scores[~missing[:, column], column]
-        mean = f"{scores.mean():.3f}" if len(scores) else "–"
-        candidates.add_row(escape(candidate), mean, str(missing[:, column].sum()))
-    console = Console()
-    console.print(sources, candidates)
-    console.print(f"wrote {escape(str(out))}: {len(dataset)} prompts, {len(dataset.pool)} candidates", highlight=False)
+        mean = f"{scores.mean():.3f}" if len(scores) else UNKNOWN
+        rows.append((candidate, mean, str(missing[:, column].sum())))
+    show_table(("candidate", "mean score", "missing scores"), rows)
+    show(f"wrote {out}: {len(dataset)} prompts, {len(dataset.pool)} candidates")

@@ -1,52 +1,90 @@
 """`lookahead-router info`: what a saved predictor is."""
 
-import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lookahead_router.cli._options import REVISION_HELP, ROUTER_HELP, JsonOption
+from lookahead_router.cli._output import UNKNOWN, show_json, show_table, size
+from lookahead_router.errors import ConfigurationError
 
-def info(
-    router: Annotated[
-        str | None, typer.Argument(help="Folder of a saved predictor; the embedded one if absent.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Show a predictor's candidates, network, files and revision."""
-    from pathlib import Path
-
-    from lookahead_router.predictors.lookahead import EMBEDDED
+if TYPE_CHECKING:
     from lookahead_router.saved.folder import PredictorFolder
 
-    folder = PredictorFolder(EMBEDDED if router is None else Path(router))
-    folder.check()
-    config, pool = folder.read_config(), folder.read_pool()
-    network = {key: value for key, value in config.network.items() if key != "backbone_config"}
-    record = {
+
+def info(
+    router: Annotated[str | None, typer.Argument(help=ROUTER_HELP)] = None,
+    revision: Annotated[str | None, typer.Option(help=REVISION_HELP)] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a predictor's candidates, network, files and revision.
+
+    Of a repository only the small files are fetched, not the weights.
+    """
+    from lookahead_router.hub import is_repo_id
+    from lookahead_router.predictors.fitted import FITTED
+    from lookahead_router.predictors.lookahead import EMBEDDED
+    from lookahead_router.saved.fetch import fetch
+    from lookahead_router.saved.folder import PredictorFolder
+
+    is_remote = is_repo_id(router)
+    if revision is not None and not is_remote:
+        raise ConfigurationError("--revision: only for a repository of the Hub")
+    if is_remote:
+        folder = fetch(router, ["config.json"], {"revision": revision})  # no file of weights
+    else:
+        folder = PredictorFolder(EMBEDDED if router is None else Path(router))
+    kind = folder.read_json(folder.config).get("predictor") if folder.config.is_file() else None
+    record = _about_fitted(folder) if kind in FITTED else _about_lookahead(folder, is_remote)
+    record = {"location": "embedded" if router is None else router, **record}
+    if as_json:
+        show_json(record)
+    else:
+        _show(record)
+
+
+def _about_lookahead(folder: "PredictorFolder", is_remote: bool) -> dict[str, Any]:
+    folder.check(needs_weights=not is_remote)
+    config = folder.read_config()
+    here = {path.relative_to(folder.path).as_posix(): path.stat().st_size for path in folder.files()}
+    return {
         "name": config.name,
         "revision": folder.revision(config),
-        "location": "embedded" if router is None else str(folder.path),
+        "predictor": config.predictor,
         "format_version": config.format_version,
         "library_version": config.library_version,
-        "candidates": list(pool.names),
+        "candidates": list(folder.read_pool().names),
         "backbone": config.network.get("backbone_config", {}).get("model_type"),
-        "network": network,
-        "files": {path.relative_to(folder.path).as_posix(): path.stat().st_size for path in folder.files()},
+        "network": {key: value for key, value in config.network.items() if key != "backbone_config"},
+        "files": {name: file.size_bytes for name, file in config.files.items()} if is_remote else here,
     }
-    if as_json:
-        typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
-    table = Table.grid(padding=(0, 2))
-    for key in ("name", "revision", "location", "library_version", "backbone"):
-        table.add_row(f"[bold]{key.replace('_', ' ')}[/]", escape(str(record[key])))
-    table.add_row("[bold]candidates[/]", escape("\n".join(pool.names)))
-    table.add_row("[bold]window[/]", f"{network.get('max_prompt_tokens')} prompt tokens")
-    slots = f"{network['n_slots']} slots per candidate" if "n_slots" in network else "one token per candidate"
-    table.add_row("[bold]lookahead[/]", slots)
-    files = "\n".join(f"{name}  {size / 1e6:.2f} MB" for name, size in record["files"].items())
-    table.add_row("[bold]files[/]", escape(files))
-    Console().print(table, highlight=False)
+
+def _about_fitted(folder: "PredictorFolder") -> dict[str, Any]:
+    config = folder.read_json(folder.config)
+    return {
+        "name": config["predictor"],
+        "revision": config.get("revision"),
+        "predictor": config["predictor"],
+        "format_version": config.get("format_version"),
+        "candidates": list(folder.read_pool().names),
+        "embedder": (config.get("embedder") or {}).get("location"),
+        "settings": config.get("settings"),
+        "files": {path.name: path.stat().st_size for path in sorted(folder.path.iterdir()) if path.is_file()},
+    }
+
+
+def _show(record: dict[str, Any]) -> None:
+    rows = [(key.replace("_", " "), record.get(key)) for key in ("name", "revision", "location", "library_version")]
+    rows.append(("candidates", record["candidates"]))
+    if network := record.get("network"):
+        rows.append(("backbone", record["backbone"]))
+        rows.append(("window", f"{network.get('max_prompt_tokens')} prompt tokens"))
+        n_slots = network.get("n_slots")
+        rows.append(("lookahead", f"{n_slots} slots per candidate" if n_slots else "one token per candidate"))
+    else:
+        rows += [("kind", "fitted on a dataset"), ("embedder", record.get("embedder"))]
+        rows += [(name, str(value)) for name, value in (record.get("settings") or {}).items()]
+    show_table(("", ""), [(key, value or UNKNOWN) for key, value in rows], texts=(0, 1), is_plain=True)
+    show_table(("file", "size"), [(name, size(n_bytes)) for name, n_bytes in record["files"].items()])

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from lookahead_router.cli._output import show, show_table, size
+
 
 def push(
     folder: Annotated[Path, typer.Argument(help="Folder of a saved predictor with its model card.")],
@@ -13,7 +15,7 @@ def push(
     revision: Annotated[str | None, typer.Option(help="Branch to commit to.")] = None,
     tag: Annotated[str | None, typer.Option(help="Tag of the new commit.")] = None,
     pull_request: Annotated[bool, typer.Option("--pull-request", help="Open a pull request instead.")] = False,
-    message: Annotated[str | None, typer.Option(help="Of the commit.")] = None,
+    message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and list; send nothing.")] = False,
 ) -> None:
     """Check a saved predictor and send it in one commit.
@@ -21,9 +23,6 @@ def push(
     The token is that of 'hf auth login' or HF_TOKEN, with the right to write. After a dropped connection
     run it again: files that have arrived are not sent twice.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from lookahead_router.saved.push import push_folder
 
     upload = push_folder(
@@ -36,9 +35,5 @@ def push(
         message=message,
         dry_run=dry_run,
     )
-    table = Table("file", "MB")
-    for name, size in upload.files.items():
-        table.add_row(name, f"{size / 1e6:.2f}")
-    console = Console()
-    console.print(table)
-    console.print(f"sent to {upload.url}" if upload.url else f"dry run: nothing was sent to {repo_id}", highlight=False)
+    show_table(("file", "size"), [(name, size(n_bytes)) for name, n_bytes in upload.files.items()])
+    show(f"sent to {upload.url}" if upload.url else f"dry run: nothing was sent to {repo_id}")

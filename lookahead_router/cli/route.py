@@ -1,62 +1,64 @@
 """`lookahead-router route`: prompts in, decisions out."""
 
-import json
-import sys
-import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookahead_router.cli._options import REVISION_HELP, ROUTER_HELP
-from lookahead_router.errors import ConfigurationError, PromptError, TruncatedPromptWarning
+from lookahead_router.cli._input import read_prompts
+from lookahead_router.cli._options import (
+    BackendOption,
+    PolicyOption,
+    RevisionOption,
+    RouterOption,
+    ThreadsOption,
+    load_router,
+    parse_policy,
+    split_names,
+)
+from lookahead_router.cli._output import UNKNOWN, progress, shortened, show_json, show_table, terminal_width
+from lookahead_router.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from lookahead_router.types import Decision
+
+LEAST_PROMPT_CELLS = 20
+"""What is shown of a prompt at least, in cells of the terminal."""
+FIGURES_CELLS = 27
+"""What a line of the table takes beside the prompt and the name."""
 
 
 def route(
     prompts: Annotated[list[str] | None, typer.Argument(help="Prompts; standard input when absent or '-'.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="A text file, one prompt a line.")] = None,
-    router: Annotated[str | None, typer.Option(help=ROUTER_HELP)] = None,
-    revision: Annotated[str | None, typer.Option(help=REVISION_HELP)] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="A text file, one prompt a line; '-' for standard input.")
+    ] = None,
+    router: RouterOption = None,
+    revision: RevisionOption = None,
+    policy: PolicyOption = "best-quality",
     candidates: Annotated[str | None, typer.Option(help="Decide among these names only, comma-separated.")] = None,
     alias: Annotated[list[str] | None, typer.Option(help="NAME=NEW: show a candidate under another name.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, onnx-int8, onnx or torch.")] = "auto",
+    backend: BackendOption = "auto",
+    threads: ThreadsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a prompt and line.")] = False,
 ) -> None:
     """Show which candidate each prompt goes to, and the predicted scores."""
-    from lookahead_router.router import Router
-
-    texts = _read_prompts(prompts, file)
-    chosen = Router.from_pretrained(router, revision=revision, backend=backend, aliases=_aliases(alias or []))
-    if candidates is not None:
-        chosen = chosen.restrict_to([name.strip() for name in candidates.split(",")])
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", TruncatedPromptWarning)
+    chosen_policy, aliases = parse_policy(policy), _aliases(alias or [])
+    texts = read_prompts(prompts, file)
+    with progress(f"routing {len(texts)} prompts"):
+        chosen = load_router(
+            router, revision=revision, backend=backend, threads=threads, policy=chosen_policy, aliases=aliases
+        )
+        if candidates is not None:
+            chosen = chosen.restrict_to(split_names(candidates))
         decisions = chosen.route_batch(texts)
-    for warning in caught:
-        print(f"warning: {warning.message}", file=sys.stderr)
     if as_json:
         for decision in decisions:
-            typer.echo(json.dumps(decision.to_dict(), ensure_ascii=False))
-        return
-    _print_table(texts, decisions, chosen.pool.names)
-
-
-def _read_prompts(prompts: list[str] | None, file: Path | None) -> list[str]:
-    if file is not None:
-        if prompts:
-            raise ConfigurationError("give prompts or --file, not both")
-        try:
-            lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
-        except OSError as error:
-            raise ConfigurationError(f"cannot read {file}: {error.strerror}") from error
-    elif not prompts or prompts == ["-"]:
-        lines = sys.stdin.read().split("\n")
+            show_json(decision.to_dict(), indent=None)
+    elif len(decisions) == 1:
+        _show_candidates(decisions[0])
     else:
-        return prompts
-    texts = [line for line in lines if line.strip()]
-    if not texts:
-        raise PromptError("there is no prompt to route; give one a line")
-    return texts
+        _show_choices(texts, decisions)
 
 
 def _aliases(pairs: list[str]) -> dict[str, str]:
@@ -69,30 +71,29 @@ def _aliases(pairs: list[str]) -> dict[str, str]:
     return aliases
 
 
-def _print_table(texts: list[str], decisions: list, names: tuple[str, ...]) -> None:
-    """All scores of a single prompt; the choice for each of several."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def _show_candidates(decision: "Decision") -> None:
+    """Every candidate, the choice first; utilities where they are not the scores."""
+    excluded = sorted(set(decision.scores) - set(decision.utilities), key=decision.scores.__getitem__, reverse=True)
+    names = [*decision.ranking, *excluded]
+    has_utilities = decision.utilities != decision.scores
+    rows = []
+    for name in names:
+        utility = f"{decision.utilities[name]:.3f}" if name in decision.utilities else UNKNOWN
+        figures = (f"{decision.scores[name]:.3f}", *([utility] if has_utilities else ()))
+        rows.append((name, *figures, "chosen" if name == decision.name else ""))
+    head = ("candidate", "predicted score", *(["utility"] if has_utilities else ()), "")
+    show_table(head, rows, texts=(0, len(head) - 1), styles=["bold green"])
 
-    console = Console()
-    if len(texts) == 1:
-        decision = decisions[0]
-        table = Table("candidate", "predicted score", "", title=None)
-        for name in sorted(names, key=decision.scores.__getitem__, reverse=True):
-            style = "bold green" if name == decision.name else None
-            mark = "chosen" if name == decision.name else ""
-            table.add_row(escape(name), f"{decision.scores[name]:.3f}", mark, style=style)
-        console.print(table)
-        return
-    table = Table("prompt", "chosen", "score", "margin")
-    room = max(20, console.width - max(len(name) for name in names) - 30)
-    for text, decision in zip(texts, decisions, strict=True):
-        line = " ".join(text.split())
-        table.add_row(
-            escape(line if len(line) <= room else line[: room - 1] + "…"),
-            f"[bold green]{escape(decision.name)}[/]",
+
+def _show_choices(texts: list[str], decisions: "list[Decision]") -> None:
+    room = max(LEAST_PROMPT_CELLS, terminal_width() - max(len(name) for name in decisions[0].scores) - FIGURES_CELLS)
+    rows = [
+        (
+            shortened(text, room),
+            decision.name,
             f"{decision.scores[decision.name]:.2f}",
-            "–" if decision.margin is None else f"{decision.margin:.2f}",
+            UNKNOWN if decision.margin is None else f"{decision.margin:.2f}",
         )
-    console.print(table)
+        for text, decision in zip(texts, decisions, strict=True)
+    ]
+    show_table(("prompt", "chosen", "score", "margin"), rows, texts=(0, 1))

@@ -1,4 +1,4 @@
-"""`lookahead-router train`: a recipe and a dataset in, a saved predictor out."""
+"""`lookahead-router train`: a recipe and data in, a saved predictor out."""
 
 import os
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lookahead_router.cli._output import progress, show
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
 
@@ -31,8 +32,6 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Train a predictor. Run again after an interruption, it resumes at the last checkpoint."""
-    for module in ("torch", "transformers", "accelerate", "yaml"):
-        require(module, "train")
     from lookahead_router.training.recipe import Recipe, read_settings
 
     if read_settings(recipe).get("kind") == "demands":
@@ -47,13 +46,18 @@ def train(
 def _train_predictor(settings: "Recipe", data: str, folder: Path, backbone: str | None, quiet: bool) -> None:
     from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.hub import is_repo_id
-    from lookahead_router.training.run import fit
 
     if is_repo_id(data):  # the card links to it
         settings = settings.model_copy(update={"card": settings.card.with_dataset(data)})
-    fit(RoutingDataset.from_file(data), settings, folder, backbone=backbone, show_progress=not quiet)
-    if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
-        typer.echo(f"saved {folder / 'predictor'}; next: lookahead-router export {folder / 'predictor'} --data {data}")
+    with progress(f"reading {data}"):
+        dataset = RoutingDataset.from_file(data)
+    for split in (settings.data.train_split, settings.data.validation_split):
+        dataset.filter(split=split)  # before torch and the backbone, which take their time
+    _require_training()
+    from lookahead_router.training.run import fit
+
+    fit(dataset, settings, folder, backbone=backbone, show_progress=not quiet)
+    _say(f"saved {folder / 'predictor'}; next: lookahead-router export {folder / 'predictor'} --data {data}")
 
 
 def _train_demands(
@@ -67,10 +71,21 @@ def _train_demands(
 ) -> None:
     from lookahead_router.data.outcomes import OutcomeTable
     from lookahead_router.training.demand_recipe import DemandRecipe
-    from lookahead_router.training.demands import fit_demands
 
     settings = DemandRecipe.from_yaml(recipe, overrides)
-    table = OutcomeTable.concatenate([OutcomeTable.from_file(path, prompts=prompts) for path in data])
-    network = fit_demands(table, settings, output, backbone=backbone, show_progress=not quiet)
-    if os.environ.get("RANK", "0") == "0":
-        typer.echo(f"saved {network}")
+    with progress(f"reading {', '.join(data)}"):
+        table = OutcomeTable.concatenate([OutcomeTable.from_file(path, prompts=prompts) for path in data])
+    _require_training()
+    from lookahead_router.training.demands import fit_demands
+
+    _say(f"saved {fit_demands(table, settings, output, backbone=backbone, show_progress=not quiet)}")
+
+
+def _require_training() -> None:
+    for module in ("torch", "transformers", "accelerate"):
+        require(module, "train")
+
+
+def _say(text: str) -> None:
+    if os.environ.get("RANK", "0") == "0":  # one of several processes speaks
+        show(text)

@@ -1,17 +1,26 @@
 """`lookahead-router tune`: the setting of a policy that reaches a target on the user's data."""
 
 import json
-import sys
 import warnings
 from enum import StrEnum
 from functools import wraps
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lookahead_router.cli._options import REVISION_HELP, ROUTER_HELP, policy_words
-from lookahead_router.errors import TruncatedPromptWarning, UncalibratedScoresWarning
-from lookahead_router.escaping import to_terminal
+from lookahead_router.cli._options import (
+    BackendOption,
+    JsonOption,
+    RevisionOption,
+    RouterOption,
+    load_router,
+    policy_words,
+)
+from lookahead_router.cli._output import UNKNOWN, note, show, show_json, show_table
+from lookahead_router.errors import TruncatedPromptWarning
+
+if TYPE_CHECKING:
+    from lookahead_router.evaluation.tune import TuneReport
 
 
 class PolicyKind(StrEnum):
@@ -23,8 +32,8 @@ class PolicyKind(StrEnum):
 
 def tune(
     data: Annotated[str, typer.Argument(help="Routing dataset: Parquet, JSONL, or org/name on the Hub.")],
-    router: Annotated[str | None, typer.Option(help=ROUTER_HELP)] = None,
-    revision: Annotated[str | None, typer.Option(help=REVISION_HELP)] = None,
+    router: RouterOption = None,
+    revision: RevisionOption = None,
     split: Annotated[str, typer.Option(help="Split that the setting is chosen on.")] = "validation",
     test_split: Annotated[str, typer.Option(help="Split that it is shown on as well, if there.")] = "test",
     policy: Annotated[PolicyKind, typer.Option(help="The policy whose setting is sought.")] = PolicyKind.THRESHOLD,
@@ -32,8 +41,8 @@ def tune(
         float | None, typer.Option(help="Share of the best single candidate's mean score to keep, e.g. 0.95.")
     ] = None,
     target_usd: Annotated[float | None, typer.Option(help="Mean dollars a prompt to stay within.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, onnx-int8, onnx or torch.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    backend: BackendOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Find the policy that keeps a quality for the least money, or the best one within a budget.
 
@@ -42,13 +51,11 @@ def tune(
     """
     from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.evaluation.tune import tune as run
-    from lookahead_router.router import Router
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UncalibratedScoresWarning)
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedPromptWarning)
         report = run(
-            Router.from_pretrained(router, backend=backend, revision=revision),
+            load_router(router, revision=revision, backend=backend),
             RoutingDataset.from_file(data),
             kind=policy.value,
             target_quality=target_quality,
@@ -56,27 +63,20 @@ def tune(
             split=split,
             test_split=test_split,
         )
-    for message in dict.fromkeys(str(warning.message) for warning in caught):
-        print(f"warning: {message}", file=sys.stderr)
     if as_json:
-        typer.echo(json.dumps(report.to_dict(), indent=2, ensure_ascii=False))
+        show_json(report.to_dict())
     else:
-        _print_report(report)
+        _show_report(report)
 
 
 @wraps(tune)
 def calibrate(**options) -> None:
     """The former name of `tune`."""
-    print("note: this command is now called tune; calibrate goes in the next version", file=sys.stderr)
+    note("note: this command is now called tune; calibrate goes in the next version")
     tune(**options)
 
 
-def _print_report(report) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    from lookahead_router.cli._tables import print_table
-
+def _show_report(report: "TuneReport") -> None:
     head = ("split", "prompts", "score", "best single", "USD a prompt", "best single, USD", "saved")
     rows = [
         (
@@ -86,15 +86,14 @@ def _print_report(report) -> None:
             f"{100 * result.best_single_score:.1f}",
             f"{result.usd_per_prompt:.3g}",
             f"{result.best_single_usd_per_prompt:.3g}",
-            "–" if result.saved is None else f"{100 * result.saved:.1f} %",
+            UNKNOWN if result.saved is None else f"{100 * result.saved:.1f} %",
         )
         for result in report.results
     ]
-    console = Console()
-    print_table(console, head, rows)
+    show_table(head, rows)
     names = list(report.results[0].shares)
     shares = [(name, *(f"{100 * result.shares[name]:.1f}" for result in report.results)) for name in names]
-    print_table(console, ("share of the prompts in %", *(result.split for result in report.results)), shares)
+    show_table(("share of the prompts in %", *(result.split for result in report.results)), shares)
     first = report.results[0]
     lines = [f"best single candidate on {first.split}: {first.best_single}"]
     if report.n_unscored:
@@ -102,4 +101,4 @@ def _print_report(report) -> None:
     lines.append(f"policy: {report.policy!r}; to evaluate it: --policy {policy_words(report.policy)}")
     lines.append(f"dollars a call: {json.dumps(report.usd_per_call, ensure_ascii=False)}")
     for line in lines:
-        console.print(Text(to_terminal(line)), soft_wrap=True)
+        show(line)

@@ -1,11 +1,14 @@
 """The model card: rendered from the files of a saved predictor, never written by hand."""
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from string import Template
 from typing import Any
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.escaping import to_markdown, to_markdown_prose, to_terminal
 from lookahead_router.files import write_text
 from lookahead_router.hub import is_repo_id
 from lookahead_router.saved.folder import PredictorConfig, PredictorFolder, write_json
@@ -14,6 +17,7 @@ from lookahead_router.types import CandidatePool, Value
 PARITY = "parity"
 """Under this name `evaluation.json` keeps how the graphs agree with the torch weights."""
 
+_TEMPLATE = Path(__file__).with_name("card.md")
 
 PLACEHOLDER = "ORG/NAME"
 """In a card's snippets, for the repository that it is pushed to."""
@@ -93,9 +97,10 @@ def write_card(folder: PredictorFolder) -> None:
     )
     try:
         text, hub_results = card.render(), _hub_results(results, settings)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CheckpointError(
-            f"evaluation.json or training.json is malformed ({error!r}); evaluate with --save again, or delete it",
+            f"config.json, evaluation.json or training.json is malformed ({error!r}); evaluate with --save again, or "
+            "delete the file that is",
             location=folder.location,
         ) from error
     write_text(folder.card, text)
@@ -123,18 +128,20 @@ class _Card:
         return {name: result for name, result in self.results.items() if name != PARITY}
 
     def render(self) -> str:
-        sections = [
-            ("", self._introduction()),
-            ("Use", self._use()),
-            ("Candidates", self._candidates()),
-            ("Training", self._training()),
-            ("Results", self._results()),
-            ("Calibration", self._calibration()),
-            ("Limits", _items(self.settings.limits)),
-            ("Terms", _items(self.settings.terms)),
-            ("Citation", _CITATION),
-        ]
-        body = "\n\n".join(f"## {title}\n\n{text}" if title else text for title, text in sections if text)
+        title, *sections = _TEMPLATE.read_text(encoding="utf-8").strip().split("\n\n## ")
+        values = {
+            "name": to_markdown(self.config.name),
+            "introduction": self._introduction(),
+            "candidates": self._candidates(),
+            "scores": _RELATIVE if self.config.network.get("score_scale") else _NEAR_THE_BEST,
+            "training": self._training(),
+            "results": self._results(),
+            "calibration": self._calibration(),
+            "limits": _items(map(to_markdown_prose, self.settings.limits)),
+            "terms": _items(map(to_markdown_prose, self.settings.terms)),
+        }
+        filled = [Template(section).substitute(values).strip() for section in sections]
+        body = "\n\n## ".join([Template(title).substitute(values), *(each for each in filled if "\n" in each)])
         return f"---\n{self._metadata()}\n---\n\n{body}\n"
 
     def _metadata(self) -> str:
@@ -144,8 +151,8 @@ class _Card:
         evaluated = [
             EvalResult(
                 task_type="text-classification",
-                dataset_type=name.partition("/")[0],
-                dataset_name=name,
+                dataset_type=to_terminal(name.partition("/")[0]),
+                dataset_name=to_terminal(name),
                 metric_type="normalized_score",
                 metric_name="normalised score (0 random, 100 oracle)",
                 metric_value=round(result["average"]["normalized"]["value"], 1),
@@ -155,14 +162,14 @@ class _Card:
         ]
         return (
             ModelCardData(
-                language=list(self.settings.language),
-                license=self.settings.license,
+                language=list(map(to_terminal, self.settings.language)),
+                license=self.settings.license and to_terminal(self.settings.license),
                 library_name="lookahead-router",
                 pipeline_tag="text-classification",
                 tags=["llm-routing", "lookahead", "arxiv:2510.19506"],
                 base_model=backbone if is_repo_id(backbone) else None,
-                datasets=list(self.settings.datasets) or None,
-                model_name=self.config.name if evaluated else None,
+                datasets=list(map(to_terminal, self.settings.datasets)) or None,
+                model_name=to_terminal(self.config.name) if evaluated else None,
                 eval_results=evaluated or None,
             )
             .to_yaml()
@@ -173,23 +180,18 @@ class _Card:
         network = self.config.network
         kind = {"lookahead-mlm": "masked", "lookahead-clm": "causal"}[network.get("kind", "lookahead-mlm")]
         foresight = (
-            f"{network['n_slots']} lookahead slots per candidate"
+            f"{network['n_slots']:d} lookahead slots per candidate"
             if network.get("n_slots")
             else "one token per candidate"
         )
         backbone = self.recipe.get("backbone") or network.get("backbone_config", {}).get("model_type")
         return (
-            f"# {self.config.name}\n\n"
             f"Predicts, from a prompt alone, which of {len(self.pool)} LLMs will answer it best. A {kind} Lookahead\n"
             "network (Huang et al., *Lookahead Routing for Large Language Models*, NeurIPS 2025,\n"
-            f"[arXiv 2510.19506](https://arxiv.org/abs/2510.19506)) on `{backbone}`: {foresight},\n"
-            f"prompts cut to their last {network.get('max_prompt_tokens')} tokens. Saved by lookahead-router "
-            f"{self.config.library_version}, format {self.config.format_version}."
+            f"[arXiv 2510.19506](https://arxiv.org/abs/2510.19506)) on {_code(backbone)}: {foresight},\n"
+            f"prompts of at most {network.get('max_prompt_tokens'):d} tokens. Saved by lookahead-router "
+            f"{to_markdown(self.config.library_version)}, format {self.config.format_version}."
         )
-
-    def _use(self) -> str:
-        models = "".join(f"    {json.dumps(name, ensure_ascii=False)}: model,\n" for name in self.pool.names)
-        return _USE.replace("MODELS", models)
 
     def _candidates(self) -> str:
         columns = {
@@ -203,44 +205,50 @@ class _Card:
         lines = [" | ".join(["candidate", *known]), "|".join(["---", *["--:"] * len(known)])]
         for candidate in self.pool:
             values = (getattr(candidate, field) for field in known.values())
-            lines.append(" | ".join([candidate.name, *("–" if v is None else f"{v:g}" for v in values)]))
-        table = "\n".join(f"| {line} |" for line in lines) if known else "\n".join(f"- {c.name}" for c in self.pool)
-        return f"{table}\n\n{_RELATIVE if self.config.network.get('score_scale') else _NEAR_THE_BEST}"
+            lines.append(" | ".join([to_markdown(candidate.name), *("–" if v is None else f"{v:g}" for v in values)]))
+        return "\n".join(f"| {line} |" for line in lines) if known else _items(map(to_markdown, self.pool.names))
 
     def _training(self) -> str:
         if not self.training:
             return ""
         sources = self.training.get("train_sources") or {}
-        drawn = ", ".join(f"{source or 'unnamed'} {n:,}" for source, n in sources.items())
+        drawn = ", ".join(f"{to_markdown(source) or 'unnamed'} {n:,}" for source, n in sources.items())
         best = self.training.get("best", {})
         lines = [
-            f"Recipe `{self.recipe.get('name')}`, seed {self.recipe.get('seed')}; all of it is in `training.json`.",
-            f"{self.training.get('n_train', 0):,} prompts" + (f": {drawn}." if drawn else "."),
-            f"The weights of step {best.get('step')} were the best on {self.training.get('n_validation', 0):,} "
+            f"Recipe {_code(self.recipe.get('name'))}, seed {self.recipe.get('seed', 0):d}; all of it is in "
+            "`training.json`.",
+            f"{self.training.get('n_train', 0):,} prompts{self._material()}" + (f": {drawn}." if drawn else "."),
+            f"The weights of step {best.get('step', 0):,} were the best on {self.training.get('n_validation', 0):,} "
             "validation prompts.",
         ]
-        if "n_scores" in self.training:
-            lines[1] += f" They have {self.training['n_scores']:,} scores and {self.training['n_answers']:,} answers."
         refit = self.training.get("refit")
         if refit:
             kept = "was kept" if refit["after"] > refit["before"] else "was not kept, being no better there"
             lines.append(f"A score head trained anew on the frozen states {kept}.")
         excluded = self.recipe.get("data", {}).get("exclude_sources")
         if excluded:
-            lines.append(f"Left out of training and selection: {', '.join(excluded)}.")
+            lines.append(f"Left out of training and selection: {', '.join(map(to_markdown, excluded))}.")
         return "\n".join(lines)
+
+    def _material(self) -> str:
+        """How much of what could be known of the prompts was known, where the run recorded it."""
+        n_pairs = self.training.get("n_train", 0) * len(self.pool)
+        counts = [(self.training.get(f"n_{name}"), words) for name, words in _MATERIAL.items()]
+        if not n_pairs or any(n is None for n, _ in counts):
+            return ""
+        return ", with " + " and ".join(f"{_share(n / n_pairs)} of {words}" for n, words in counts)
 
     def _results(self) -> str:
         parts = []
         for name, result in self.evaluated.items():
             average = result["average"]
             parts.append(
-                f"`{name}`, {average['n_prompts']:,} prompts: average normalised score "
+                f"{_code(name)}, {average['n_prompts']:,} prompts: average normalised score "
                 f"**{_interval(average['normalized'])}**, where 0 is a random candidate and 100 the best one of every "
                 f"prompt. {_references(result)}\n\n"
                 "| benchmark | prompts | normalised score [95 %] |\n|---|--:|--:|\n"
                 + "\n".join(
-                    f"| {row['source'] or '–'} | {row['n_prompts']:,} | {_interval(row['normalized'])} |"
+                    f"| {to_markdown(row['source']) or '–'} | {row['n_prompts']:,} | {_interval(row['normalized'])} |"
                     for row in result["sources"]
                 )
             )
@@ -257,7 +265,7 @@ class _Card:
                 f"the int8 graph ({bits}-bit weights) decides as it does on {parity['same_decisions']:.2%} of "
                 f"{parity['n_prompts']:,} prompts{plain}{left_out}."
             )
-        return "\n\n".join([*parts, *self.settings.notes])
+        return "\n\n".join([*parts, *map(to_markdown_prose, self.settings.notes)])
 
     def _calibration(self) -> str:
         if self.calibration is None:
@@ -274,7 +282,9 @@ def _references(result: Mapping[str, Any]) -> str:
     sentences = []
     if average.get("best_single_normalized") is not None:
         single = f"{average['best_single_normalized']:.1f}"
-        sentences.append(f"The best single candidate of the training data, {result['best_single']}, has {single}.")
+        sentences.append(
+            f"The best single candidate of the training data, {to_markdown(result['best_single'])}, has {single}."
+        )
     if average.get("hindsight_normalized") is not None:
         hindsight = f"{average['hindsight_normalized']:.1f}"
         sentences.append(f"The best candidate of each benchmark, chosen in hindsight, has {hindsight}.")
@@ -286,8 +296,17 @@ def _interval(record: Mapping[str, float | None]) -> str:
     return "–" if value is None else f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
-def _items(texts: tuple[str, ...]) -> str:
+def _items(texts: Iterable[str]) -> str:
     return "\n".join(f"- {text}" for text in texts)
+
+
+def _code(text: Any) -> str:
+    """A name as code; as plain text where it would not stay within."""
+    return f"`{text}`" if re.fullmatch(r"[\w./:@+ -]+", str(text)) else to_markdown(str(text))
+
+
+def _share(share: float) -> str:
+    return "all" if share == 1 else "none" if share == 0 else f"{100 * share:.1f} %"
 
 
 def _hub_results(results: dict[str, Any], settings: CardSettings) -> str:
@@ -312,41 +331,5 @@ def _hub_results(results: dict[str, Any], settings: CardSettings) -> str:
 _NEAR_THE_BEST = "A score is the predicted chance that the candidate is near the best *of these* on the prompt."
 _RELATIVE = "A score is 0.5 plus what the candidate's answer is expected to score above the mean *of these*."
 
-_USE = """\
-```python
-from lookahead_router import Router
-
-router = Router.from_pretrained("ORG/NAME")  # this repository, or a folder with its files
-decision = router.route("Prove that the square root of 2 is irrational.")
-```
-
-```python
-from langchain_lookahead_router import ChatLookaheadRouter
-
-candidates = {  # a chat model for each; some may be left out
-MODELS}
-llm = ChatLookaheadRouter(router="ORG/NAME", candidates=candidates)
-llm.invoke("Prove that the square root of 2 is irrational.")
-```
-
-```python
-from llama_index.llms.lookahead_router import LookaheadRouterLLM
-
-candidates = {  # an LLM for each; to leave some out, give a Router made with restrict_to
-MODELS}
-llm = LookaheadRouterLLM(router="ORG/NAME", candidates=candidates)
-llm.complete("Prove that the square root of 2 is irrational.")
-```"""
-
-_CITATION = """\
-```bibtex
-@inproceedings{huang2025lookahead,
-  title     = {Lookahead Routing for Large Language Models},
-  author    = {Huang and others},
-  booktitle = {Advances in Neural Information Processing Systems},
-  year      = {2025},
-  note      = {arXiv:2510.19506}
-}
-```
-
-This is an independent implementation."""
+_MATERIAL = {"scores": "the candidates' scores", "answers": "their answers"}
+"""What `training.json` counts."""

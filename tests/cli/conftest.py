@@ -10,10 +10,11 @@ from lookahead_router.cli.main import main
 def cli(monkeypatch, capsys):
     """Runs the command in this process: exit code, standard output, standard error."""
 
-    def run(*arguments, stdin=""):
+    def run(*arguments, stdin: str | bytes | None = "", columns=200):
+        data = stdin.encode() if isinstance(stdin, str) else stdin
         monkeypatch.setattr(sys, "argv", ["lookahead-router", *map(str, arguments)])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "stdin", None if data is None else io.TextIOWrapper(io.BytesIO(data)))
+        monkeypatch.setenv("COLUMNS", str(columns))
         code = 0
         try:
             main()

@@ -265,7 +265,7 @@ def test_when_nothing_could_be_evaluated_the_command_fails(cli, tmp_path):
 
 
 def test_long_work_tells_how_far_it_is_where_no_bar_can_be_drawn(cli, data, monkeypatch):
-    monkeypatch.setattr("lookahead_router.cli._comparison._SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr("lookahead_router.cli._output.SILENCE_SECONDS", 0.0)
     _, _, err = cli("evaluate", data, "--predictors", "rule,random", "--resamples", 10)
     assert "toy: rule, predicting (17% of all)" in err
     assert "toy: random" in err

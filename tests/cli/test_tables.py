@@ -1,12 +1,10 @@
 """At any width of the terminal, every figure of a table stands whole on one line."""
 
-import io
 import re
 
 import pytest
-from rich.console import Console
 
-from lookahead_router.cli._tables import print_table
+from lookahead_router.cli._output import show_table
 
 HEAD = ("predictor", "average [95 %]", "minus lookahead [95 %, paired]", "USD per 1,000 prompts", "area under frontier")
 ROWS = [
@@ -17,14 +15,18 @@ ROWS = [
 FIGURES = [cell for row in ROWS for cell in row[1:]]
 
 
-def shown(width, head=HEAD, rows=ROWS, **options):
-    file = io.StringIO()
-    print_table(Console(file=file, width=width), head, rows, **options)
-    return file.getvalue()
+@pytest.fixture
+def shown(monkeypatch, capsys):
+    def show(width, head=HEAD, rows=ROWS, **options):
+        monkeypatch.setenv("COLUMNS", str(width))
+        show_table(head, rows, **options)
+        return capsys.readouterr().out
+
+    return show
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
-def test_no_figure_is_cut_or_broken_and_no_line_is_too_long(width):
+def test_no_figure_is_cut_or_broken_and_no_line_is_too_long(shown, width):
     out = shown(width, title="Predictors")
     assert max(map(len, out.splitlines())) <= width
     cells = [cell.strip() for line in out.splitlines() for cell in re.split("[│┃]", line)]
@@ -34,31 +36,31 @@ def test_no_figure_is_cut_or_broken_and_no_line_is_too_long(width):
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_no_word_of_a_head_is_broken(width):
+def test_no_word_of_a_head_is_broken(shown, width):
     words = {word for line in shown(width).splitlines() for word in re.split(r"[│┃\s]+", line)}
     for head in HEAD:
         assert set(head.split()) <= words
 
 
-def test_a_table_that_fits_is_one_table():
+def test_a_table_that_fits_is_one_table(shown):
     assert shown(200).count("┏") == 1
     assert shown(60).count("┏") > 1
 
 
-def test_a_single_row_that_is_too_wide_is_turned_on_its_side():
+def test_a_single_row_that_is_too_wide_is_turned_on_its_side(shown):
     out = shown(60, rows=ROWS[:1])
     assert out.count("┏") == 1
     assert re.search(r"average \[95 %\] +│ +41\.4 \[34\.4, 48\.1\]", out)
 
 
-def test_text_breaks_where_figures_do_not():
+def test_text_breaks_where_figures_do_not(shown):
     error = "none of its saved predictors has the candidates of this dataset " * 3
-    out = shown(60, ("predictor", "error"), [("mine", error)], is_text=True)
+    out = shown(60, ("predictor", "error"), [("mine", error)], texts=(0, 1))
     assert max(map(len, out.splitlines())) <= 60
     words = [word for line in out.splitlines() for word in line.replace("│", " ").split()]
     assert [word for word in words if word in error.split()] == error.split()
 
 
-def test_nothing_in_a_cell_acts_on_the_terminal():
+def test_nothing_in_a_cell_acts_on_the_terminal(shown):
     assert "\x1b" not in shown(80, ("a", "b"), [("\x1b[31mred", "[bold]1[/]")])
     assert "[bold]1[/]" in shown(80, ("a", "b"), [("x", "[bold]1[/]")])

@@ -1,3 +1,4 @@
+import inspect
 import json
 import re
 
@@ -6,7 +7,15 @@ import yaml
 
 from lookahead_router import LookaheadPredictor
 from lookahead_router.errors import CheckpointError, ConfigurationError
-from lookahead_router.saved.card import CardSettings, read_results, record_result, write_card, write_card_settings
+from lookahead_router.escaping import to_terminal
+from lookahead_router.saved.card import (
+    PLACEHOLDER,
+    CardSettings,
+    read_results,
+    record_result,
+    write_card,
+    write_card_settings,
+)
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import Candidate, CandidatePool
 
@@ -41,7 +50,7 @@ def card(folder: PredictorFolder) -> tuple[dict, str]:
 def test_training_leaves_a_card(trained_run):
     text = (trained_run / "predictor" / "README.md").read_text()
     assert "# toy" in text
-    assert "72 prompts: " in text
+    assert "72 prompts, with all of the candidates' scores and all of their answers: " in text
 
 
 def test_the_card_names_what_the_files_know(folder):
@@ -106,13 +115,64 @@ def test_prices_are_a_table_where_any_is_known(folder):
     assert "| words | 1.5 | 6 |\n| lazy | – | – |" in text
 
 
-def test_the_snippets_name_every_candidate_and_are_python(folder):
-    blocks = re.findall(r"```python\n(.*?)```", card(folder)[1], re.DOTALL)
-    assert len(blocks) == 3
-    for block in blocks:
-        compile(block, "card", "exec")
-    for block in blocks[1:]:
-        assert '    "digits": model,\n    "words": model,\n    "lazy": model,\n}' in block
+def test_the_snippet_runs_with_the_folder(folder, capsys):
+    (block,) = re.findall(r"```python\n(.*?)```", card(folder)[1], re.DOTALL)
+    exec(compile(block.replace(PLACEHOLDER, str(folder.path)), "card", "exec"), {})
+    assert "digits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("langchain_lookahead_router", "ChatLookaheadRouter"),
+        ("llama_index.llms.lookahead_router", "LookaheadRouterLLM"),
+    ],
+)
+def test_the_adapters_are_what_the_card_calls_them(folder, module, name):
+    text = card(folder)[1]
+    assert f"`{name}` of `{module.replace('_', '-').replace('.', '-')}`" in text
+    adapter = getattr(pytest.importorskip(module), name)
+    assert {"router", "candidates"} <= set(adapter.model_fields) | set(inspect.signature(adapter).parameters)
+
+
+@pytest.mark.parametrize(
+    ("n_scores", "n_answers", "words"),
+    [
+        (216, 216, "72 prompts, with all of the candidates' scores and all of their answers: "),
+        (108, 0, "72 prompts, with 50.0 % of the candidates' scores and none of their answers: "),
+        (None, None, "72 prompts: "),
+    ],
+)
+def test_what_was_known_of_the_prompts_is_told(folder, n_scores, n_answers, words):
+    training = json.loads(folder.training.read_text())
+    counts = {"n_scores": n_scores, "n_answers": n_answers}
+    folder.training.write_text(json.dumps({**training, **counts}))
+    assert words in card(folder)[1]
+
+
+HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> [x](javascript:alert(1)) a|b\n# forged\x1b[2J\u202e"
+
+
+def test_no_name_from_the_files_acts_in_the_card(folder):
+    config = folder.read_config().model_copy(update={"name": HOSTILE, "library_version": HOSTILE})
+    folder.write(config, CandidatePool([HOSTILE, Candidate(name="`code`"), "- lazy"]))
+    training = json.loads(folder.training.read_text())
+    recipe = {**training["recipe"], "name": HOSTILE, "backbone": HOSTILE, "data": {"exclude_sources": [HOSTILE]}}
+    folder.training.write_text(json.dumps({**training, "recipe": recipe, "train_sources": {HOSTILE: 1}}))
+    write_card_settings(folder, CardSettings(notes=(HOSTILE,), limits=(HOSTILE,), terms=(HOSTILE,), license=HOSTILE))
+    sources = [{**RESULT["sources"][0], "source": HOSTILE}]
+    record_result(folder, HOSTILE, {**RESULT, "best_single": HOSTILE, "sources": sources})
+    metadata, text = card(folder)
+    assert metadata["license"] == metadata["model-index"][0]["name"] == to_terminal(HOSTILE)
+    assert "<" not in text
+    assert not re.search(r"(?<!\\)\]\((?!https://arxiv)", text)
+    assert not re.search(r"^# forged", text, re.MULTILINE)
+    assert {"\x1b", "\u202e"} & set(folder.card.read_text(encoding="utf-8")) == set()
+    assert "- \\- lazy\n" in text
+    assert (
+        r"| &lt;script&gt;alert(1)&lt;/script&gt; &lt;img src=x onerror=alert(1)&gt; [x\](javascript:alert(1)) a\|b"
+        in text
+    )
 
 
 def test_empty_sections_are_left_out(folder):

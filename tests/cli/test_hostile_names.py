@@ -1,0 +1,124 @@
+"""No command lets a name act on the terminal: neither one that it shows nor one that it complains about."""
+
+import json
+import shutil
+import unicodedata
+
+import numpy as np
+import pytest
+
+from lookahead_router.cli.app import COMMANDS
+from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.examples import Outcome, RoutingExample
+from lookahead_router.predictors.lookahead import EMBEDDED
+from lookahead_router.saved.folder import PredictorFolder
+from lookahead_router.types import CandidatePool
+
+BAD = "\x1b[2J\x9b31m\u202e<script>[bold]\x07"
+POOL = tuple(f"{letter}{BAD}" for letter in "abcde")
+
+
+@pytest.fixture(scope="module")
+def predictor(tmp_path_factory):
+    """The embedded predictor under names that nobody would choose."""
+    folder = PredictorFolder(tmp_path_factory.mktemp("saved") / f"p{BAD}".replace("/", ""))
+    shutil.copytree(EMBEDDED, folder.path)
+    calibration = json.loads(folder.calibration.read_text())
+    calibration["curves"] = dict(zip(POOL, calibration["curves"].values(), strict=True))
+    folder.calibration.write_text(json.dumps(calibration))
+    config = folder.read_config().model_copy(update={"name": f"n{BAD}", "library_version": f"v{BAD}"})
+    folder.write(config, CandidatePool(POOL))
+    return folder.path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    examples = [
+        RoutingExample(
+            f"prompt {row} {BAD}",
+            {name: Outcome(score=float(rng.random()), cost_usd=0.001 * k) for k, name in enumerate(POOL, start=1)},
+            str(row),
+            f"source{BAD}{row % 2}",
+            ("train", "validation", "test")[row % 3],
+        )
+        for row in range(60)
+    ]
+    path = tmp_path_factory.mktemp("data") / f"d{BAD}.jsonl"
+    RoutingDataset.from_examples(examples).to_jsonl(path)
+    return path
+
+
+@pytest.fixture
+def table(tmp_path):
+    row = {"sample_id": 0, "prompt": "['x']", "eval_name": BAD, POOL[0]: 1, f"{POOL[0]}|total_cost": 1}
+    path = tmp_path / f"bench{BAD}.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    return path
+
+
+def is_inert(text: str) -> bool:
+    return {unicodedata.category(character) for character in text if character != "\n"}.isdisjoint({"Cc", "Cf", "Cs"})
+
+
+@pytest.fixture
+def shown(predictor, data, table, tmp_path):
+    """Arguments with which each command shows names."""
+    copy = tmp_path / f"copy{BAD}"
+    shutil.copytree(predictor, copy)
+    return {
+        "route": [
+            ("route", BAD, f"b\n{BAD}", "--router", predictor),
+            ("route", "x", "--router", predictor, "--alias", f"{POOL[0]}=new{BAD}"),
+            ("route", "x", "--router", predictor, "--json"),
+        ],
+        "evaluate": [
+            ("evaluate", data, "--router", predictor, "--resamples", 10),
+            ("evaluate", data, "--predictors", f"mine{BAD}={predictor},no{BAD}=org/name", "--resamples", 10),
+            ("evaluate", data, "--predictors", f"mine{BAD}={predictor}", "--resamples", 10, "--json"),
+        ],
+        "tune": [("tune", data, "--router", predictor, "--target-quality", 0.5)],
+        "train": [],  # shows the names of files only, as below
+        "export": [],
+        "import": [("import", "routerbench", table, tmp_path / f"out{BAD}.jsonl")],
+        "info": [("info", predictor), ("info", predictor, "--json")],
+        "card": [("card", copy)],
+        "push": [("push", predictor, "org/name", "--dry-run")],
+    }
+
+
+NAMES = [command.__name__.rstrip("_") for command in COMMANDS]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_are_shown_do_nothing(cli, shown, name):
+    for arguments in shown[name]:
+        code, out, err = cli(*arguments, columns=100)
+        assert code == 0, err
+        assert is_inert(out)
+        assert is_inert(err)
+        assert "<script>" in out or name == "push"  # which shows names of files
+
+
+MISTAKES = {
+    "route": [("x", "--router", BAD), ("x", "--candidates", BAD), ("x", "--alias", BAD), ("x", "--policy", BAD)],
+    "evaluate": [(f"{BAD}.jsonl",), (f"{BAD}.csv",), ("x.jsonl", "--policy", BAD)],
+    "tune": [(f"{BAD}.jsonl", "--target-usd", 1)],
+    "train": [(f"{BAD}.yaml", "--data", "x.jsonl")],
+    "export": [(BAD, "--data", f"{BAD}.jsonl")],
+    "import": [(BAD, "x", "o.jsonl"), ("routerbench", BAD, "o.jsonl"), ("routerbench", "x", f"o.{BAD}")],
+    "info": [(BAD,), ("--revision", BAD)],
+    "card": [(BAD,)],
+    "push": [(BAD, "org/name")],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_that_are_complained_about_do_nothing(cli, name):
+    for arguments in [*MISTAKES[name], ("x", "y", f"--{BAD}"), ("x", BAD, BAD, BAD, BAD, "--router", BAD)]:
+        code, out, err = cli(name, *arguments)
+        assert code in range(2, 9), err
+        assert is_inert(out)
+        assert is_inert(err)
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
