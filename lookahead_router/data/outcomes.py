@@ -1,7 +1,7 @@
 """`OutcomeTable`: scored answers in long form, one row an answer, whoever answered which prompt."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,16 @@ class OutcomeTable:
         """The table with these answers alone, by a `(n,)` mask or by row numbers; prompts and names stay."""
         columns = (f.name for f in fields(self) if f.name not in ("prompts", "splits", "candidates"))
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
+
+    def rename(self, names: Mapping[str, str]) -> "OutcomeTable":
+        """The same answers under other names of their candidates; two that get one name become one.
+
+        Args:
+            names: `{name: new name}`; those that are not named keep theirs.
+        """
+        columns = self._as_columns()
+        columns["candidate"] = [names.get(name, name) for name in columns["candidate"]]
+        return self._from_columns(columns, None, None)
 
     def in_split(self, split: str) -> np.ndarray:
         """`(n,)` mask of the answers to prompts of a split."""

@@ -185,3 +185,11 @@ def test_a_table_is_not_changed_in_place(tmp_path):
     table = OutcomeTable.from_file(write_jsonl(tmp_path / "a.jsonl", ANSWERS))
     with pytest.raises(dataclasses.FrozenInstanceError):
         table.scores = np.zeros(3)
+
+
+def test_renamed_candidates_keep_their_answers_and_names_are_joined(tmp_path):
+    table = OutcomeTable.from_file(write_jsonl(tmp_path / "answers.jsonl", ANSWERS))
+    renamed = table.rename({"b": "a-2", "nobody": "x"})
+    assert renamed.candidates == ("a", "a-2")
+    assert [row["candidate"] for row in as_rows(renamed)] == ["a-2", "a", "a"]
+    assert table.rename({"b": "a"}).candidates == ("a",)

@@ -1,0 +1,93 @@
+"""The embedded predictor from its trained network: population, profiles, catalogue, default pool.
+
+    python research/any_pool/build.py NETWORK DATA OUTPUT [--features all.npz --texts texts.json]
+
+NETWORK is what `lookahead-router train recipes/Llama-lookahead-any-pool-minilm.yaml` wrote, exported; DATA holds the
+openpool files and the wide ones. What the network foresees of all texts takes some ten minutes; --features gives it,
+in the order of --texts.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from lookahead_router.data.outcomes import OutcomeTable
+from lookahead_router.predictors.open_pool import OUTPUTS
+from lookahead_router.predictors.profiles import Foreseen
+from lookahead_router.training.open_pool import build_open_pool
+
+NAME = "Llama-lookahead-any-pool-minilm"
+POOL = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4", "gemini-2.5-pro", "deepseek-r1", "llama-3.1-8b-instruct")
+"""What the embedded router decides among where the user names none."""
+WIDE = ("lookahead7", "lookahead7_gemma", "mmlupro12", "routerbench3")
+EXCLUDED = ("alpaca_eval*", "swe-bench-verified*", "faithbench*", "AlpacaEval", "MT-Bench*")
+"""For their terms (CC BY-NC, or no grading that we may pass on)."""
+ALIASES = {
+    "Yi-1.5-34B-Chat": "yi-1.5-34b-chat",
+    "internlm2_5-20b-chat": "internlm2.5-20b-chat",
+    "Phi-3-medium-4k-instruct": "phi-3-medium-4k-instruct",
+    "Llama-3.1-8B-Instruct": "llama-3.1-8b-instruct",
+    "Qwen2.5-Coder-7B-Instruct": "qwen2.5-coder-7b-instruct",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--features", type=Path)
+    parser.add_argument("--texts", type=Path)
+    parser.add_argument("--prices-as-of", default="litellm 1.110.2")
+    options = parser.parse_args()
+    about = json.loads((options.data / "openpool_models.json").read_text())
+    tables = [
+        OutcomeTable.from_file(
+            options.data / "openpool_outcomes.parquet", prompts=options.data / "openpool_prompts.parquet"
+        )
+    ]
+    for name in WIDE:
+        table = OutcomeTable.from_file(options.data / f"{name}.parquet")
+        tables.append(table.rename(_spelt(table.candidates, about)))
+    table = OutcomeTable.concatenate(tables)
+    print(f"{len(table):,} answers of {len(table.candidates)} candidates to {len(table.prompts):,} prompts", flush=True)
+    foreseen = None if options.features is None else _foreseen(options.features, options.texts, table.prompts)
+    start = time.time()
+
+    def tell(step: str, share: float) -> None:
+        print(f"{time.time() - start:6.0f} s  {step}  {share:.0%}", file=sys.stderr, flush=True)
+
+    build_open_pool(
+        options.network,
+        table,
+        options.output,
+        name=NAME,
+        about=about,
+        pool=POOL,
+        prices_as_of=options.prices_as_of,
+        exclude_sources=EXCLUDED,
+        splits=("train", ""),
+        foreseen=foreseen,
+        on_progress=tell,
+    )
+
+
+def _spelt(candidates: tuple[str, ...], about: dict) -> dict[str, str]:
+    """Names of the wide files as the open corpus writes them."""
+    lower = {name.lower(): name for name in about}
+    return {name: ALIASES.get(name, lower.get(name.lower(), name)) for name in candidates}
+
+
+def _foreseen(features: Path, texts: Path, prompts: np.ndarray) -> Foreseen:
+    place = {text: row for row, text in enumerate(json.loads(texts.read_text())["texts"])}
+    rows = np.array([place[text] for text in prompts])
+    with np.load(features, allow_pickle=False) as given:
+        return Foreseen(**{name: given[name][rows].astype(np.float64) for name in OUTPUTS})
+
+
+if __name__ == "__main__":
+    main()
