@@ -19,7 +19,7 @@ Errors of LLM clients are sorted by `failure_of` into classes of `Failure`.
     └── MissingDependencyError (ImportError)   an extra is not installed
 
     LookaheadRouterWarning (UserWarning)
-    ├── TruncatedPromptWarning                 a prompt lost its head to the window
+    ├── TruncatedPromptWarning                 a prompt lost its middle to the window
     ├── UncalibratedScoresWarning              predicted scores stand in for probabilities
     └── UnknownProfileWarning                  a candidate of which little is known
 
@@ -185,7 +185,7 @@ class LookaheadRouterWarning(UserWarning):
 
 
 class TruncatedPromptWarning(LookaheadRouterWarning):
-    """A prompt was longer than the predictor's window; its tail was routed."""
+    """A prompt was longer than the predictor's window; its middle was left out."""
 
 
 class UnknownProfileWarning(LookaheadRouterWarning):

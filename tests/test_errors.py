@@ -208,5 +208,5 @@ def test_warnings_can_be_silenced_as_user_warnings_alone():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warnings.simplefilter("ignore", UserWarning)
-        warnings.warn("the head was cut", TruncatedPromptWarning, stacklevel=1)
+        warnings.warn("the middle was cut", TruncatedPromptWarning, stacklevel=1)
     assert issubclass(TruncatedPromptWarning, LookaheadRouterWarning)

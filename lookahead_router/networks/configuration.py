@@ -19,7 +19,7 @@ class _NetworkConfig(BaseModel, ABC):
     """One vocabulary entry per candidate, in pool order (paper §4: MID_t)."""
     pad_token_id: int = Field(ge=0)
     max_prompt_tokens: int = Field(ge=1)
-    """Prompt window without what frames the prompt; a longer prompt keeps its tail."""
+    """Prompt window without what frames the prompt; a longer prompt loses its middle."""
     head_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     score_scale: float | None = Field(default=None, gt=0)
     """Where set, logits are relative: less their mean over the candidates, and times this factor."""

@@ -12,7 +12,7 @@ from lookahead_router.errors import CheckpointError, PredictionError
 from lookahead_router.extras import require
 from lookahead_router.files import parse_json, read_json, replacing_file
 from lookahead_router.hub import fetch_snapshot, is_repo_id
-from lookahead_router.predictors.tokenization import PromptTokenizer
+from lookahead_router.predictors.tokenization import WINDOW_RULE, PromptTokenizer
 
 DEFAULT_EMBEDDER = "sentence-transformers/all-MiniLM-L6-v2"
 _GRAPHS = ("onnx/model.onnx", "model.onnx")
@@ -41,7 +41,7 @@ class Embedder:
             graph: an encoder as optimum and `export_encoder` write it.
             folder: where its `config.json`, `tokenizer.json` and `1_Pooling/config.json` are.
             location: what to load to get it again.
-            max_tokens: window, at most; of a longer prompt the tail is read, as by the routers.
+            max_tokens: window, at most; a longer prompt loses its middle, as in routing.
             cache: folder to keep embeddings in, for prompts that come again; none when absent.
 
         Raises:
@@ -133,7 +133,7 @@ class Embedder:
 
     def _kept(self, texts: Sequence[str]) -> np.ndarray:
         """The embeddings out of the cache, put there if need be."""
-        digest = hashlib.sha256(self.fingerprint.encode())
+        digest = hashlib.sha256(f"{self.fingerprint} {WINDOW_RULE}".encode())
         for text in texts:
             digest.update(b"%d:" % len(text) + text.encode())
         path = self.cache / f"{digest.hexdigest()[:32]}.npy"

@@ -182,7 +182,7 @@ class LookaheadPredictor:
             self._has_warned = True
             warnings.warn(
                 f"a prompt is longer than the window of {self.network.max_prompt_tokens} tokens; "
-                "its tail is routed (said once)",
+                "its middle is left out (said once)",
                 TruncatedPromptWarning,
                 stacklevel=2,
             )

@@ -3,19 +3,29 @@
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
-from lookahead_router.errors import CheckpointError
 from lookahead_router.networks.configuration import DemandConfig, NetworkConfig
+from lookahead_router.predictors.tokenizer_file import read_tokenizer, tokenizer_border
+
+WINDOW_RULE = "head and tail"
+"""How a long prompt is cut where a network does not say; what is kept of embeddings goes by it."""
 
 _WORD_BREAK = re.compile(r"(?<![ \t\n\r])[ \t\n\r]")
 """The start of a run of whitespace that every tokenizer takes for such."""
+_HEAD_BREAK = re.compile(_WORD_BREAK.pattern + "|(?<=[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef])")
+"""Where a head may end: also after a character of scripts that are written without spaces."""
+_HEAD_SHARE = 4
+"""The head of a long prompt takes up to one in so many of the window's tokens."""
 _CHARACTERS_PER_TOKEN = 16
 """Generous guess of how much text fills the window; a wrong guess costs time, never tokens."""
+_MOST_CHARACTERS_PER_TOKEN = 64
+"""Text beyond is not tokenised for a window's sake: it holds hardly any words."""
+_FEW_CHARACTERS = 4096
+"""So many are tokenised for the smallest window too."""
 _QUESTION = re.compile(
     r"^\s*(question|query|task|instruction|user|q|problem|request)\b\s*[:\uff1a]|[?\uff1f]\s*[\"')\]]*\s*$",
     re.IGNORECASE,
@@ -24,12 +34,19 @@ _QUESTION = re.compile(
 _LONG_HEAD, _LONG_TAIL = 8_000, 16_000
 """Characters of a very long text that are looked at for its ends and the questions near them."""
 
+_FILE, _FAILS = "tokenizer.json", "the tokenizer fails on a text"
+
 
 class PromptTokenizer:
     """Cuts prompts to the window and frames them as the network reads them.
 
-    Of a longer prompt the window `tail` keeps the end; `ends` keeps a quarter from the head, at most as much of the
-    lines between that ask something, and the rest from the tail: among passages, the task is found wherever it stands.
+    Of a prompt that is longer than the window, up to a quarter of the window is its head, where an instruction may
+    stand before a pasted document, and the rest its tail, where the question tends to stand. A beginning that comes
+    again further on, as in filler, is no instruction: the tail then has the whole window. How much text is
+    tokenised depends on the window and not on the prompt.
+
+    The window `ends` is that of networks trained with it: a quarter is head, at most as much are the lines between
+    that ask something, and the rest is tail, so that among passages the task is found wherever it stands.
 
     Truncation and padding stay off in the shared tokenizer: changing them per call is what makes
     fast tokenizers wrong under threads.
@@ -43,7 +60,7 @@ class PromptTokenizer:
         pad_token_id: int,
         prefix: Sequence[int] = (),
         suffix: Sequence[int] = (),
-        window: Literal["tail", "ends"] = "tail",
+        window: Literal["head and tail", "ends"] = WINDOW_RULE,
     ) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
@@ -51,6 +68,7 @@ class PromptTokenizer:
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         self.max_prompt_tokens = max_prompt_tokens
+        self._most_characters = max(max_prompt_tokens * _MOST_CHARACTERS_PER_TOKEN, _FEW_CHARACTERS)
         self.pad_token_id = pad_token_id
         self.prefix, self.suffix = tuple(prefix), tuple(suffix)
         self.window = window
@@ -64,27 +82,18 @@ class PromptTokenizer:
             pad_token_id=network.pad_token_id,
             prefix=network.prompt_prefix,
             suffix=network.prompt_suffix,
-            window=network.window if isinstance(network, DemandConfig) else "tail",
+            window=network.window if isinstance(network, DemandConfig) else WINDOW_RULE,
         )
 
-    @staticmethod
-    def read(path: Path) -> Tokenizer:
-        """The tokenizer in a `tokenizer.json`.
-
-        Raises:
-            CheckpointError: not a tokenizer file.
-        """
-        try:
-            return Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
-            raise CheckpointError(f"{path.name} is not a tokenizer file: {error}", location=str(path.parent)) from error
+    read = staticmethod(read_tokenizer)
 
     def encode(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
-        """Framed token ids of each text, int64, and a `(n,)` bool array: which did not fit.
+        """Framed token ids of each text, int64, and a `(n,)` bool array: which lost their middle.
 
-        By default a long prompt keeps its tail (as the paper's scripts do): the question tends to stand at the end.
+        Raises:
+            CheckpointError: the tokenizer fails on a text.
         """
-        cut = self._ends if self.window == "ends" else self._tail
+        cut = self._ends if self.window == "ends" else self._head_and_tail
         framed, is_truncated = [], np.zeros(len(texts), dtype=bool)
         for row, text in enumerate(texts):
             ids, is_truncated[row] = cut(text)
@@ -92,28 +101,59 @@ class PromptTokenizer:
         return framed, is_truncated
 
     def encode_responses(self, texts: Sequence[str], n_tokens: int) -> list[list[int]]:
-        """The first `n_tokens` ids of each response, tokenised on its own, without the prompt."""
-        length = n_tokens * 64
-        heads = self._tokenizer.encode_batch_fast([text[:length] for text in texts], add_special_tokens=False)
+        """The first `n_tokens` ids of each response, tokenised on its own, without the prompt.
+
+        Raises:
+            CheckpointError: the tokenizer fails on a text.
+        """
+        length = n_tokens * _MOST_CHARACTERS_PER_TOKEN
+        most = max(length, _FEW_CHARACTERS) * _MOST_CHARACTERS_PER_TOKEN  # for those that begin with next to nothing
+        with tokenizer_border(_FAILS, _FILE):
+            heads = self._tokenizer.encode_batch_fast([text[:length] for text in texts], add_special_tokens=False)
         return [
-            (head.ids if len(head.ids) > n_tokens or len(text) <= length else self._ids(text))[:n_tokens]
+            (head.ids if len(head.ids) > n_tokens or len(text) <= length else self._encode(text[:most]).ids)[:n_tokens]
             for head, text in zip(heads, texts, strict=True)
         ]
 
-    def _tail(self, text: str) -> tuple[list[int], bool]:
-        """The last ids of a text that fit the window, without tokenising a megabyte for them."""
+    def _head_and_tail(self, text: str) -> tuple[list[int], bool]:
+        """The ids of a text that fit the window, without tokenising a megabyte for them."""
         limit = self.max_prompt_tokens
-        length = limit * _CHARACTERS_PER_TOKEN
-        while length < len(text):
+        ids, is_enough = self._tail(text)
+        has_lost = False
+        if not is_enough:
+            # A lot of text with hardly any words: blanks, or one huge word, which are the same when shorter.
+            begin, end = limit * _CHARACTERS_PER_TOKEN, len(text) - self._most_characters
+            ids = self._encode(text[:begin] + text[max(begin, end) :]).ids
+            middle = text[begin:end]
+            has_lost = bool(middle.strip()) and _WORD_BREAK.search(middle) is not None
+        if len(ids) <= limit:
+            return ids, has_lost
+        head = self._head(text)
+        return [*head, *ids[len(head) - limit :]], True
+
+    def _tail(self, text: str) -> tuple[list[int], bool]:
+        """The last ids of a text, and whether they are all, or more than fit the window."""
+        limit = self.max_prompt_tokens
+        for length in (limit * _CHARACTERS_PER_TOKEN, self._most_characters):
+            if len(text) <= length:
+                return self._encode(text).ids, True
             # Words never span whitespace, so a text cut there tokenises as its end does.
             cut = _WORD_BREAK.search(text, len(text) - length)
             if cut is not None:
-                ids = self._ids(text[cut.start() :])
+                ids = self._encode(text[cut.start() :]).ids
                 if len(ids) > limit:
-                    return ids[-limit:], True
-            length *= 4
-        ids = self._ids(text)
-        return ids[-limit:], len(ids) > limit
+                    return ids, True
+        return [], False
+
+    def _head(self, text: str) -> list[int]:
+        """The ids of as many whole words at the beginning as the head has room for."""
+        most = self.max_prompt_tokens // _HEAD_SHARE
+        *_, end = 0, *(found.start() for found in _HEAD_BREAK.finditer(text, 0, most * _CHARACTERS_PER_TOKEN))
+        words = self._encode(text[:end])
+        head = words.ids[:most]
+        if not head or text.find(text[: words.offsets[len(head) - 1][1]], 1) >= 0:
+            return []
+        return head
 
     def _ends(self, text: str) -> tuple[list[int], bool]:
         """The ids of a text's ends and of the questions between them, in order."""
@@ -121,7 +161,7 @@ class PromptTokenizer:
         is_long = len(text) > _LONG_HEAD + _LONG_TAIL
         if is_long:
             text = f"{text[:_LONG_HEAD]} {text[-_LONG_TAIL:]}"
-        encoding = self._tokenizer.encode(text, add_special_tokens=False)
+        encoding = self._encode(text)
         ids = encoding.ids
         if len(ids) <= limit:
             return ids, is_long
@@ -145,8 +185,9 @@ class PromptTokenizer:
         after = max(len(ids) - tail, questions[-1][1] if questions else quarter)
         return [*ids[:quarter], *middle, *ids[after:]], True
 
-    def _ids(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+    def _encode(self, text: str) -> Encoding:
+        with tokenizer_border(_FAILS, _FILE):
+            return self._tokenizer.encode(text, add_special_tokens=False)
 
 
 def left_pad(rows: Sequence[np.ndarray], pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:

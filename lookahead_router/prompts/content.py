@@ -8,6 +8,7 @@ that a new `…_image` of some provider is an image too.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from lookahead_router.errors import PromptError
@@ -23,14 +24,18 @@ _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assi
 _ROLES |= {"chatbot": "assistant", "aimessagechunk": "assistant", "humanmessagechunk": "user"}
 
 _MEDIA = {"image": "images", "images": "images", "picture": "images", "audio": "audio", "video": "video"}
-_FILES = frozenset({"file", "document", "pdf", "plain"})
+_FILES = frozenset({"file", "document", "pdf", "plain", "media"})
+_BARE = frozenset({"image", "audio", "video", "document"})
+"""Keys that stand for a type in blocks of Bedrock, also inside of tools' results."""
 _ASIDE = frozenset({"tool", "function", "call", "result", "response", "thinking", "reasoning", "citation", "citable"})
 _TOOLS = frozenset({"tool", "function", "call"})
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _MIME_KEY = re.compile(r"(mime|media)_?type$", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+=-]+)*;base64,[\w+/=%-]*")
 _BLOB = re.compile(r"[\w+/=-]{1000}", re.ASCII)
+_TEXT_KEYS = frozenset({"text", "content", "arguments", "input", "output"})
 _MAX_DEPTH = 50
+_TOO_DEEP = "a message's content is nested too deep"
 
 
 @dataclass
@@ -48,12 +53,12 @@ class Reading:
     has_tools: bool = False
     """Whether a tool's call or result is among the blocks."""
 
-    @property
+    @cached_property
     def text(self) -> str:
         """What its author says, in lines, without attachments that were written into it."""
         return without_data_urls("\n".join(self.said)).strip()
 
-    @property
+    @cached_property
     def n_tokens(self) -> int:
         texts = sum(map(estimate_tokens, self.said)) + sum(map(estimate_tokens, self.aside))
         return texts + self.n_attachments * ATTACHMENT_TOKENS + MESSAGE_TOKENS
@@ -78,7 +83,7 @@ def read_message(message: Message) -> Reading:
         _read_content(found, message)
         _read_calls(found, message)
     except RecursionError:
-        raise PromptError("a message's content is nested too deep") from None
+        raise PromptError(_TOO_DEEP) from None
     return found
 
 
@@ -120,45 +125,48 @@ def _read_calls(found: Reading, message: Message) -> None:
 
 def _read_block(found: Reading, block: Any, texts: list[str], depth: int) -> None:
     """Reads a block; its text goes to `texts` unless it is of a kind that stands aside."""
-    if depth > _MAX_DEPTH:
-        raise PromptError("a message's content is nested too deep")
+    _check(depth)
     fields = _fields(block)
-    kind = fields.get("type") or fields.get("block_type")
-    if not isinstance(kind, str):
+    kind = _kind(fields)
+    if kind is None:
         _read_untyped(found, fields, texts, depth)
         return
-    words = _words(kind)
+    words, text = _words(kind), fields.get("text")
     if words & _ASIDE:
         found.has_tools |= bool(words & _TOOLS)
-        _walk(found, {key: value for key, value in fields.items() if key not in ("type", "block_type")}, depth + 1)
-    elif not _read_media(found, words, fields, depth):
-        text = fields.get("text")
-        if isinstance(text, str):
-            texts.append(text)
-        elif isinstance(text, Mapping):
-            _read_block(found, text, texts, depth + 1)
-        else:
-            _walk(found, {key: value for key, value in fields.items() if key not in ("type", "block_type")}, depth + 1)
+        _walk_fields(found, fields, depth)
+    elif (words & _FILES or not isinstance(text, str)) and _read_media(found, words, fields, depth):
+        return
+    elif isinstance(text, str):
+        texts.append(text)
+        if "text" not in words:
+            _read_media(found, words, fields, depth)
+    elif isinstance(text, Mapping):
+        _read_block(found, text, texts, depth + 1)
+    else:
+        _walk_fields(found, fields, depth)
 
 
 def _read_untyped(found: Reading, fields: Mapping[str, Any], texts: list[str], depth: int) -> None:
-    """Blocks of Bedrock and Google, whose only key says what they are."""
+    """Reads a block of Bedrock or Google, where a key and no type says what it is."""
     for key, value in fields.items():
-        words = _words(str(key))
+        words, inner = _words(key), _fields(value)
+        if value is None:
+            continue
         if words & _ASIDE:
             found.has_tools |= bool(words & _TOOLS)
             _walk(found, value, depth + 1)
         elif key in ("text", "value") and isinstance(value, str):
             texts.append(value)
-        elif words & {"text", "guard"} and isinstance(value, Mapping):
-            _read_block(found, value, texts, depth + 1)
-        elif isinstance(value, Mapping) and not _read_media(found, words, value, depth):
+        elif words & {"text", "guard"} and inner:
+            _read_block(found, inner, texts, depth + 1)
+        elif inner and not _read_media(found, words, inner, depth):
             _walk(found, value, depth + 1)
 
 
 def _read_media(found: Reading, words: set[str], fields: Mapping[str, Any], depth: int) -> bool:
     """Notes what an attachment needs; false if the block is none."""
-    mimes = set(_mimes(fields, 0))
+    mimes = list(_mimes(fields, 0))
     needs = {_MEDIA[word] for word in words & _MEDIA.keys()} | {_need_of(mime) for mime in mimes}
     if not needs and words & _FILES:
         needs = {"files"}
@@ -166,47 +174,50 @@ def _read_media(found: Reading, words: set[str], fields: Mapping[str, Any], dept
         return False
     found.needs |= needs
     found.n_attachments += 1
-    _read_document(found, fields, depth)
+    is_text = any(mime.startswith("text/") for mime in mimes)
+    for part in (fields, *(value for value in fields.values() if isinstance(value, Mapping))):
+        for name in ("text", "title", "context", "data", "content"):
+            value = part.get(name)
+            if value is not None and (name != "data" or is_text or part.get("type") == "text"):
+                _walk(found, value, depth + 1)
     return True
-
-
-def _read_document(found: Reading, fields: Mapping[str, Any], depth: int) -> None:
-    """Counts the text of a document that is given as such."""
-    source = _fields(fields.get("source"))
-    is_text = source.get("type") == "text" or any(mime.startswith("text/") for mime in _mimes(fields, 0))
-    for name, value in (*fields.items(), *source.items()):
-        if isinstance(value, str) and (name in ("text", "title", "context") or (name == "data" and is_text)):
-            found.aside.append(value)
-        elif name == "content":
-            _walk(found, value, depth + 1)
 
 
 def _walk(found: Reading, value: Any, depth: int, key: str = "content") -> None:
     """Counts all text below a value, and looks for attachments there."""
-    if depth > _MAX_DEPTH:
-        raise PromptError("a message's content is nested too deep")
+    _check(depth)
     if isinstance(value, str):
-        if key in ("text", "content", "arguments", "input", "output") or not _BLOB.match(value):
+        if key in _TEXT_KEYS or not _BLOB.match(value):
             found.aside.append(value)
         else:
             found.n_attachments += 1
-    elif isinstance(value, int | float):
-        found.aside.append(str(value)[:400])
+    elif isinstance(value, int):
+        found.aside.append("0" * (value.bit_length() // 3 + 1))
+    elif isinstance(value, float):
+        found.aside.append(repr(value))
     elif _is_list(value):
         for each in value:
             _walk(found, each, depth + 1, key)
     elif fields := _fields(value):
-        kind = fields.get("type") or fields.get("block_type")
-        words = _words(kind) if isinstance(kind, str) else set()
-        if not words & _ASIDE and _read_media(found, words, fields, depth):
-            return
-        for name, each in fields.items():
-            found.aside.append(str(name))
-            inner = _fields(each) if isinstance(each, Mapping) else {}
-            if not (inner and _words(str(name)) & {"image", "document", "video", "audio"}) or not _read_media(
-                found, _words(str(name)), inner, depth
-            ):
-                _walk(found, each, depth + 1, str(name))
+        kind = _kind(fields)
+        words = set() if kind is None else _words(kind)
+        if words & _ASIDE or not _read_media(found, words, fields, depth):
+            _walk_fields(found, fields, depth)
+
+
+def _walk_fields(found: Reading, fields: Mapping[str, Any], depth: int) -> None:
+    for name, value in fields.items():
+        if name in ("type", "block_type"):
+            continue
+        found.aside.append(str(name))
+        media = _words(name) & _BARE if isinstance(value, Mapping) else None
+        if not media or not _read_media(found, media, value, depth):
+            _walk(found, value, depth + 1, str(name))
+
+
+def _check(depth: int) -> None:
+    if depth > _MAX_DEPTH:
+        raise PromptError(_TOO_DEEP)
 
 
 def _mimes(fields: Mapping[str, Any], depth: int) -> Iterable[str]:
@@ -224,8 +235,14 @@ def _need_of(mime: str) -> str:
     return {"image": "images", "audio": "audio", "video": "video"}.get(mime.partition("/")[0], "files")
 
 
-def _words(kind: str) -> set[str]:
-    return {word.lower() for word in _WORD.findall(kind)}
+def _kind(fields: Mapping[str, Any]) -> str | None:
+    kind = fields.get("type") or fields.get("block_type")
+    return kind if isinstance(kind, str) else None
+
+
+def _words(name: Any) -> set[str]:
+    """The words in a name, whichever way they are joined: `inputImage`, `input_image`."""
+    return {word.lower() for word in _WORD.findall(str(name))}
 
 
 def _is_list(value: Any) -> bool:
@@ -236,7 +253,10 @@ def _fields(value: Any) -> Mapping[str, Any]:
     """What a block has by name: a mapping's items, an object's attributes."""
     if isinstance(value, Mapping):
         return value
-    return getattr(value, "__dict__", {}) if value is not None and not isinstance(value, type) else {}
+    named = {name: each for name in ("type", "block_type", "text") if (each := getattr(value, name, None)) is not None}
+    if not named and not hasattr(type(value), "model_fields"):
+        return {}
+    return {**getattr(value, "__dict__", {}), **named}
 
 
 def _get(message: Message, name: str) -> Any:

@@ -94,18 +94,6 @@ def prompt_text(prompt: Prompt) -> str:
     return _cleaned(without_data_urls(prompt) if isinstance(prompt, str) else _routed(_readings(prompt), 0))
 
 
-def check_route_on(route_on: object) -> None:
-    """Checks the option when something is built with it.
-
-    Raises:
-        ConfigurationError: neither a function nor `None`.
-    """
-    if route_on is not None and not callable(route_on):
-        raise ConfigurationError(
-            f"route_on must be a function from the conversation to a text, got {type(route_on).__name__}"
-        )
-
-
 def clean_text(text: str) -> str:
     """The text with surrogate pairs joined and lone surrogates replaced."""
     try:
@@ -158,8 +146,8 @@ def _routed(readings: Sequence[Reading], context_chars: int) -> str:
 
 def _turn_start(readings: Sequence[Reading]) -> int:
     """Index of the user's last message that is no observation; 0 where there is none."""
-    turns = [reading for reading in _without_observations(readings) if reading.role == "user"]
-    return next((i for i, reading in enumerate(readings) if turns and reading is turns[-1]), 0)
+    of_user = [turn for turn in _without_observations(readings) if turn.role == "user"]
+    return next((index for index, reading in enumerate(readings) if of_user and reading is of_user[-1]), 0)
 
 
 def _turns(readings: Sequence[Reading]) -> list[Reading]:

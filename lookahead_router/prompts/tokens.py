@@ -1,35 +1,44 @@
 """How many tokens a text has at most, whoever counts them."""
 
-import re
+import math
+
+import numpy as np
 
 ATTACHMENT_TOKENS = 1600
 """Allowance for an image or another attachment: about the most that the large providers count for one image."""
 MESSAGE_TOKENS = 4
 """Allowance for the marks around a message: role, beginning, end."""
 
-_LETTERS = bytes(range(65, 91)) + bytes(range(97, 123))
-_SPACES = b" "
-_ONE_BYTE = bytes(range(128))
-_CONTINUATIONS = bytes(range(0x80, 0xC0))
-_TWO_BYTES = bytes(range(0xC0, 0xE0))
-_THREE_BYTES = bytes(range(0xE0, 0xF0))
-_CJK = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
-
 
 def estimate_tokens(text: str) -> int:
-    """A number of tokens that tokenizers of today rarely exceed, without asking one.
+    """A number of tokens that the tokenizers of today rarely exceed, without asking one of them.
 
-    Characters count by class: three ASCII letters, or eight spaces beyond one a word, are a token; every other ASCII
-    character is one, and so is every letter of two bytes in UTF-8 (Cyrillic, Greek, Arabic, accented Latin). Letters
-    of three bytes are two tokens, symbols of four are three. Takes some 10 ms for a megabyte.
+    Every byte of the UTF-8 text has a weight, set to the most that any of six tokenizers (OpenAI's two, Mistral's
+    two, SmolLM2's, BERT's) made of texts in 17 scripts. English and code come out half too high, other scripts up to
+    two or three times by the newest tokenizers; long random strings may come out a third too low. Takes a few
+    milliseconds for a megabyte.
     """
-    encoded = text.encode("utf-8", "surrogatepass")
+    encoded = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+    return math.ceil(np.bincount(encoded, minlength=256) @ _WEIGHTS)
 
-    def count(members: bytes) -> int:
-        return len(encoded) - len(encoded.translate(None, members))
 
-    letters, spaces = count(_LETTERS), count(_SPACES)
-    ascii_others = count(_ONE_BYTE) - letters - spaces
-    two, three = count(_TWO_BYTES), count(_THREE_BYTES)
-    four = len(encoded) - count(_ONE_BYTE) - count(_CONTINUATIONS) - two - three
-    return -(-letters // 3) + -(-spaces // 8) + ascii_others + two + 2 * three + 3 * four
+def _weights() -> np.ndarray:
+    """Tokens for each byte; of a character beyond ASCII the first byte counts."""
+    weights = np.ones(256)  # punctuation, digits, line breaks
+    weights[ord(" ")] = 1 / 8
+    weights[ord("a") : ord("z") + 1] = 1 / 3
+    weights[ord("A") : ord("Z") + 1] = 1 / 2
+    weights[0x80:0xC0] = 0
+    weights[0xC0:0xC8] = 4  # accented Latin letters, which also split their word
+    weights[0xC8:0xE0] = 1.3  # Greek, Cyrillic, Hebrew, Arabic
+    weights[0xD4:0xD7] = 2.2  # Armenian
+    weights[0xD7] = 1.5  # Hebrew
+    weights[0xE0:0xF0] = 2.2  # Indic scripts, Thai, kana, Chinese
+    weights[0xE1] = 3  # Georgian, Ethiopic, Vietnamese vowels
+    weights[0xE2] = 3  # mathematics, symbols
+    weights[0xEA:0xEE] = 3  # Hangul
+    weights[0xF0:] = 4  # emoji, of which many are several characters
+    return weights
+
+
+_WEIGHTS = _weights()

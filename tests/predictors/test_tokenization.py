@@ -1,5 +1,7 @@
 import itertools
 import random
+import re
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -57,11 +59,23 @@ def prompts(tokenizer: Tokenizer, limit: int) -> PromptTokenizer:
     return PromptTokenizer(tokenizer, max_prompt_tokens=limit, prefix=(CLS,), suffix=(SEP,), pad_token_id=PAD)
 
 
-def assert_tail_of_whole(tokenizer: Tokenizer, limit: int, text: str) -> None:
+def ends_of_whole(tokenizer: Tokenizer, limit: int, text: str) -> list[int]:
+    """What the window keeps, by tokenising all of the text."""
+    whole = tokenizer.encode(text, add_special_tokens=False)
+    if len(whole.ids) <= limit:
+        return whole.ids
+    most = limit // 4
+    breaks = [found.start() for found in re.finditer("(?<![ \t\n\r])[ \t\n\r]|(?<=\u3000)", text[: most * 16])]
+    head = [end for _, end in whole.offsets if end <= max(breaks, default=0)][:most]
+    if head and text.find(text[: head[-1]], 1) >= 0:
+        head = []
+    return whole.ids[: len(head)] + whole.ids[len(head) - limit :]
+
+
+def assert_ends_of_whole(tokenizer: Tokenizer, limit: int, text: str) -> None:
     (framed,), (is_truncated,) = prompts(tokenizer, limit).encode([text])
-    whole = tokenizer.encode(text, add_special_tokens=False).ids
-    assert framed.tolist() == [CLS, *whole[-limit:], SEP]
-    assert is_truncated == (len(whole) > limit)
+    assert framed.tolist() == [CLS, *ends_of_whole(tokenizer, limit, text), SEP]
+    assert is_truncated == (len(tokenizer.encode(text, add_special_tokens=False).ids) > limit)
 
 
 # Framing
@@ -112,13 +126,31 @@ def test_the_name_of_a_special_token_in_a_prompt_is_ordinary_text(name):
     assert not {CLS, SEP, PAD} & set(framed[1:-1].tolist())
 
 
-# The tail
+# Head and tail
 
 
-def test_a_long_prompt_keeps_its_tail():
-    (framed,), is_truncated = prompts(word_level(), 2).encode(["a a a a river sum"])
-    assert framed.tolist() == [CLS, 7, 6, SEP]
+def test_a_long_prompt_keeps_a_quarter_of_head_and_its_tail():
+    (framed,), is_truncated = prompts(word_level(), 8).encode(["river mountain a is a is a is sum a sum a sum a"])
+    assert framed.tolist() == [CLS, 7, 8, 6, 4, 6, 4, 6, 4, SEP]
     assert is_truncated.tolist() == [True]
+
+
+def test_a_beginning_that_comes_again_leaves_the_window_to_the_tail():
+    for text in ("river is " * 50 + "sum " * 7 + "a", "river is a sum mountain " + "a " * 50 + "river is" + " sum" * 7):
+        (framed,), _ = prompts(word_level(), 8).encode([text])
+        assert framed.tolist() == [CLS, *word_level().encode(text).ids[-8:], SEP]
+
+
+def test_a_head_holds_whole_words_only():
+    # The first word has no end where a head may be.
+    (framed,), _ = prompts(word_level(), 8).encode(["x" * 200 + " river mountain" + " a" * 8])
+    assert framed.tolist() == [CLS, *[4] * 8, SEP]
+
+
+def test_a_head_may_end_in_a_script_without_spaces():
+    tokenizer = word_piece()
+    (framed,), _ = prompts(tokenizer, 8).encode(["请总结以下文章的内容并且翻译成英文a" + " river" * 30])
+    assert framed.tolist() == [CLS, UNK, UNK, *[7] * 6, SEP]
 
 
 @pytest.mark.parametrize("word", ["a", "river", "x" * 40])
@@ -157,15 +189,15 @@ def texts_of(words: list[str]) -> st.SearchStrategy[str]:
 @example(text="a " * 300 + "x" * 300, limit=2)
 @example(text="x" * 300 + " a" * 2, limit=2)
 @example(text="x" * 300 + " a" * 2, limit=3)
-def test_the_tail_of_a_long_text_is_the_tail_of_its_tokens(tokenizer, text, limit):
-    assert_tail_of_whole(tokenizer, limit, text)
+def test_the_ends_of_a_long_text_are_the_ends_of_its_tokens(tokenizer, text, limit):
+    assert_ends_of_whole(tokenizer, limit, text)
 
 
 def test_no_word_is_cut_in_two():
     # The end of `pqrs` has other pieces when it stands alone: `pq ##rs`, but `qr ##s`.
     for gap in range(1, 80):
         for limit in range(1, 6):
-            assert_tail_of_whole(TOKENIZERS["pieces"], limit, (" " * gap).join(["pqrs"] * 20))
+            assert_ends_of_whole(TOKENIZERS["pieces"], limit, (" " * gap).join(["pqrs"] * 20))
 
 
 def test_a_head_without_tokens_is_no_loss():
@@ -174,36 +206,71 @@ def test_a_head_without_tokens_is_no_loss():
     assert is_truncated.tolist() == [False]
 
 
-def test_a_long_text_is_not_tokenised_as_a_whole():
-    class Counting:
-        lengths = ()
+class Counting:
+    """A tokenizer that notes how much text it was given."""
 
-        def __init__(self):
-            self.inner = word_level()
+    def __init__(self, inner: Tokenizer) -> None:
+        self.inner = inner
+        self.n_characters = 0
 
-        def no_truncation(self):
-            self.inner.no_truncation()
+    def no_truncation(self) -> None:
+        self.inner.no_truncation()
 
-        def no_padding(self):
-            self.inner.no_padding()
+    def no_padding(self) -> None:
+        self.inner.no_padding()
 
-        def encode(self, text, **options):
-            self.lengths += (len(text),)
-            return self.inner.encode(text, **options)
+    def encode(self, text: str, **options):
+        self.n_characters += len(text)
+        return self.inner.encode(text, **options)
 
-    tokenizer = Counting()
-    (framed,), (is_truncated,) = prompts(tokenizer, 16).encode(["river is " * 100_000 + "a sum"])
+
+@each_tokenizer
+@pytest.mark.parametrize(
+    "text",
+    [
+        "river is " * 100_000 + "a sum",
+        "x" * 1_000_000,
+        "a" + " " * 1_000_000 + "sum",
+        "a" + "\n" * 1_000_000 + "sum",
+        "a river " + "\x00" * 1_000_000 + "sum",
+        "漢字" * 500_000,
+        "a" + "\u0301" * 1_000_000,
+        "👨‍👩‍👧‍👦" * 100_000,
+        "a\u3000b" * 300_000,
+    ],
+    ids=["words", "one word", "spaces", "lines", "NUL", "Chinese", "accents", "emoji", "wide spaces"],
+)
+def test_a_megabyte_is_not_tokenised_whole(tokenizer, text):
+    counting = Counting(tokenizer)
+    (framed,), _ = prompts(counting, 192).encode([text])
+    assert 3 <= len(framed) <= 194
+    assert counting.n_characters < 60_000
+
+
+def test_of_a_megabyte_in_words_little_more_than_the_window_is_tokenised():
+    counting = Counting(word_level())
+    (framed,), (is_truncated,) = prompts(counting, 16).encode(["river is " * 100_000 + "a sum"])
     assert framed[-3:].tolist() == [4, 6, SEP]
     assert is_truncated
-    assert sum(tokenizer.lengths) < 10_000
+    assert counting.n_characters < 1_000
+
+
+@pytest.mark.parametrize(
+    ("middle", "is_truncated"),
+    [(" " * 50_000, False), ("x" * 50_000, False), (" \n" * 9_000 + "is" + " " * 9_000, True)],
+)
+def test_text_that_is_not_tokenised_is_lost_only_where_it_holds_words(middle, is_truncated):
+    (framed,), (told,) = prompts(word_level(), 8).encode([f"river {middle} sum"])
+    assert told == is_truncated
+    assert framed.tolist() == [CLS, 7, *([UNK] if "x" in middle else []), 6, SEP]
 
 
 @pytest.mark.parametrize(("before", "after"), [("", ""), ("a river ", ""), ("", " a river")])
 @each_tokenizer
 def test_one_huge_word_is_tokenised_like_any_other(tokenizer, before, after):
-    length = 1_000_000 if isinstance(tokenizer.model, models.WordLevel) else 20_000
+    length = 200_000 if isinstance(tokenizer.model, models.WordLevel) else 20_000
     for limit in (2, 3, 4):
-        assert_tail_of_whole(tokenizer, limit, before + "x" * length + after)
+        assert_ends_of_whole(tokenizer, limit, before + "x" * length + after)
 
 
 @pytest.mark.parametrize("separator", ["\x0b", "\x0c", "\x1c", "\x1f", "\x85"])
@@ -211,14 +278,14 @@ def test_one_huge_word_is_tokenised_like_any_other(tokenizer, before, after):
 def test_a_control_character_that_python_calls_whitespace_does_not_move_the_tail(tokenizer, separator):
     # BERT leaves these characters out, so that the words around them are one.
     for filling in range(100):
-        assert_tail_of_whole(tokenizer, 3, "a " * 60 + f"q{separator}abcabcd" + " " * filling + "river sum")
+        assert_ends_of_whole(tokenizer, 3, "a " * 60 + f"q{separator}abcabcd" + " " * filling + "river sum")
 
 
 @pytest.mark.parametrize("space", [" ", "\n"])
 @each_tokenizer
 def test_a_long_run_of_whitespace_does_not_move_the_tail(tokenizer, space):
     for length in range(40, 120):
-        assert_tail_of_whole(tokenizer, 4, "ab" + space * length + "abc")
+        assert_ends_of_whole(tokenizer, 4, "ab" + space * length + "abc")
 
 
 # Threads
@@ -253,27 +320,66 @@ def test_the_head_of_a_response_is_the_head_of_its_tokens(tokenizer, texts, n_to
     assert heads == [tokenizer.encode(text, add_special_tokens=False).ids[:n_tokens] for text in texts]
 
 
-# Reading
+# Failures
 
 
-def test_a_saved_tokenizer_is_read_again(tmp_path):
-    word_piece().save(str(tmp_path / "tokenizer.json"))
-    read = PromptTokenizer.read(tmp_path / "tokenizer.json")
-    assert read.encode("unable river").ids == word_piece().encode("unable river").ids
+class PanicException(BaseException):
+    """As pyo3's, which no module offers."""
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "not json", '{"version": "1.0"}', "[" * 100_000])
-def test_a_file_that_is_no_tokenizer_is_named(tmp_path, content):
-    path = tmp_path / "tokenizer.json"
-    path.write_text(content)
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json is not a tokenizer file") as caught:
-        PromptTokenizer.read(path)
-    assert caught.value.location == str(tmp_path)
+class Failing(Counting):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(word_level())
+        self.error = error
+
+    def encode(self, text, **options):
+        raise self.error
+
+    encode_batch_fast = encode
 
 
-def test_a_tokenizer_file_that_is_absent_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"tokenizer\.json is not a tokenizer file"):
-        PromptTokenizer.read(tmp_path / "tokenizer.json")
+@pytest.mark.parametrize("error", [Exception("no unk_id"), PanicException("inside of `the SECRET prompt`")])
+@pytest.mark.parametrize("call", ["encode", "encode_responses"])
+def test_whatever_a_tokenizer_raises_is_a_checkpoint_error_without_the_prompt(error, call):
+    tokenizer = prompts(Failing(error), 8)
+    with pytest.raises(CheckpointError, match="the tokenizer fails on a text") as caught:
+        getattr(tokenizer, call)(["the SECRET prompt"], *([2] if call == "encode_responses" else []))
+    assert "SECRET" not in "".join(traceback.format_exception(caught.value.with_traceback(None)))
+
+
+def test_an_interrupt_is_not_taken_for_a_failure():
+    with pytest.raises(KeyboardInterrupt):
+        prompts(Failing(KeyboardInterrupt()), 8).encode(["a"])
+
+
+def test_a_tokenizer_without_a_token_for_the_unknown_is_named():
+    tokenizer = Tokenizer(models.WordLevel({"a": 0}, unk_token="absent"))
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json: the tokenizer fails on a text"):
+        prompts(tokenizer, 8).encode(["river"])
+
+
+# Any text
+
+
+odd = st.text(
+    st.sampled_from("ab \n\t\x00\u202e\u2066\u200b\u200d\ufeff\u0301\ufffd😀👍🏽🇩🇪漢é\u3000\U000e0001")
+    | st.characters(codec="utf-8"),
+    max_size=60,
+)
+
+
+@each_tokenizer
+@relaxed
+@given(texts=st.lists(odd, max_size=4), times=st.integers(1, 200), limit=st.integers(1, 12))
+def test_any_text_is_encoded_as_alone(tokenizer, texts, times, limit):
+    texts = [text * times for text in texts]
+    encoder = prompts(tokenizer, limit)
+    framed, is_truncated = encoder.encode(texts)
+    for text, row, cut in zip(texts, framed, is_truncated, strict=True):
+        (alone,), (cut_alone,) = encoder.encode([text])
+        assert row.tolist() == alone.tolist()
+        assert cut == cut_alone
+        assert len(row) <= limit + 2
 
 
 # Padding

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from lookahead_router.errors import PromptError
+from lookahead_router.errors import ConfigurationError, PromptError
 from lookahead_router.prompts import clean_text, prompt_text, read_request
 
 relaxed = settings(deadline=None, max_examples=100)
@@ -36,6 +36,13 @@ class HumanMessage(BaseModel):
 class AIMessage(BaseModel):
     content: str
     type: str = "ai"
+
+
+class Part(BaseModel):
+    """As Google's: what is set tells the kind."""
+
+    text: str | None = None
+    function_response: dict | None = None
 
 
 def user(content) -> dict:
@@ -233,3 +240,123 @@ def test_a_turn_starts_with_the_users_message_and_not_with_a_tools_output():
     assert read_request(talk).turn_start == 1
     assert read_request([*talk, {"role": "user", "content": "And when?"}]).turn_start == 4
     assert read_request("Who wrote it?").turn_start == 0
+
+
+# Agents
+
+ASKED = {"role": "user", "content": "What is the weather in Bonn?"}
+CALLED = {"role": "assistant", "content": "Thought: I look it up.\nAction: weather\nAction Input: Bonn"}
+LATER = {"role": "user", "content": "And in Cologne?"}
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        "Observation: sunny",
+        "observation:\nsunny",
+        "**Observation**: sunny",
+        "OBSERVATION: sunny",
+        "Tool output: sunny",
+        "Tool result: sunny",
+        "TOOL RESPONSE: \n-----\nsunny",
+        "Function result: sunny",
+        "Execution result of [weather]:\nsunny",
+        "exitcode: 0 (execution succeeded)\nCode output: sunny",
+        "<tool_response>\nsunny\n</tool_response>",
+        "<observation>sunny</observation>",
+        "<function_results>sunny</function_results>",
+        [{"type": "tool_result", "tool_use_id": "1", "content": "sunny"}],
+        [{"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "sunny"}]}],
+        [{"toolResult": {"toolUseId": "1", "content": [{"text": "sunny"}]}}],
+        [{"function_response": {"name": "weather", "response": {"sky": "sunny"}}}],
+        [Part(function_response={"response": {"sky": "sunny"}})],
+    ],
+)
+def test_what_a_tool_gave_is_not_the_question(report):
+    talk = [ASKED, CALLED, user(report)]
+    assert prompt_text(talk) == ASKED["content"]
+    assert prompt_text([*talk, CALLED, user(report)]) == ASKED["content"]
+    assert prompt_text([*talk, LATER]) == LATER["content"]
+    assert read_request(talk).turn_start == 0
+    assert read_request([*talk, LATER, CALLED, user(report)]).turn_start == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Observation: the sky is blue. Why?",
+        "Observations of the sky show that it is blue. Why?",
+        "Tool results are late. Why?",
+        "<tool_responses are odd",
+        "The observation: it is blue. Why?",
+    ],
+)
+def test_what_a_user_observes_is_a_question(text):
+    assert prompt_text([user(text)]) == text
+    if not text.startswith("Observation:"):
+        assert prompt_text([ASKED, CALLED, user(text)]) == text
+
+
+def test_a_question_beside_a_tools_result_is_the_question():
+    both = user([{"type": "tool_result", "content": "sunny"}, {"type": "text", "text": LATER["content"]}])
+    assert prompt_text([ASKED, CALLED, both]) == LATER["content"]
+
+
+def test_a_picture_alone_asks_nothing_new():
+    picture = user([{"type": "image_url", "image_url": {"url": "http://127.0.0.1/a.png"}}])
+    request = read_request([ASKED, {"role": "assistant", "content": "Show me."}, picture])
+    assert (request.text, request.needs) == (ASKED["content"], {"images"})
+
+
+# Turns before the question
+
+
+def test_turns_before_the_question_are_taken_whole_while_they_fit():
+    talk = [user("a" * 10), {"role": "assistant", "content": "b" * 10}, user("c" * 10)]
+    texts = ["a" * 10, "b" * 10, "c" * 10]
+    for room, n_turns in [(0, 1), (21, 1), (22, 2), (33, 2), (34, 3)]:
+        assert read_request(talk, context_chars=room).text == "\n\n".join(texts[-n_turns:])
+
+
+def test_reports_of_tools_are_no_turns():
+    talk = [ASKED, CALLED, user("Observation: sunny"), {"role": "assistant", "content": "Sunny."}, LATER]
+    text = read_request(talk, context_chars=1000).text
+    assert text == "\n\n".join([ASKED["content"], CALLED["content"], "Sunny.", LATER["content"]])
+
+
+# Options
+
+
+def test_a_function_may_say_what_is_routed():
+    talk = [user("Context: a river.\nQuestion: how long?")]
+    assert read_request(talk, route_on=lambda messages: messages[0]["content"][-9:]).text == "how long?"
+    assert read_request(talk, route_on=lambda messages: None).text == talk[0]["content"]
+    assert read_request("a", route_on=str.upper).text == "A"
+    assert read_request([{"role": "system", "content": "x"}], route_on=lambda _: " hello\ud800 ").text == "hello\ufffd"
+
+
+def test_what_a_function_gives_is_checked():
+    with pytest.raises(ConfigurationError, match="route_on must give the text to route on, or None; it gave int"):
+        read_request("a", route_on=lambda _: 5)
+    with pytest.raises(PromptError, match="the prompt is empty"):
+        read_request("a", route_on=lambda _: " ")
+
+
+def test_needs_of_the_call_are_added_and_checked():
+    picture = user([{"type": "text", "text": "what?"}, {"type": "image", "url": "http://127.0.0.1/a.png"}])
+    assert read_request([picture], needs=["tools"]).needs == {"tools", "images"}
+    with pytest.raises(ConfigurationError, match="unknown needs 'pictures'; choose of tools, images"):
+        read_request("a", needs=["pictures"])
+
+
+@pytest.mark.parametrize("prompt", ["", " ", "\ud800", "a\x00b", "漢字" * 100])
+def test_a_request_has_the_text_that_a_prompt_has(prompt):
+    try:
+        text = prompt_text(prompt)
+    except PromptError:
+        with pytest.raises(PromptError):
+            read_request(prompt)
+    else:
+        request = read_request(prompt)
+        assert request.text == text
+        assert request.n_tokens > 0
