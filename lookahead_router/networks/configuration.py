@@ -89,6 +89,8 @@ class LookaheadMLMConfig(_NetworkConfig):
     """M, the lookahead slots of each candidate's block."""
     cls_token_id: int = Field(ge=0)
     sep_token_id: int = Field(ge=0)
+    mask_token_id: int | None = Field(default=None, ge=0)
+    """Of the backbone's vocabulary, where it has one; like the others, no prompt can hold it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -101,7 +103,7 @@ class LookaheadMLMConfig(_NetworkConfig):
                 raise ValueError(
                     f"{name} {record[name]!r} is of an earlier version; this one has {left!r} alone, so train again"
                 )
-        return {name: value for name, value in record.items() if name not in (*_SETTLED, "mask_token_id")}
+        return {name: value for name, value in record.items() if name not in _SETTLED}
 
     @property
     def prompt_prefix(self) -> tuple[int, ...]:
