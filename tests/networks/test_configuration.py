@@ -30,7 +30,7 @@ def test_a_configuration_that_cannot_work_is_refused(changes, message):
         network_config(**changes)
 
 
-EARLIER = {"prediction": "joint", "readout": "cls", "positions": "restart", "mask_token_id": 4}
+EARLIER = {"prediction": "joint", "readout": "cls", "positions": "restart"}
 
 
 def test_a_record_of_an_earlier_version_is_read_where_it_means_the_same():
