@@ -33,8 +33,10 @@ def prompt_texts(prompts: Iterable[Prompt]) -> list[str]:
     Raises:
         PromptError: a prompt that cannot be routed, with its index; or a lone string.
     """
-    if isinstance(prompts, str | bytes | Mapping):
+    if isinstance(prompts, str | bytes | bytearray | Mapping):
         raise PromptError("expected a list of prompts, got a single one; use route, or wrap it in a list")
+    if not isinstance(prompts, Iterable):
+        raise PromptError(f"expected a list of prompts, got {type(prompts).__name__}")
     texts = []
     for index, prompt in enumerate(prompts):
         try:

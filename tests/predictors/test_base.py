@@ -21,7 +21,9 @@ def test_a_prompt_that_cannot_be_routed_is_named_by_its_index(bad):
     assert caught.value.index == 2
 
 
-@pytest.mark.parametrize("single", ["hello", b"hello", {"role": "user", "content": "hello"}])
+@pytest.mark.parametrize(
+    "single", ["hello", b"hello", bytearray(b"hello"), {"role": "user", "content": "hello"}, None, 5]
+)
 def test_a_single_prompt_in_place_of_a_list_is_refused(single):
     with pytest.raises(PromptError, match="expected a list of prompts"):
         prompt_texts(single)
