@@ -39,7 +39,9 @@ def fit_head(
         recipe: weights of the losses, and how prompts are drawn.
         settings: of the optimiser.
     """
-    head, dropout = network.head, network.head.dropout.p
+    head, dropout, aims = network.head, network.head.dropout.p, recipe.objective
+    if settings.everyday_weight is not None:
+        aims = aims.model_copy(update={"everyday_weight": settings.everyday_weight})
     n_steps = max(1, int(settings.n_epochs * (np.diff(rows.starts) > 0).sum() / settings.batch_size))
     groups = [
         {"params": list(head.parameters()), "weight_decay": settings.weight_decay},
@@ -56,8 +58,8 @@ def fit_head(
         drawn = random.choice(rows.n_prompts, settings.batch_size, p=chances)
         seen = [[states[drawn] for states in view] for view in views]
         output = network.read(*(torch.cat(states) for states in zip(*seen, strict=True)))
-        losses = view_losses(output, abilities, rows, drawn, recipe.objective, recipe.data.max_answers, random)
-        loss = sum(losses.values()) + abilities.prior(recipe.objective) / (PRIOR_SHARE * len(rows.scores))
+        losses = view_losses(output, abilities, rows, drawn, aims, recipe.data.max_answers, random)
+        loss = sum(losses.values()) + abilities.prior(aims) / (PRIOR_SHARE * len(rows.scores))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

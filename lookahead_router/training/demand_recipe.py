@@ -100,6 +100,8 @@ class HeadSettings(Value):
     weight_decay: float = Field(default=0.01, ge=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     batch_size: int = Field(default=256, ge=1)
+    everyday_weight: float | None = Field(default=None, ge=0)
+    """In place of the objective's."""
 
 
 class DemandRecipe(Value):

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from tqdm.auto import tqdm
 from transformers import set_seed
 
+from lookahead_router.backends.export import export_demands
+from lookahead_router.backends.quantize import quantize_rowwise
 from lookahead_router.data.outcomes import OutcomeTable
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.files import replacing_file, replacing_folder, write_text
@@ -48,7 +50,7 @@ def fit_demands(
     backbone: str | Path | None = None,
     show_progress: bool = True,
 ) -> Path:
-    """Trains a demand network; returns the folder `network` of the run, with weights, tokenizer and configuration.
+    """Trains a demand network; returns the folder `network` of the run, from which `build_open_pool` makes a predictor.
 
     Called again with the same arguments, it resumes at the last checkpoint, and returns at once where it is finished.
     Under torchrun every process draws prompts of its own, and gradients are averaged.
@@ -303,7 +305,7 @@ class _Run:
         return total / weight
 
     def save(self, folder: Path) -> None:
-        """Writes the averaged network with its tokenizer and configuration, whole or not at all."""
+        """Writes the averaged network with its tokenizer, configuration and int8 graph, whole or not at all."""
         network, abilities = self.average
         network.head.out.bias.data[self.recipe.network.n_demands + 1] += TYPICAL_LOG_TOKENS
         rows = self.train_rows
@@ -323,6 +325,8 @@ class _Run:
             save_file(tensors, temporary / "model.safetensors")
             kept = {name: tensor.contiguous() for name, tensor in abilities.state_dict().items()}
             save_file(kept, temporary / "abilities.safetensors")
+            export_demands(network, temporary / "onnx" / "model.onnx")
+            quantize_rowwise(temporary / "onnx" / "model.onnx", temporary / "onnx" / "model_int8.onnx")
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ import torch
 from conftest import DIGITS, WORDS
 from safetensors.torch import load_file
 
+from lookahead_router.backends.onnx import OnnxDemandBackend
 from lookahead_router.data.outcomes import OutcomeTable
 from lookahead_router.errors import ConfigurationError, DataError, SchemaError
 from lookahead_router.networks.build import build_network
@@ -59,6 +60,13 @@ def run(tmp_path_factory, table, backbone_folder):
     return output
 
 
+@pytest.fixture
+def without_graphs(monkeypatch):
+    """Spares the export, which takes most of a small run's time."""
+    monkeypatch.setattr(demands, "export_demands", lambda network, path: None)
+    monkeypatch.setattr(demands, "quantize_rowwise", lambda source, target: None)
+
+
 def saved(folder):
     network = build_network(DemandConfig(**json.loads((folder / "network.json").read_text())))
     network.load_state_dict(load_file(folder / "model.safetensors"))
@@ -76,7 +84,9 @@ def test_training_learns_who_can_answer_what(run, dataset):
     assert [names[best] for best in logits.argmax(dim=1)] == ["digits", "words"]
 
 
-def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(run, table, backbone_folder, tmp_path, monkeypatch):
+def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(
+    run, table, backbone_folder, tmp_path, monkeypatch, without_graphs
+):
     monkeypatch.setattr(demands, "CHECKPOINT_STEPS", 4)
     whole = demands._Run._loss
 
@@ -93,6 +103,16 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(run, table, backbone
     resumed = load_file(fit_demands(table, toy_recipe(), tmp_path / "toy", **arguments) / "model.safetensors")
     for name, tensor in load_file(run / "network" / "model.safetensors").items():
         torch.testing.assert_close(resumed[name], tensor)
+
+
+def test_the_graphs_of_a_run_say_what_its_weights_say(run):
+    network, tokenizer, _ = saved(run / "network")
+    batch = left_pad(tokenizer.encode([f"sum {' '.join(DIGITS)} ?"])[0], 0)
+    with torch.no_grad():
+        expected = network(*map(torch.from_numpy, batch)).demands.numpy()
+    for file, tolerance in (("model.onnx", 1e-4), ("model_int8.onnx", 0.5)):
+        found, *_ = OnnxDemandBackend(run / "network" / "onnx" / file).foresee(*batch)
+        np.testing.assert_allclose(found, expected, atol=tolerance)
 
 
 def test_a_finished_run_is_returned_at_once_and_another_recipe_refused(run, table, backbone_folder):
@@ -113,6 +133,7 @@ def test_the_embeddings_and_the_lower_layers_stay_as_they_were(run, backbone_fol
     assert not torch.equal(before[changed], after[f"backbone.{changed}"])
 
 
+@pytest.mark.usefixtures("without_graphs")
 def test_without_steps_the_backbone_stays_as_it_was(table, backbone_folder, tmp_path):
     recipe = toy_recipe(optimizer={"n_steps": 0}, network={"references": []}, refit={"n_epochs": 1})
     folder = fit_demands(table, recipe, tmp_path / "toy", backbone=backbone_folder, show_progress=False)
