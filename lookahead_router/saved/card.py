@@ -189,7 +189,7 @@ class _Card:
             f"Predicts, from a prompt alone, which of {len(self.pool)} LLMs will answer it best. A {kind} Lookahead\n"
             "network (Huang et al., *Lookahead Routing for Large Language Models*, NeurIPS 2025,\n"
             f"[arXiv 2510.19506](https://arxiv.org/abs/2510.19506)) on {_code(backbone)}: {foresight},\n"
-            f"prompts of at most {network.get('max_prompt_tokens'):d} tokens. Saved by lookahead-router "
+            f"reading at most {network.get('max_prompt_tokens'):d} tokens of a prompt. Saved by lookahead-router "
             f"{to_markdown(self.config.library_version)}, format {self.config.format_version}."
         )
 

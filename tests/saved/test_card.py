@@ -1,6 +1,7 @@
 import inspect
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ import yaml
 from lookahead_router import LookaheadPredictor
 from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.escaping import to_terminal
+from lookahead_router.predictors.lookahead import EMBEDDED
 from lookahead_router.saved.card import (
     PLACEHOLDER,
     CardSettings,
@@ -246,3 +248,10 @@ def test_malformed_settings_are_named(folder, content):
 def test_an_unknown_setting_of_the_card_is_refused():
     with pytest.raises(ConfigurationError, match="licence"):
         CardSettings(licence="mit")
+
+
+def test_the_embedded_card_is_what_its_files_say(tmp_path):
+    shutil.copytree(EMBEDDED, tmp_path / "copy")
+    copy = PredictorFolder(tmp_path / "copy")
+    write_card(copy)
+    assert copy.card.read_text(encoding="utf-8") == (EMBEDDED / "README.md").read_text(encoding="utf-8")
