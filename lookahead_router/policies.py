@@ -299,6 +299,19 @@ def rename(policy: Policy, pool: CandidatePool, names: Mapping[str, str]) -> Pol
     )
 
 
+def chosen_policy(policy: Policy | None, quality: float | None) -> Policy | None:
+    """The policy that two options name of which one at most is given: a policy itself, and a share of quality to keep.
+
+    Raises:
+        ConfigurationError: both are given, or a share outside [0, 1].
+    """
+    if quality is None:
+        return policy
+    if policy is not None:
+        raise ConfigurationError("quality is a policy of its own; give one of quality and policy")
+    return KeepQuality(quality)
+
+
 def check_policy(policy: Policy, pool: CandidatePool) -> None:
     """Tries a policy on a made-up prediction, so that what it lacks is said when a router is built.
 

@@ -13,12 +13,12 @@ from lookahead_router.errors import ConfigurationError, PredictionError
 from lookahead_router.hub import HubOptions
 from lookahead_router.policies import (
     BestQuality,
-    KeepQuality,
     Policy,
     Restricted,
     call_costs,
     check_policy,
     checked_utilities,
+    chosen_policy,
     rename,
 )
 from lookahead_router.predictors.base import Predictor, prompt_texts
@@ -102,9 +102,7 @@ class Router:
             HubError: the repository cannot be read.
             UnknownCandidateError: an alias or a candidate that the predictor cannot know.
         """
-        if quality is not None and policy is not None:
-            raise ConfigurationError("quality is a policy of its own; give one of quality and policy")
-        policy = policy if quality is None else KeepQuality(quality)
+        policy = chosen_policy(policy, quality)
         predictor = load_predictor(location, backend=backend, n_threads=n_threads, **hub)
         router = cls(predictor, aliases=aliases)
         if candidates is not None:

@@ -428,7 +428,7 @@ def test_a_wrong_option(options):
 
 def test_a_candidate_that_the_pool_does_not_hold_is_told_with_the_ways_out():
     with pytest.raises(UnknownCandidateError, match=r"aliases=\{'.*': 'gpt-5-mini', \.\.\.\}.*router="):
-        Dispatcher(None, ["gpt-5-mini"])
+        make(candidates=["gpt-5-mini"])
 
 
 def test_a_router_that_is_not_there(tmp_path):

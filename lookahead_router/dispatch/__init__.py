@@ -20,7 +20,6 @@ A stream goes through a `Holdback` as well, so that the next candidate can be as
 from lookahead_router.dispatch.cooldowns import RULES, Cooldowns, Rule
 from lookahead_router.dispatch.dispatcher import Abilities, Attempts, Dispatcher, decision_facts
 from lookahead_router.dispatch.holdback import Holdback
-from lookahead_router.dispatch.sources import resolve_router
 from lookahead_router.dispatch.threads import RecentThreads
 
 __all__ = [
@@ -33,5 +32,4 @@ __all__ = [
     "RecentThreads",
     "Rule",
     "decision_facts",
-    "resolve_router",
 ]

@@ -2,16 +2,21 @@
 
 import functools
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lookahead_router.dispatch.cooldowns import RULES, Cooldowns
-from lookahead_router.dispatch.sources import resolve_router
+from lookahead_router.dispatch.sources import arrange_router, names_behind, open_router
 from lookahead_router.dispatch.threads import RecentThreads
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
 from lookahead_router.failures import Failure, failure_of, retry_after
+from lookahead_router.policies import chosen_policy
+from lookahead_router.prompts import Prompt
+from lookahead_router.threads import PerProcess
 from lookahead_router.types import Candidate, Decision
 
 if TYPE_CHECKING:
@@ -21,6 +26,7 @@ Fallbacks = Literal["next-best"] | None
 Sticky = Literal["thread", "turn"] | None
 
 logger = logging.getLogger(__name__)
+_learning = PerProcess(threading.RLock)
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Attempts:
 class Dispatcher:
     """Plans calls among candidates: routed, forced or kept ones, those that can take the request, and fallbacks.
 
-    Safe under threads. A pickled one loads its router again where it came from a location.
+    Safe under threads. A pickled one loads its router again where it came from a location and has learnt nothing.
     """
 
     def __init__(
@@ -111,7 +117,9 @@ class Dispatcher:
         *,
         revision: str | None = None,
         aliases: Mapping[str, str | Candidate] | None = None,
+        profiles: Mapping[str, str] | None = None,
         policy: Any = None,
+        quality: float | None = None,
         default: str | None = None,
         fallbacks: Fallbacks = None,
         fallback_on: Callable[[Exception], bool] | None = None,
@@ -126,10 +134,14 @@ class Dispatcher:
             router: a `Router`, a folder, a Hub id, or `None` for the embedded predictor. What a location holds
                 is loaded once per process.
             candidates: names to dispatch among, in the order in which they stand in where there is no decision;
-                the router's pool when absent.
+                the router's pool when absent. A predictor for any pool, as the embedded one, takes whatever names
+                you use; another one must know them.
             revision: commit or tag of a Hub repository.
-            aliases: `{name in the router's pool: the name here, or a Candidate with prices}`.
+            aliases: `{name in the router's pool, or that joins it: the name here, or a Candidate with prices}`.
+            profiles: `{name here: known name}`: whose profile a candidate starts from that nobody knows.
             policy: scores to utilities; the router's own when absent.
+            quality: in place of a policy, the share in [0, 1] of the best candidate's expected quality to keep, as
+                cheaply as that allows: `KeepQuality(quality)`.
             default: answers where the predictor fails, or there is nothing to route on.
             fallbacks: `"next-best"` asks the next candidate of the ranking where one fails, by `RULES`.
             fallback_on: which errors are worth another candidate; goes before `RULES`.
@@ -141,7 +153,8 @@ class Dispatcher:
 
         Raises:
             ConfigurationError: a value out of its domain, or a policy that cannot decide among the candidates.
-            UnknownCandidateError: a candidate, an alias or the default that the pool does not hold.
+            UnknownCandidateError: a candidate, an alias or the default that the pool does not hold, or a profile of
+                a name that is not known.
             CheckpointError, HubError: nothing to load at the location.
         """
         for name, value, domain in (
@@ -154,11 +167,15 @@ class Dispatcher:
         if fallback_on is not None and not callable(fallback_on):
             raise ConfigurationError("fallback_on must be a function from an exception to a bool")
         names = None if candidates is None else list(candidates)
-        self._source = functools.partial(
-            resolve_router, router, revision=revision, aliases=aliases, names=names, policy=policy
+        policy = chosen_policy(policy, quality)
+        self._open = functools.partial(
+            open_router, router, revision=revision, aliases=aliases, names=names, profiles=profiles
         )
-        self._router: Router | None = self._source()
-        self.candidates: tuple[str, ...] = self._router.pool.names if names is None else tuple(names)
+        self._arrange = functools.partial(arrange_router, aliases=aliases, names=names, policy=policy)
+        self._theirs = names_behind(aliases or {})
+        self._routers: tuple[Router, Router] | None = self._opened()
+        self._has_learnt = False
+        self.candidates: tuple[str, ...] = self.router.pool.names if names is None else tuple(names)
         """Names, in the order in which they stand in where there is no decision."""
         self.default = None if default is None else self.check_name(default)
         self.fallbacks = fallbacks
@@ -171,9 +188,50 @@ class Dispatcher:
     @property
     def router(self) -> "Router":
         """The router over the candidates."""
-        if self._router is None:  # unpickled
-            self._router = self._source()
-        return self._router
+        return self._loaded[1]
+
+    @property
+    def base(self) -> "Router":
+        """The router before aliases, choice of candidates and policy; a dispatcher made of it is as this one."""
+        return self._loaded[0]
+
+    @staticmethod
+    def learning() -> AbstractContextManager:
+        """Held while feedback is worked in; whoever keeps the router elsewhere puts it there meanwhile."""
+        return _learning()
+
+    def observe(self, prompt: Prompt, candidate: str, score: float) -> "Router":
+        """Learns from one more scored answer; calls planned from now on know it. Computes, as `plan` does.
+
+        Args:
+            prompt: what was asked: the text that was routed, or messages.
+            candidate: who answered.
+            score: how good the answer was, in [0, 1].
+
+        Returns:
+            `router`, as it is now.
+
+        Raises:
+            ConfigurationError: the predictor's pool is fixed.
+            UnknownCandidateError: the name is no candidate.
+            PromptError: the prompt cannot be routed.
+            DataError: the score is no number in [0, 1].
+        """
+        name = self.check_name(candidate)
+        with _learning():
+            base = self.base.observe(prompt, self._theirs.get(name, name), score)
+            self._routers, self._has_learnt = (base, self._arrange(base)), True
+            return self.router
+
+    @property
+    def _loaded(self) -> "tuple[Router, Router]":
+        if (routers := self._routers) is None:  # unpickled
+            routers = self._routers = self._opened()
+        return routers
+
+    def _opened(self) -> "tuple[Router, Router]":
+        base = self._open()
+        return base, self._arrange(base)
 
     def plan(
         self,
@@ -313,9 +371,9 @@ class Dispatcher:
         return None
 
     def __getstate__(self) -> dict[str, Any]:
-        source = self._source.args[0]
+        source = self._open.args[0]
         is_location = source is None or isinstance(source, str | Path)
-        return {**self.__dict__, "_router": None if is_location else self._router}
+        return {**self.__dict__, "_routers": None if is_location and not self._has_learnt else self._routers}
 
 
 def decision_facts(decision: Decision) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a router comes from: given, or loaded once per process."""
+"""Where a router comes from: given, or loaded once per process; and how it comes to the names of an adapter."""
 
 import functools
 import threading
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lookahead_router.router import Router
 
 _lock = PerProcess(threading.Lock)
+Aliases = Mapping[str, str | Candidate]
 
 
 @functools.lru_cache(maxsize=8)
@@ -23,46 +24,65 @@ def _load(location: str | Path | None, revision: str | None) -> "Router":
     return Router.from_pretrained(location, **({} if revision is None else {"revision": revision}))
 
 
-def resolve_router(
+def open_router(
     source: "Router | str | Path | None",
     *,
     revision: str | None = None,
-    aliases: Mapping[str, str | Candidate] | None = None,
+    aliases: Aliases | None = None,
     names: Iterable[str] | None = None,
-    policy: Any = None,
+    profiles: Mapping[str, str] | None = None,
 ) -> "Router":
-    """The router of a location, or the given one, among the named candidates and under the policy.
+    """The router of a location, or the given one, with whoever it lacks; under its own names and policy.
 
-    Locations are loaded once per process, so building an object again costs no reading of weights.
+    Locations are loaded once per process, so building an object again costs no reading of weights. Where its
+    predictor is for any pool, names that its pool lacks join; a name that it holds keeps its profile, unless
+    `profiles` gives another one.
 
     Args:
         source: a `Router`, a folder, a Hub id, or `None` for the embedded predictor.
         revision: commit or tag of a Hub repository.
+        aliases: `{name in the router's pool, or that joins it: the name here, or a Candidate with prices}`.
+        names: the candidates to decide among, under the names here.
+        profiles: `{name here: the known name whose profile it starts from}`.
+
+    Raises:
+        ConfigurationError: neither a router nor a location, a revision of something without one, or profiles for a
+            predictor whose pool is fixed.
+        UnknownCandidateError: a profile for a name that is no candidate, or of one that is not known.
+        CheckpointError, HubError: nothing to load at the location.
+    """
+    from lookahead_router.predictors.open_pool import OpenPoolPredictor
+
+    router, aliases = _found(source, revision), aliases or {}
+    if not isinstance(router.predictor, OpenPoolPredictor):
+        if profiles:
+            raise ConfigurationError(f"profiles: the pool of {router.predictor!r} is fixed by its training")
+        return router
+    theirs = names_behind(aliases)
+    joining = {name: _as_candidate(name, alias) for name, alias in aliases.items() if name not in router.pool.names}
+    wanted = [name for name in names or () if name not in theirs]
+    joining |= {name: Candidate(name=name) for name in wanted if name not in router.pool.names}
+    profiles = {theirs.get(name, name): known for name, known in (profiles or {}).items()}
+    if not joining and not profiles:
+        return router
+    return router.with_candidates([*router.pool, *joining.values()], profiles=profiles)
+
+
+def arrange_router(
+    router: "Router", *, aliases: Aliases | None = None, names: Iterable[str] | None = None, policy: Any = None
+) -> "Router":
+    """The router among the named candidates and under the policy.
+
+    Args:
+        router: what `open_router` gave.
         aliases: `{name in the router's pool: the name here, or a Candidate with prices}`.
         names: the candidates to decide among; all when absent.
         policy: scores to utilities; the router's own when absent.
 
     Raises:
-        ConfigurationError: neither a router nor a location, a revision of something without one, or a policy that
-            cannot decide among the candidates.
+        ConfigurationError: a policy that cannot decide among the candidates.
         UnknownCandidateError: an alias or a name that the pool does not hold.
-        CheckpointError, HubError: nothing to load at the location.
     """
-    from lookahead_router.router import Router
-
-    if isinstance(source, Router):
-        if revision is not None:
-            raise ConfigurationError("a loaded Router has its revision already; leave out `revision`")
-        router = source
-    elif source is None or isinstance(source, str | Path):
-        if revision is not None and source is None:
-            raise ConfigurationError("the embedded predictor has no revisions; name a repository in `router`")
-        with _lock():  # two threads must not load the same weights twice
-            router = _load(source, revision)
-    else:
-        raise ConfigurationError(
-            f"router must be a Router, a folder, a Hub id or None for the embedded one, not {type(source).__name__}"
-        )
     if aliases:
         router = router.with_aliases(aliases)
     if names is not None:
@@ -72,6 +92,33 @@ def resolve_router(
     return router if policy is None else router.with_policy(policy)
 
 
+def _found(source: "Router | str | Path | None", revision: str | None) -> "Router":
+    from lookahead_router.router import Router
+
+    if isinstance(source, Router):
+        if revision is not None:
+            raise ConfigurationError("a loaded Router has its revision already; leave out `revision`")
+        return source
+    if source is None or isinstance(source, str | Path):
+        if revision is not None and source is None:
+            raise ConfigurationError("the embedded predictor has no revisions; name a repository in `router`")
+        with _lock():  # two threads must not load the same weights twice
+            return _load(source, revision)
+    raise ConfigurationError(
+        f"router must be a Router, a folder, a Hub id or None for the embedded one, not {type(source).__name__}"
+    )
+
+
+def names_behind(aliases: Aliases) -> dict[str, str]:
+    """The names in the router's pool, by those that stand for them here."""
+    return {alias.name if isinstance(alias, Candidate) else alias: name for name, alias in aliases.items()}
+
+
+def _as_candidate(name: str, alias: str | Candidate) -> Candidate:
+    """Whoever joins under a name, with what its alias tells of it."""
+    return Candidate(**{**alias.model_dump(), "name": name}) if isinstance(alias, Candidate) else Candidate(name=name)
+
+
 def _check_names(names: list[str], pool: CandidatePool) -> None:
     for name in names:
         if name not in pool.names:
@@ -79,5 +126,6 @@ def _check_names(names: list[str], pool: CandidatePool) -> None:
                 name,
                 pool.names,
                 hint=f"Give the pool's candidates your names with aliases={{{pool.names[0]!r}: {name!r}, ...}}, "
-                "or name a predictor that was trained on your own candidates in router=.",
+                "or name a predictor for any pool in router=, or none for the embedded one, which take the names "
+                "that you use.",
             )

@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,8 @@ class Foreseer:
     tokenizer: PromptTokenizer
     backend: "DemandBackend"
     has_warned: bool = False
+    strangers_told: set[str] = field(default_factory=set)
+    """Names of which was said that little is known."""
 
     def __call__(self, texts: Sequence[str]) -> tuple[Foreseen, np.ndarray]:
         """What is foreseen, and the lengths of the prompts in tokens, `(n,)`."""
@@ -152,6 +154,8 @@ class OpenPoolPredictor:
     ) -> "OpenPoolPredictor":
         """A predictor over these candidates; those of this pool keep their profiles.
 
+        Of a name that is not known, a warning says once what would help.
+
         Args:
             candidates: names, `Candidate`s or their dicts; or `{name: known name}`. Prices that a candidate lacks
                 are the catalogue's.
@@ -172,12 +176,12 @@ class OpenPoolPredictor:
         ours = {member.candidate.name: member for member in self.members}
         members = []
         for candidate in pool:
-            if candidate.name in ours and candidate.name not in profiles:
-                member = ours[candidate.name]
+            member, known_name = ours.get(candidate.name), profiles.get(candidate.name)
+            if member is not None and (known_name is None or self._starts_from(member, known_name)):
                 members.append(replace(member, candidate=_merged(candidate, member.candidate)))
             else:
-                members.append(self._join(candidate, profiles.get(candidate.name)))
-        _warn_of_strangers(members)
+                members.append(self._join(candidate, known_name))
+        _warn_of_strangers(members, self.foresee.strangers_told)
         return self._with(members)
 
     def onboard(self, dataset: "RoutingDataset") -> "OpenPoolPredictor":
@@ -279,6 +283,10 @@ class OpenPoolPredictor:
             self.save(Path(temporary) / "predictor")
             return push_folder(Path(temporary) / "predictor", repo_id, **options)
 
+    def _starts_from(self, member: Member, known_name: str) -> bool:
+        """Whether the profile of that very name was given to the member before."""
+        return member.match.how == "given" and member.match.entry == self.catalogue.match(known_name).entry
+
     def _join(self, candidate: Candidate, known_name: str | None) -> Member:
         """A candidate as it joins: from its own public profile, a relative's, or the population."""
         match = self.catalogue.match(candidate.name if known_name is None else known_name)
@@ -342,13 +350,13 @@ def _merged(candidate: Candidate, known: Candidate) -> Candidate:
     return Candidate(**{**kept, **given})
 
 
-def _warn_of_strangers(members: Sequence[Member]) -> None:
-    """Says once which names are not known, and what would help."""
-    strangers = [m.candidate.name for m in members if m.match.how == "unknown" and m.profile.n_answers == 0]
-    relatives = [
-        str(m.match) for m in members if m.match.how == "family" and m.profile.origin.startswith("its relative")
-    ]
-    parts = list(relatives)
+def _warn_of_strangers(members: Sequence[Member], told: set[str]) -> None:
+    """Says which names are not known, and what would help; of each name once."""
+    new = [m for m in members if m.candidate.name not in told]
+    strangers = [m.candidate.name for m in new if m.match.how == "unknown" and m.profile.n_answers == 0]
+    relatives = [m for m in new if m.match.how == "family" and m.profile.origin.startswith("its relative")]
+    told.update(strangers, (member.candidate.name for member in relatives))
+    parts = [str(member.match) for member in relatives]
     if strangers:
         parts.append(
             f"nothing is known of {', '.join(strangers)}: routing starts from what any model can. Name a known "

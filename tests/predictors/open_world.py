@@ -1,11 +1,13 @@
 """A world with known abilities: prompts of known demands, candidates that answer by them, and a small catalogue."""
 
 import numpy as np
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from lookahead_router.metrics import sigmoid
 from lookahead_router.predictors.catalogue import FACTS, Catalogue, CatalogueEntry, Match
 from lookahead_router.predictors.open_pool import Foreseer, Member, OpenPoolPredictor
 from lookahead_router.predictors.profiles import Foreseen, Population, Profile
+from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.types import Candidate
 
 N_DEMANDS, WIDTH, N_COMPONENTS = 3, 8, 2
@@ -85,7 +87,15 @@ def make_catalogue(population: Population) -> Catalogue:
     return Catalogue(ENTRIES, profiles)
 
 
-def make_predictor(tokenizer, names=("gpt-4o-2024-08-06", "llama-3.1-8b-instruct")) -> OpenPoolPredictor:
+def make_tokenizer() -> PromptTokenizer:
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "two", "three", "four", "five", "six", "seven", "eight"]
+    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PromptTokenizer(inner, max_prompt_tokens=16, pad_token_id=0, prefix=(2,), suffix=(3,))
+
+
+def make_predictor(tokenizer=None, names=("gpt-4o-2024-08-06", "llama-3.1-8b-instruct")) -> OpenPoolPredictor:
+    tokenizer = make_tokenizer() if tokenizer is None else tokenizer
     population = make_population()
     catalogue = make_catalogue(population)
     members = []

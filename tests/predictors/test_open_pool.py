@@ -4,8 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from predictors.open_world import make_predictor
-from tokenizers import Tokenizer, models, pre_tokenizers
+from predictors.open_world import make_predictor, make_tokenizer
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
@@ -17,7 +16,6 @@ from lookahead_router.errors import (
     UnknownProfileWarning,
 )
 from lookahead_router.policies import CostAware, KeepQuality, WithinMargin
-from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.router import Router
 from lookahead_router.types import Candidate
 
@@ -26,10 +24,7 @@ PROMPTS = ["one two", "three", "four five six", "one"]
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "two", "three", "four", "five", "six", "seven", "eight"]
-    inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
-    inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PromptTokenizer(inner, max_prompt_tokens=16, pad_token_id=0, prefix=(2,), suffix=(3,))
+    return make_tokenizer()
 
 
 @pytest.fixture
