@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from lookahead_router import Attempts, Cooldowns, Dispatcher, RecentThreads, read_request
 
 from langchain_lookahead_router._capabilities import abilities_of
-from langchain_lookahead_router._messages import CONTEXT_CHARS, RouteOn, portable, recorded_candidate
+from langchain_lookahead_router._messages import CONTEXT_CHARS, RouteOn, portable, recorded_candidate, to_messages
 
 if TYPE_CHECKING:
     from lookahead_router import Candidate
@@ -30,7 +30,9 @@ class Planner:
     router: Any = None
     revision: str | None = None
     aliases: "Mapping[str, str | Candidate] | None" = None
+    profiles: Mapping[str, str] | None = None
     policy: Any = None
+    quality: float | None = None
     default: str | None = None
     fallbacks: Fallbacks = None
     fallback_on: Callable[[Exception], bool] | None = None
@@ -46,7 +48,9 @@ class Planner:
             self.candidates,
             revision=self.revision,
             aliases=self.aliases,
+            profiles=self.profiles,
             policy=self.policy,
+            quality=self.quality,
             default=self.default,
             fallbacks=self.fallbacks,
             fallback_on=self.fallback_on,
@@ -87,6 +91,20 @@ class Planner:
         if keep is None:
             keep = self._kept(messages, request.turn_start)
         return self.dispatcher.plan(request.text, needs=request.needs, n_tokens=request.n_tokens, keep=keep, **wishes)
+
+    def observe(self, prompt: Any, candidate: str, score: float) -> None:
+        """Learns from one more scored answer. Computes, as `plan` does.
+
+        Args:
+            prompt: what was asked: text, messages, or what holds them.
+            candidate: who answered.
+            score: how good the answer was, in [0, 1].
+
+        Raises:
+            ConfigurationError, UnknownCandidateError, PromptError, DataError: as `Dispatcher.observe`.
+        """
+        request = read_request(to_messages(prompt), route_on=self.route_on, context_chars=self.context_chars)
+        self.dispatcher.observe(request.text, candidate, score)
 
     def portable(self, messages: Sequence[BaseMessage], name: str) -> Sequence[BaseMessage]:
         """The history as a candidate can take it; see `_messages.portable`."""

@@ -19,7 +19,7 @@ from langchain_core.outputs import ChatResult, LLMResult
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
-from lookahead_router import Cooldowns, RecentThreads
+from lookahead_router import Cooldowns, Dispatcher, RecentThreads
 from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
@@ -28,6 +28,7 @@ from langchain_lookahead_router._candidates import SchemaBinding, ToolBinding, c
 from langchain_lookahead_router._capabilities import shared_profile
 from langchain_lookahead_router._messages import CONTEXT_CHARS, QUERY_KEY, check_route_on
 from langchain_lookahead_router._planner import Fallbacks, Planner, Sticky
+from langchain_lookahead_router._threads import off_loop
 
 CANDIDATE_KEY = "lookahead_candidate"
 POLICY_KEY = "lookahead_policy"
@@ -73,7 +74,8 @@ class ChatLookaheadRouter(BaseChatModel):
     """
 
     candidates: dict[str, Any] = Field(exclude=True, repr=False)
-    """Chat models, or strings for `init_chat_model`, by the names that the router's pool has for them."""
+    """Chat models, or strings for `init_chat_model`, by name. The embedded predictor, as any for open pools, takes
+    whatever names you use; another one must know them."""
     router: Any = Field(default=None, exclude=True, repr=False)
     """A `Router`, the folder or Hub id of a saved predictor, or `None` for the embedded one. Locations are
     loaded when the model is built, once per process."""
@@ -81,8 +83,12 @@ class ChatLookaheadRouter(BaseChatModel):
     """Commit or tag of a Hub repository."""
     aliases: dict[str, Any] | None = None
     """`{name in the pool: the name in candidates, or a Candidate with prices}`."""
+    profiles: dict[str, str] | None = None
+    """`{name in candidates: known name}`: whose profile a candidate starts from that nobody knows."""
     policy: Any = None
     """Scores to utilities; the router's own, `BestQuality()` as a rule, when absent."""
+    quality: float | None = None
+    """In place of a policy, the share of the best candidate's expected quality to keep, as cheaply as that allows."""
     default: str | None = None
     """Answers when the predictor fails, or there is nothing to route on; without it the failure is raised."""
     fallbacks: Fallbacks = None
@@ -117,8 +123,8 @@ class ChatLookaheadRouter(BaseChatModel):
 
         Raises:
             ConfigurationError: an unknown field, or a value out of its domain.
-            UnknownCandidateError: `default` or `candidate` is none of the candidates, or a candidate is
-                not in the router's pool.
+            UnknownCandidateError: `default` or `candidate` is none of the candidates, a candidate is not in the
+                router's pool and that is fixed, or a profile is of a name that is not known.
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
         _check_names(fields, type(self).model_fields)
@@ -303,14 +309,52 @@ class ChatLookaheadRouter(BaseChatModel):
             policy=configurable.get(POLICY_KEY),
         )
 
+    def observe(self, prompt: LanguageModelInput, candidate: str, score: float) -> None:
+        """Learns how good an answer was; calls from now on know it, and so do copies made from now on.
+
+        Safe under threads. What was learnt stands in `router`, whose `save` keeps it.
+
+        Args:
+            prompt: what was asked, as `invoke` takes it.
+            candidate: who answered, as the answer's routing record says.
+            score: how good the answer was, in [0, 1].
+
+        Raises:
+            ConfigurationError: the predictor's pool is fixed.
+            UnknownCandidateError: the name is no candidate.
+            PromptError: the prompt cannot be routed.
+            DataError: the score is no number in [0, 1].
+        """
+        with Dispatcher.learning():
+            planner = self._planner
+            planner.observe(prompt, candidate, score)
+            self.router, self.revision = planner.dispatcher.base, None
+
+    async def aobserve(self, prompt: LanguageModelInput, candidate: str, score: float) -> None:
+        """Like `observe`, off the event loop."""
+        await off_loop(self.observe, prompt, candidate, score)
+
     @property
     def _planner(self) -> Planner:
         """Made again when a field was set or copied with another value."""
-        values = tuple(getattr(self, name) for name in _PLANNER_FIELDS)
-        made = self._planned_by
-        if made is None or any(old is not new for old, new in zip(made[0], values, strict=True)):
-            made = self._planned_by = (values, Planner(**dict(zip(_PLANNER_FIELDS, values, strict=True))))
-        return made[1]
+        if (planner := self._planned()) is not None:
+            return planner
+        with Dispatcher.learning():  # which sets two fields
+            if (planner := self._planned()) is None:
+                values = self._planner_fields()
+                planner = Planner(**dict(zip(_PLANNER_FIELDS, values, strict=True)))
+                self._planned_by = values, planner
+            return planner
+
+    def _planned(self) -> Planner | None:
+        """The planner of the fields as they are; `None` where it has to be made."""
+        if (made := self._planned_by) is None:
+            return None
+        is_same = all(old is new for old, new in zip(made[0], self._planner_fields(), strict=True))
+        return made[1] if is_same else None
+
+    def _planner_fields(self) -> tuple:
+        return tuple(getattr(self, name) for name in _PLANNER_FIELDS)
 
     # Bindings. Return annotations are resolved at runtime, so that they work through `with_fallbacks`.
 

@@ -21,6 +21,8 @@ except ImportError as error:
         "LookaheadDecisionModel needs langchain-core 1.8 or newer; with an older one use LookaheadRouterMiddleware"
     ) from error
 
+_DISPATCHER_FIELDS = ("router", "candidates", "revision", "profiles", "policy", "quality")
+
 
 class LookaheadDecisionModel(BaseDecisionModel):
     """Answers the question which of some labels a prompt should go to.
@@ -47,8 +49,15 @@ class LookaheadDecisionModel(BaseDecisionModel):
     loaded when this is built, once per process."""
     revision: str | None = None
     """Commit or tag of a Hub repository."""
+    candidates: list[str] | None = None
+    """Names that labels may stand for; the router's pool when absent. The embedded predictor, as any for open pools,
+    takes whatever names you use."""
+    profiles: dict[str, str] | None = None
+    """`{name in candidates: known name}`: whose profile a candidate starts from that nobody knows."""
     policy: Any = None
     """Scores to utilities; the router's own when absent."""
+    quality: float | None = None
+    """In place of a policy, the share of the best candidate's expected quality to keep, as cheaply as that allows."""
     route_on: Any = Field(default=None, exclude=True, repr=False)
     """From the state to the text to route on; what the state holds of a conversation where it is absent or gives
     `None`."""
@@ -64,6 +73,7 @@ class LookaheadDecisionModel(BaseDecisionModel):
 
         Raises:
             ConfigurationError: a value out of its domain.
+            UnknownCandidateError: a candidate that the pool does not hold, or a profile of a name that is not known.
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
         check_route_on(fields.get("route_on"))
@@ -110,10 +120,10 @@ class LookaheadDecisionModel(BaseDecisionModel):
     @property
     def _router(self) -> Router:
         """Made again when a field was set or copied with another value."""
-        values = (self.router, self.revision, self.policy)
+        values = tuple(getattr(self, name) for name in _DISPATCHER_FIELDS)
         if self._loaded is None or any(old is not new for old, new in zip(self._loaded[0], values, strict=True)):
-            router, revision, policy = values
-            self._loaded = (values, Dispatcher(router, revision=revision, policy=policy).router)
+            options = dict(zip(_DISPATCHER_FIELDS, values, strict=True))
+            self._loaded = (values, Dispatcher(**options).router)
         return self._loaded[1]
 
     def __deepcopy__(self, memo: dict | None = None) -> "LookaheadDecisionModel":
@@ -123,7 +133,7 @@ class LookaheadDecisionModel(BaseDecisionModel):
 def _candidate(label: str, criteria: Any, known: Sequence[str]) -> str:
     name = criteria["candidate"] if isinstance(criteria, Mapping) and "candidate" in criteria else label
     if name not in known:
-        raise UnknownCandidateError(name, known)
+        raise UnknownCandidateError(name, known, hint="Name every label's candidate in candidates=.")
     return name
 
 

@@ -74,7 +74,9 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
         router: "Router | str | Path | None" = None,
         revision: str | None = None,
         aliases: "Mapping[str, str | Candidate] | None" = None,
+        profiles: Mapping[str, str] | None = None,
         policy: Any = None,
+        quality: float | None = None,
         default: str | None = None,
         fallbacks: Fallbacks = None,
         fallback_on: Callable[[Exception], bool] | None = None,
@@ -86,12 +88,16 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
         """Chooses among candidates.
 
         Args:
-            candidates: chat models, or strings for `init_chat_model`, by their names in the router's pool.
+            candidates: chat models, or strings for `init_chat_model`, by name. The embedded predictor, as any for open
+                pools, takes whatever names you use; another one must know them.
             router: a `Router`, a folder, a Hub id, or `None` for the embedded predictor. Locations are
                 loaded here, once per process.
             revision: commit or tag of a Hub repository.
             aliases: `{name in the pool: the name in candidates, or a Candidate with prices}`.
+            profiles: `{name in candidates: known name}`: whose profile a candidate starts from that nobody knows.
             policy: scores to utilities; the router's own when absent.
+            quality: in place of a policy, the share of the best candidate's expected quality to keep, as cheaply as
+                that allows.
             default: answers when there is nothing to route on or the predictor fails; the agent's own
                 model when absent.
             fallbacks: `"next-best"` asks the next candidate in the ranking when one fails.
@@ -104,7 +110,8 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
 
         Raises:
             ConfigurationError: a value out of its domain.
-            UnknownCandidateError: `default` is none of the candidates, or one of these is not in the router's pool.
+            UnknownCandidateError: `default` is none of the candidates, one of these is not in the router's pool and
+                that is fixed, or a profile is of a name that is not known.
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
         super().__init__()
@@ -119,7 +126,9 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             router=router,
             revision=revision,
             aliases=aliases,
+            profiles=profiles,
             policy=policy,
+            quality=quality,
             default=default,
             fallbacks=fallbacks,
             fallback_on=fallback_on,
@@ -127,6 +136,27 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             route_on=route_on,
             context_chars=context_chars,
         )
+
+    def observe(self, prompt: Any, candidate: str, score: float) -> None:
+        """Learns how good an answer was; runs that begin from now on know it. Safe under threads.
+
+        Args:
+            prompt: what was asked: text, messages, or the agent's state.
+            candidate: who answered, as the routing record says.
+            score: how good the answer was, in [0, 1].
+
+        Raises:
+            ConfigurationError: the predictor's pool is fixed.
+            UnknownCandidateError: the name is no candidate.
+            PromptError: the prompt cannot be routed.
+            DataError: the score is no number in [0, 1].
+        """
+        self._planner.observe(prompt, candidate, score)
+
+    @property
+    def router(self) -> "Router":
+        """The router over the candidates, with what it has learnt."""
+        return self._planner.dispatcher.router
 
     def before_agent(self, state: _RouterState, runtime: "Runtime") -> dict[str, Any]:
         """Forgets the decision of the run before; it may have been kept with the thread."""

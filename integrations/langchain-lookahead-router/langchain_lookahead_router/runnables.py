@@ -11,6 +11,8 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from langchain_lookahead_router._messages import CONTEXT_CHARS, QUERY_KEY, check_route_on, query_of, to_messages
 from langchain_lookahead_router._threads import off_loop
 
+_DISPATCHER_FIELDS = ("router", "candidates", "revision", "aliases", "profiles", "policy", "quality")
+
 
 class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
     """Decides which candidate should answer, and asks none.
@@ -31,11 +33,16 @@ class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
     revision: str | None = None
     """Commit or tag of a Hub repository."""
     candidates: list[str] | None = None
-    """Names to decide among; the whole pool when absent."""
+    """Names to decide among; the whole pool when absent. The embedded predictor, as any for open pools, takes whatever
+    names you use."""
     aliases: dict[str, Any] | None = None
     """`{name in the pool: the name here, or a Candidate with prices}`."""
+    profiles: dict[str, str] | None = None
+    """`{name in candidates: known name}`: whose profile a candidate starts from that nobody knows."""
     policy: Any = None
     """Scores to utilities; the router's own, `BestQuality()` as a rule, when absent."""
+    quality: float | None = None
+    """In place of a policy, the share of the best candidate's expected quality to keep, as cheaply as that allows."""
     route_on: Any = Field(default=None, exclude=True, repr=False)
     """From the messages to the text to route on; the user's last question where it is absent or gives `None`.
     `config["configurable"]["lookahead_query"]` goes before it."""
@@ -51,7 +58,8 @@ class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
 
         Raises:
             ConfigurationError: a value out of its domain.
-            UnknownCandidateError: a candidate or an alias that the pool does not hold.
+            UnknownCandidateError: a candidate or an alias that the pool does not hold, or a profile of a name that is
+                not known.
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
         check_route_on(fields.get("route_on"))
@@ -75,25 +83,60 @@ class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
         return await self._acall_with_config(decide, input, config)
 
     def _decide(self, value: Any, config: RunnableConfig) -> dict[str, Any]:
-        query = query_of(config)
-        request = read_request(
-            to_messages(value),
-            route_on=self.route_on if query is None else lambda _: query,
-            context_chars=self.context_chars,
-        )
-        record = self._dispatcher.plan(request.text).record
+        record = self._dispatcher.plan(self._text(value, query_of(config))).record
         return {key: value for key, value in record.items() if key not in ("reason", "attempts", "excluded")}
+
+    def observe(self, input: Any, candidate: str, score: float) -> None:
+        """Learns how good an answer was; decisions from now on know it. Safe under threads.
+
+        What was learnt stands in `router`, whose `save` keeps it.
+
+        Args:
+            input: what was asked, as `invoke` takes it.
+            candidate: who answered.
+            score: how good the answer was, in [0, 1].
+
+        Raises:
+            ConfigurationError: the predictor's pool is fixed.
+            UnknownCandidateError: the name is no candidate.
+            PromptError: the prompt cannot be routed.
+            DataError: the score is no number in [0, 1].
+        """
+        with Dispatcher.learning():
+            dispatcher = self._dispatcher
+            dispatcher.observe(self._text(input, None), candidate, score)
+            self.router, self.revision = dispatcher.base, None
+
+    async def aobserve(self, input: Any, candidate: str, score: float) -> None:
+        """Like `observe`, off the event loop."""
+        await off_loop(self.observe, input, candidate, score)
+
+    def _text(self, value: Any, query: str | None) -> str:
+        """What is routed on."""
+        route_on = self.route_on if query is None else lambda _: query
+        return read_request(to_messages(value), route_on=route_on, context_chars=self.context_chars).text
 
     @property
     def _dispatcher(self) -> Dispatcher:
         """Made again when a field was set or copied with another value."""
-        values = (self.router, self.candidates, self.revision, self.aliases, self.policy)
-        made = self._dispatched_by
-        if made is None or any(old is not new for old, new in zip(made[0], values, strict=True)):
-            router, candidates, revision, aliases, policy = values
-            dispatcher = Dispatcher(router, candidates, revision=revision, aliases=aliases, policy=policy)
-            made = self._dispatched_by = (values, dispatcher)
-        return made[1]
+        if (dispatcher := self._dispatched()) is not None:
+            return dispatcher
+        with Dispatcher.learning():  # which sets two fields
+            if (dispatcher := self._dispatched()) is None:
+                values = self._dispatched_fields()
+                dispatcher = Dispatcher(**dict(zip(_DISPATCHER_FIELDS, values, strict=True)))
+                self._dispatched_by = values, dispatcher
+            return dispatcher
+
+    def _dispatched(self) -> Dispatcher | None:
+        """The dispatcher of the fields as they are; `None` where it has to be made."""
+        if (made := self._dispatched_by) is None:
+            return None
+        is_same = all(old is new for old, new in zip(made[0], self._dispatched_fields(), strict=True))
+        return made[1] if is_same else None
+
+    def _dispatched_fields(self) -> tuple:
+        return tuple(getattr(self, name) for name in _DISPATCHER_FIELDS)
 
     def __deepcopy__(self, memo: dict | None = None) -> "LookaheadRouter":
         return self.model_copy()  # the weights are shared

@@ -348,9 +348,10 @@ def test_wrong_options_are_told_when_the_router_is_built():
             make(**{name: value})
 
 
-def test_candidates_that_the_embedded_pool_does_not_hold_are_told_with_the_ways_out():
+def test_candidates_that_a_fixed_pool_does_not_hold_are_told_with_the_ways_out():
+    models = {"gpt-5-mini": rule_models()["lazy"]}
     with pytest.raises(UnknownCandidateError, match=r"'gpt-5-mini'.*aliases=.*router="):
-        ChatLookaheadRouter(candidates={"gpt-5-mini": rule_models()["lazy"]}, default="gpt-5-mini")
+        ChatLookaheadRouter(candidates=models, router=rule_router(), default="gpt-5-mini")
 
 
 @pytest.mark.parametrize("options", [{}, {"default": "lazy"}, {"candidate": "lazy"}])
