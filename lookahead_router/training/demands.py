@@ -34,6 +34,7 @@ from lookahead_router.training.demand_answers import (
 from lookahead_router.training.demand_heads import PRIOR_SHARE, fit_head, view_losses
 from lookahead_router.training.demand_objectives import TYPICAL_LOG_TOKENS, Abilities, answer_losses, bag_loss
 from lookahead_router.training.demand_recipe import DemandRecipe, HeadSettings
+from lookahead_router.training.memory import keeping_freed_memory
 
 CHECKPOINT_STEPS = 50
 N_CHUNKS = 3
@@ -74,12 +75,13 @@ def fit_demands(
         return final
     if "RANK" in os.environ and not dist.is_initialized():
         dist.init_process_group("gloo")
-    run = _Run(select_answers(table, recipe.data), recipe, output, str(backbone or recipe.backbone))
-    run.train(show_progress)
-    if run.rank == 0:
-        if recipe.refit is not None:
-            run.refit(recipe.refit)
-        run.save(final)
+    with keeping_freed_memory():
+        run = _Run(select_answers(table, recipe.data), recipe, output, str(backbone or recipe.backbone))
+        run.train(show_progress)
+        if run.rank == 0:
+            if recipe.refit is not None:
+                run.refit(recipe.refit)
+            run.save(final)
     if run.n_processes > 1:
         dist.barrier()
     return final
