@@ -24,6 +24,7 @@ def info(
     """
     from lookahead_router.hub import is_repo_id
     from lookahead_router.predictors.fitted import FITTED
+    from lookahead_router.predictors.load import OPEN_EMBEDDED
     from lookahead_router.predictors.lookahead import EMBEDDED
     from lookahead_router.saved.fetch import fetch
     from lookahead_router.saved.folder import PredictorFolder
@@ -32,9 +33,11 @@ def info(
     if revision is not None and not is_remote:
         raise ConfigurationError("--revision: only for a repository of the Hub")
     if is_remote:
-        folder = fetch(router, ["config.json"], {"revision": revision})  # no file of weights
+        folder = fetch(router, [], {"revision": revision})  # no weights
+    elif router is None:
+        folder = PredictorFolder(OPEN_EMBEDDED if OPEN_EMBEDDED.is_dir() else EMBEDDED)
     else:
-        folder = PredictorFolder(EMBEDDED if router is None else Path(router))
+        folder = PredictorFolder(Path(router))
     kind = folder.read_json(folder.config).get("predictor") if folder.config.is_file() else None
     record = _about_fitted(folder) if kind in FITTED else _about_lookahead(folder, is_remote)
     record = {"location": "embedded" if router is None else router, **record}
@@ -77,14 +80,16 @@ def _about_fitted(folder: "PredictorFolder") -> dict[str, Any]:
 
 def _show(record: dict[str, Any]) -> None:
     rows = [(key.replace("_", " "), record.get(key)) for key in ("name", "revision", "location", "library_version")]
+    rows.append(("kind", record["predictor"]))
     rows.append(("candidates", record["candidates"]))
     if network := record.get("network"):
         rows.append(("backbone", record["backbone"]))
         rows.append(("window", f"{network.get('max_prompt_tokens')} prompt tokens"))
-        n_slots = network.get("n_slots")
-        rows.append(("lookahead", f"{n_slots} slots per candidate" if n_slots else "one token per candidate"))
+        if record["predictor"] == "lookahead":
+            n_slots = network.get("n_slots")
+            rows.append(("lookahead", f"{n_slots} slots per candidate" if n_slots else "one token per candidate"))
     else:
-        rows += [("kind", "fitted on a dataset"), ("embedder", record.get("embedder"))]
+        rows.append(("embedder", record.get("embedder")))
         rows += [(name, str(value)) for name, value in (record.get("settings") or {}).items()]
     show_table(("", ""), [(key, value or UNKNOWN) for key, value in rows], texts=(0, 1), is_plain=True)
     show_table(("file", "size"), [(name, size(n_bytes)) for name, n_bytes in record["files"].items()])

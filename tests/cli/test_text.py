@@ -4,6 +4,8 @@ import codecs
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,9 @@ from lookahead_router.cli._output import show_json, show_table, size
 from lookahead_router.cli.main import main
 from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning, PromptError
 from lookahead_router.files import write_text
+from lookahead_router.predictors.lookahead import EMBEDDED
+from lookahead_router.saved.folder import PredictorFolder
+from lookahead_router.types import Candidate, CandidatePool
 
 LINES = {
     "line feeds": (b"one\ntwo\n", ["one", "two"]),
@@ -236,3 +241,33 @@ def test_the_module_is_the_command(monkeypatch, capsys):
         main()
     assert exit_.value.code == 0
     assert capsys.readouterr().out.strip() == lookahead_router.__version__
+
+
+def test_info_of_a_repository_fetches_no_weights(cli, monkeypatch):
+    asked = []
+
+    def fetch(repo_id, weights, options):
+        asked.append((repo_id, list(weights), options))
+        return PredictorFolder(EMBEDDED, commit="0123456789" * 4)
+
+    monkeypatch.setattr("lookahead_router.saved.fetch.fetch", fetch)
+    code, out, _ = cli("info", "org/name", "--revision", "v1")
+    assert code == 0
+    assert asked == [("org/name", [], {"revision": "v1"})]
+    assert re.search(r"location +org/name", out)
+    assert "0123456789" in out
+    assert re.search(r"onnx/model_int8\.onnx │ +[\d.]+ MB", out)
+    assert cli("info", "--revision", "v1")[0] == 2
+
+
+def test_route_takes_a_policy_and_says_what_it_maximised(cli, tmp_path):
+    folder = PredictorFolder(tmp_path / "priced")
+    shutil.copytree(EMBEDDED, folder.path)
+    prices = enumerate(folder.read_pool().names, start=1)
+    pool = CandidatePool(Candidate(name=name, usd_per_call=0.01 * n) for n, name in prices)
+    folder.write(folder.read_config(), pool)
+    code, out, _ = cli("route", "hi", "--router", folder.path, "--policy", "cost-aware:100")
+    assert code == 0
+    assert "utility" in out
+    assert re.search(rf"{pool.names[0]} .*chosen", out)
+    assert cli("route", "hi", "--policy", "cost-aware:100")[0] == 2  # without prices
