@@ -32,7 +32,7 @@ from llama_index.llms.lookahead_router.events import LookaheadRoutingEvent
 from llama_index.llms.lookahead_router.requests import Prompt, Wishes, read, turn_of
 from llama_index.llms.lookahead_router.scope import RECORD_KEY, ScopeSpans
 from llama_index.llms.lookahead_router.templates import AsksByTemplate, RoutedStructuredLLM
-from lookahead_router import Candidate, Cooldowns, Dispatcher, Router
+from lookahead_router import Candidate, Cooldowns, Dispatcher, Router, read_request
 from lookahead_router.errors import ConfigurationError
 
 instrumentation = get_dispatcher(__name__)
@@ -97,7 +97,9 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         *,
         revision: str | None = None,
         aliases: Mapping[str, str | Candidate] | None = None,
+        profiles: Mapping[str, str] | None = None,
         policy: Any = None,
+        quality: float | None = None,
         default: str | None = None,
         fallbacks: Literal["next-best"] | None = None,
         fallback_on: Callable[[Exception], bool] | None = None,
@@ -112,12 +114,16 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         """Joins a router and the LLMs of its candidates.
 
         Args:
-            candidates: `{candidate name: LLM}`, some or all of the router's pool, in any order; the router
-                decides among them. Those without callback handlers take over the router's callback manager.
+            candidates: `{name: LLM}`, in any order; the router decides among them. The embedded predictor, as any
+                for open pools, takes whatever names you use; another one must know them. Those without callback
+                handlers take over the router's callback manager.
             router: a `Router`, the folder of a saved predictor, or a Hub id; the embedded predictor when absent.
             revision: commit or tag of a Hub repository.
             aliases: `{name in the router's pool: the name in candidates, or a Candidate with prices}`.
+            profiles: `{name in candidates: known name}`: whose profile a candidate starts from that nobody knows.
             policy: scores to utilities; the router's own when absent.
+            quality: in place of a policy, the share of the best candidate's expected quality to keep, as cheaply as
+                that allows.
             default: name of the candidate that answers when routing fails, say for want of a user message.
                 Wrong options are raised nevertheless.
             fallbacks: `"next-best"` asks the next best candidate when one fails, and raises the last one's
@@ -134,7 +140,8 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
 
         Raises:
             ConfigurationError: an option outside its domain, or one that belongs to the candidates.
-            UnknownCandidateError: a name that is not in the router's pool.
+            UnknownCandidateError: a name that is not in the router's pool where that is fixed, or a profile of a
+                name that is not known.
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
         unknown = sorted(kwargs.keys() - type(self).model_fields.keys())
@@ -148,7 +155,9 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             candidates,
             revision=revision,
             aliases=aliases,
+            profiles=profiles,
             policy=policy,
+            quality=quality,
             default=default,
             fallbacks=fallbacks,
             fallback_on=fallback_on,
@@ -183,6 +192,26 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             options = dict(zip(_DISPATCHED, values, strict=True))
             made = self._dispatched_by = values, Dispatcher(**options, abilities=abilities_of(self.candidates))
         return made[1]
+
+    def observe(self, prompt: Prompt, candidate: str, score: float) -> None:
+        """Learns how good an answer was; calls from now on know it. Safe under threads.
+
+        What was learnt stands in `router`, whose `save` keeps it. Computes: in async code, call it off the event loop.
+
+        Args:
+            prompt: what was asked: the question itself, or messages.
+            candidate: who answered, as the routing record says.
+            score: how good the answer was, in [0, 1].
+
+        Raises:
+            ConfigurationError: the predictor's pool is fixed.
+            UnknownCandidateError: the name is no candidate.
+            PromptError: the prompt cannot be routed.
+            DataError: the score is no number in [0, 1].
+        """
+        text = read_request(prompt, route_on=self.route_on, context_chars=self.context_chars).text
+        with Dispatcher.learning():
+            self.router = self.dispatcher.observe(text, candidate, score)
 
     @classmethod
     def class_name(cls) -> str:

@@ -15,8 +15,8 @@ from llama_index.core.tools.types import ToolMetadata
 from llama_index.selectors.lookahead_router.choices import Choices, Group
 from llama_index.selectors.lookahead_router.events import LookaheadSelectionEvent, sha256
 from llama_index.selectors.lookahead_router.result import LookaheadSelectorResult, NoSuitableChoiceError, best_of
-from lookahead_router import Decision, Router
-from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning, UnknownCandidateError
+from lookahead_router import Decision, Dispatcher, Router
+from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning
 
 dispatcher = get_dispatcher(__name__)
 
@@ -54,6 +54,7 @@ class LookaheadSelector(BaseSelector):
         router: Router | str | Path | None = None,
         *,
         candidates: Mapping[str, str] | None = None,
+        profiles: Mapping[str, str] | None = None,
         by_description: BaseSelector | None = None,
         max_selections: int = 1,
         min_probability: float | None = None,
@@ -64,7 +65,10 @@ class LookaheadSelector(BaseSelector):
 
         Args:
             router: a `Router`, the folder of a saved predictor, or a Hub id; the embedded predictor when absent.
-            candidates: `{tool name: candidate name}`; tools that are left out go by their own name.
+            candidates: `{tool name: candidate name}`; tools that are left out go by their own name. The embedded
+                predictor, as any for open pools, takes whatever candidates are named here; another one must know
+                them.
+            profiles: `{candidate name: known name}`: whose profile a candidate starts from that nobody knows.
             by_description: a selector, such as `EmbeddingSingleSelector`, that chooses among the tools'
                 different descriptions; the router then decides among the tools of the chosen one. A tool
                 whose description no other shares needs no candidate, and tools of different descriptions
@@ -79,7 +83,8 @@ class LookaheadSelector(BaseSelector):
 
         Raises:
             ConfigurationError: an option outside its domain, or `default` without `min_probability`.
-            UnknownCandidateError: `candidates` names one that is not in the router's pool.
+            UnknownCandidateError: `candidates` names one that is not in the router's pool where that is fixed, or a
+                profile is of a name that is not known.
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
         if isinstance(max_selections, bool) or not isinstance(max_selections, int) or max_selections < 1:
@@ -92,17 +97,14 @@ class LookaheadSelector(BaseSelector):
             raise ConfigurationError(f"by_description must be a selector, got {type(by_description).__name__}")
         if route_on is not None and not callable(route_on):
             raise ConfigurationError(f"route_on must be a function of the query, got {type(route_on).__name__}")
-        self.router = _load(router)
         self.candidates = dict(candidates or {})
+        self.router = _load(router, self.candidates.values(), profiles)
         self.by_description = by_description
         self.max_selections = max_selections
         self.min_probability = min_probability
         self.default = default
         self.route_on = route_on
         self._has_warned = False
-        for name in self.candidates.values():
-            if name not in self.router.pool.names:
-                raise UnknownCandidateError(name, self.router.pool.names)
 
     def _select(self, choices: Sequence[ToolMetadata], query: QueryBundle) -> LookaheadSelectorResult:
         """The selection for one query.
@@ -215,12 +217,9 @@ class LookaheadSelector(BaseSelector):
         """There are none: nothing is asked of an LLM."""
 
 
-def _load(router: Router | str | Path | None) -> Router:
-    if isinstance(router, Router):
-        return router
-    if router is None or isinstance(router, str | Path):
-        return Router.from_pretrained(router)
-    raise ConfigurationError(f"router must be a Router, a folder or a Hub id, got {type(router).__name__}")
+def _load(router: Router | str | Path | None, names: Iterable[str], profiles: Mapping[str, str] | None) -> Router:
+    """The router with the named candidates; the others of its pool may be tools' own names."""
+    return Dispatcher(router, [*names] or None, profiles=profiles).base
 
 
 def _is_probability(value: object) -> bool:
