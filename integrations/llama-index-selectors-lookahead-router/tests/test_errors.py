@@ -71,7 +71,7 @@ def test_options_outside_their_domain(options, message):
 
 
 def test_something_else_than_a_router():
-    with pytest.raises(ConfigurationError, match="a Router, a folder, a Hub id or None .*, not RulePredictor"):
+    with pytest.raises(ConfigurationError, match=r"a Router, a folder, a Hub id or None .*, not RulePredictor"):
         LookaheadSelector(make_router().predictor)
 
 
