@@ -8,7 +8,7 @@ import numpy as np
 
 from lookahead_router.backends.base import finite
 from lookahead_router.backends.runtime import Session
-from lookahead_router.errors import CheckpointError, PredictionError
+from lookahead_router.errors import CheckpointError, FileError, PredictionError
 from lookahead_router.extras import require
 from lookahead_router.files import parse_json, read_json, replacing_file
 from lookahead_router.hub import fetch_snapshot, is_repo_id
@@ -103,6 +103,7 @@ class Embedder:
         Raises:
             CheckpointError: no encoder there.
             HubError: the repository cannot be read.
+            FileError: its graph has to be exported, and cannot be kept.
             MissingDependencyError: torch is needed and not installed.
         """
         if is_repo_id(location):
@@ -251,7 +252,11 @@ def _exported(folder: Path, location: str | Path) -> Path:
     digest = hashlib.sha256((folder / "config.json").read_bytes())
     with weights.open("rb") as file:
         digest.update(hashlib.file_digest(file, "sha256").digest())
-    path = cached_assets_path("lookahead-router", "embedders", digest.hexdigest()[:16]) / "model.onnx"
+    try:
+        path = cached_assets_path("lookahead-router", "embedders", digest.hexdigest()[:16]) / "model.onnx"
+    except (OSError, ValueError) as error:
+        advice = "set HF_HOME to a folder you may write"
+        raise FileError(f"{advice} ({error})", path="the graph of the encoder") from error
     if not path.is_file():
         for module in ("torch", "transformers"):
             require(module, "train")

@@ -28,6 +28,8 @@ def load_predictor(location: str | Path | None = None, **options) -> Predictor:
         ConfigurationError: a backend, threads or options of the Hub for a fitted predictor.
         HubError: the repository cannot be read.
     """
+    if not isinstance(location, str | Path | None):
+        raise ConfigurationError(f"expected a folder or org/name on the Hub, got {type(location).__name__}")
     kind = _kind(location, options)
     if kind in _GONE:
         raise CheckpointError(

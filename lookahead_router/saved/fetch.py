@@ -42,7 +42,7 @@ def fetch(repo_id: str, weights: Sequence[str], options: HubOptions) -> Predicto
 def _snapshot(repo_id: str, weights: str, options: HubOptions) -> Snapshot:
     parts = [*_PARTS, weights] if weights else list(_PARTS)
     revision = options.get("revision")
-    if revision is not None and COMMIT.fullmatch(revision):
+    if isinstance(revision, str) and COMMIT.fullmatch(revision):
         try:  # a commit never changes
             cached = fetch_snapshot(repo_id, parts, {**options, "local_files_only": True})
             if _folder(cached).is_whole(weights):

@@ -22,10 +22,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.files import read_json, write_text
@@ -56,6 +56,14 @@ class PredictorConfig(BaseModel):
     network: dict[str, Any]
     """The network's configuration; `networks/configuration.py` knows its fields."""
     files: dict[str, FileRecord] = {}
+
+    @field_validator("files")
+    @classmethod
+    def _check_names(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
+        """Only names that stay within the folder."""
+        if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in files):
+            raise ValueError("a name that leaves the folder")
+        return files
 
 
 @dataclass(frozen=True)

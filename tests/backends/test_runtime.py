@@ -279,3 +279,33 @@ def test_a_predictor_with_such_weights_cannot_be_loaded(save, predictor_folder, 
     (tmp_path / "p" / "config.json").write_text(config.replace('"onnx/model.onnx"', '"README.md"'))
     with pytest.raises(CheckpointError, match=r"not finite|of shape"):
         LookaheadPredictor.load(tmp_path / "p", backend="onnx")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_torch_runs_in_a_child_whose_parent_has_run_it_with_threads(tmp_path):
+    pytest.importorskip("torch")
+    code = """
+import os, signal, types
+import numpy as np, torch
+from lookahead_router.backends.torch import TorchBackend
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1024, 1024))
+
+    def forward(self, ids, mask):
+        return types.SimpleNamespace(score_logits=(self.weight @ self.weight)[: len(ids), :3])
+
+torch.set_num_threads(4)
+backend = TorchBackend(Network())
+ids = mask = np.ones((2, 3), dtype=np.int64)
+backend.score_logits(ids, mask)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(30)
+    backend.score_logits(ids, mask)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+"""
+    run_as_users_do(code, tmp_path)

@@ -55,3 +55,9 @@ def test_a_saved_predictor_of_a_kind_that_is_gone_says_so(tmp_path, kind):
 def test_a_folder_that_is_not_there_is_a_checkpoint_error(tmp_path):
     with pytest.raises(CheckpointError, match="no such folder"):
         load_predictor(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("location", [5, b"org/name", ["org/name"], object()])
+def test_a_location_that_is_none_is_refused(location):
+    with pytest.raises(ConfigurationError, match="expected a folder or org/name"):
+        load_predictor(location)

@@ -189,6 +189,8 @@ def test_a_newer_format_asks_for_an_upgrade(folder):
         ({"network": None}, "network"),
         ({"something_new": True}, "something_new"),
         ({"files": ["pool.json"]}, "files"),
+        ({"files": {"../pool.json": {"size_bytes": 1, "sha256": "0" * 64}}}, "files"),
+        ({"files": {"/etc/passwd": {"size_bytes": 1, "sha256": "0" * 64}}}, "files"),
         ({"files": {"pool.json": {"size_bytes": -1, "sha256": "0" * 64}}}, "files.pool.json.size_bytes"),
         ({"files": {"pool.json": {"size_bytes": 1, "sha256": "0" * 63}}}, "files.pool.json.sha256"),
         ({"files": {"pool.json": {"size_bytes": 1, "sha256": "Z" * 64}}}, "files.pool.json.sha256"),
