@@ -1,4 +1,6 @@
+import io
 import json
+import shutil
 
 import pytest
 import torch
@@ -24,7 +26,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from lookahead_router.errors import ConfigurationError
+from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.training.backbones import add_lora, build_network, mid_token_ids
 from lookahead_router.training.recipe import LoraSettings
@@ -203,3 +205,42 @@ def test_attention_dropout_that_the_backbone_knows_nothing_of_is_refused(tmp_pat
     CTRLConfig().save_pretrained(tmp_path)
     with pytest.raises(ConfigurationError, match=r"type 'ctrl' has no attention_dropout .*: leave"):
         build_network(recipe(attention_dropout=0.25), str(tmp_path), n_candidates=3)
+
+
+@pytest.mark.parametrize("kind", ["evil", "bert"])
+def test_code_of_a_backbone_is_never_run_whatever_stands_on_standard_input(
+    backbone_folder, tmp_path, monkeypatch, capsys, kind
+):
+    folder = shutil.copytree(backbone_folder, tmp_path / "backbone")
+    code = f"open({str(tmp_path / 'ran')!r}, 'w')\nfrom transformers import BertConfig as Config, BertModel as Model\n"
+    (folder / "evil.py").write_text(code)
+    record = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model", "AutoTokenizer": "evil.Config"}
+    (folder / "config.json").write_text(json.dumps({**record, "model_type": kind, "auto_map": classes}))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 5))
+    if kind == "evil":
+        with pytest.raises(CheckpointError, match="cannot load the backbone"):
+            build_network(recipe(), str(folder), n_candidates=3)
+    else:  # a family that transformers has itself
+        build_network(recipe(), str(folder), n_candidates=3)
+    assert not (tmp_path / "ran").exists()
+    assert "custom code" not in capsys.readouterr().out
+
+
+def test_kernels_that_a_backbone_names_are_not_asked_for(backbone_folder, tmp_path):
+    folder = shutil.copytree(backbone_folder, tmp_path / "backbone")
+    record = json.loads((folder / "config.json").read_text())
+    foreign = {"attn_implementation": "bad/evil", "_attn_implementation": "bad/evil", "adapter": "bad/evil"}
+    (folder / "config.json").write_text(json.dumps({**record, **foreign}))
+    network, _ = build_network(recipe(), str(folder), n_candidates=3)
+    assert "bad/evil" not in json.dumps(network.configuration.backbone_config)
+    assert "bad/evil" not in str(network.backbone.config)
+
+
+def test_a_quantised_backbone_is_refused(backbone_folder, tmp_path):
+    folder = shutil.copytree(backbone_folder, tmp_path / "backbone")
+    record = json.loads((folder / "config.json").read_text())
+    quantised = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
+    (folder / "config.json").write_text(json.dumps({**record, **quantised}))
+    with pytest.raises(ConfigurationError, match="quantised"):
+        build_network(recipe(), str(folder), n_candidates=3)
