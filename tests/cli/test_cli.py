@@ -232,6 +232,54 @@ def test_train_and_export_make_a_router(cli, backbone_folder, tmp_path):
     assert cli("route", "sum 1 ?", "--router", tmp_path / "run" / "predictor")[0] == 0
 
 
+DEMANDS = {
+    "kind": "demands",
+    "name": "toy",
+    "backbone": "org/tiny",
+    "network": {"max_prompt_tokens": 24, "head_size": 8, "n_frozen_layers": 1},
+    "optimizer": {"n_steps": 2, "batch_size": 4, "use_bf16": False},
+}
+
+
+def test_train_takes_answers_in_long_form_for_a_recipe_of_kind_demands(cli, backbone_folder, dataset, tmp_path):
+    dataset.to_jsonl(tmp_path / "wide.jsonl")
+    prompts = [{"prompt_id": "p", "prompt": "rhyme river ?", "split": "train"}]
+    answers = [{"prompt_id": "p", "model": "digits", "score": 0.5, "source": "poems"}]
+    for name, records in (("prompts", prompts), ("long", answers)):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (tmp_path / "toy.yaml").write_text(json.dumps(DEMANDS))
+    code, out, _ = cli(
+        "train", tmp_path / "toy.yaml", "--data", tmp_path / "wide.jsonl", "--data", tmp_path / "long.jsonl",
+        "--prompts", tmp_path / "prompts.jsonl", "--backbone", backbone_folder, "--output", tmp_path / "run", "--quiet",
+    )  # fmt: skip
+    assert (code, "saved" in out) == (0, True)
+    record = json.loads((tmp_path / "run" / "network" / "training.json").read_text())
+    assert record["n_answers"] == 3 * (dataset.splits == "train").sum() + 1
+    assert (tmp_path / "run" / "network" / "onnx" / "model_int8.onnx").is_file()
+
+
+def test_a_recipe_of_another_kind_takes_one_dataset(cli, tmp_path):
+    (tmp_path / "toy.yaml").write_text("name: toy\nbackbone: org/tiny\n")
+    code, _, err = cli("train", tmp_path / "toy.yaml", "--data", "a.jsonl", "--data", "b.jsonl")
+    assert code == 2
+    assert "one --data" in err
+
+
+def test_a_recipe_of_kind_demands_trains_in_several_processes(backbone_folder, tmp_path):
+    toy_dataset().to_jsonl(tmp_path / "toy.jsonl")
+    (tmp_path / "toy.yaml").write_text(json.dumps(DEMANDS))
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m",
+        "lookahead_router.cli.main", "train", tmp_path / "toy.yaml", "--data", tmp_path / "toy.jsonl",
+        "--backbone", backbone_folder, "--output", tmp_path / "run", "--quiet",
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("saved") == 1
+    assert json.loads((tmp_path / "run" / "network" / "training.json").read_text())["step"] == 2
+
+
 @pytest.mark.parametrize(
     "launcher",
     [
