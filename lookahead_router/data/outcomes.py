@@ -180,7 +180,7 @@ class OutcomeTable:
         Args:
             names: `{name: new name}`; those that are not named keep theirs.
         """
-        columns = self._as_columns()
+        columns = {name: list(values) for name, values in self._as_columns().items()}
         columns["candidate"] = [names.get(name, name) for name in columns["candidate"]]
         return self._from_columns(columns, None, None)
 
