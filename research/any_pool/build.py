@@ -18,6 +18,7 @@ import numpy as np
 from lookahead_router.data.outcomes import OutcomeTable
 from lookahead_router.predictors.open_pool import OUTPUTS
 from lookahead_router.predictors.profiles import Foreseen
+from lookahead_router.prompts import prompt_text
 from lookahead_router.training.open_pool import build_open_pool
 
 NAME = "Llama-lookahead-any-pool-minilm"
@@ -83,8 +84,8 @@ def _spelt(candidates: tuple[str, ...], about: dict) -> dict[str, str]:
 
 
 def _foreseen(features: Path, texts: Path, prompts: np.ndarray) -> Foreseen:
-    place = {text: row for row, text in enumerate(json.loads(texts.read_text())["texts"])}
-    rows = np.array([place[text] for text in prompts])
+    place = {prompt_text(text): row for row, text in enumerate(json.loads(texts.read_text())["texts"])}
+    rows = np.array([place[prompt_text(text)] for text in prompts])
     with np.load(features, allow_pickle=False) as given:
         return Foreseen(**{name: given[name][rows].astype(np.float64) for name in OUTPUTS})
 
