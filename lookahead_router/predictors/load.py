@@ -10,7 +10,7 @@ from lookahead_router.predictors.fitted import FITTED, fitted_class
 from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.saved.fetch import fetch
 
-OPEN_EMBEDDED = Path(__file__).parent.parent / "pretrained" / "lookahead-open-minilm"
+OPEN_EMBEDDED = Path(__file__).parent.parent / "pretrained" / "Llama-lookahead-any-pool-minilm"
 """The predictor in the wheel."""
 _GONE = ("kl", "routerdc", "matrix-factorization")
 """Kinds that earlier versions wrote."""
