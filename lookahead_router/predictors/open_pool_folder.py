@@ -124,7 +124,8 @@ def _parts(
 ) -> tuple[Population, Catalogue, list[Member]]:
     given = {name: arrays[f"population.{name}"] for name in _ARRAYS}
     given = {name: float(value) if value.ndim == 0 else value for name, value in given.items()}
-    population = Population(**{**given, "reach": tuple(given["reach"].tolist())})
+    pairs = {name: tuple(given[name].tolist()) for name in ("reach", "verbosities")}
+    population = Population(**{**given, **pairs})
     entries = entries_from_json(record["entries"])
     covariances = _unpacked(arrays["covariances"])
     profiles = [

@@ -76,6 +76,8 @@ class Population:
     """`(2, 2)`."""
     length_variance: float
     """Of the logarithm of one answer's length around what is expected, > 0."""
+    verbosities: tuple[float, float]
+    """Least and highest verbosity that counts: lengths are not drawn on beyond what was seen."""
     components: np.ndarray
     """`(H, P)` leading principal components of the embeddings of prompts, whitened."""
     center: np.ndarray
@@ -135,7 +137,7 @@ class Population:
     def expected_tokens(self, foreseen: Foreseen, profiles: Sequence[Profile]) -> np.ndarray:
         """`(n, K)` expected lengths of the answers, in tokens."""
         lengths = np.stack([profile.lengths for profile in profiles])
-        logs = foreseen.log_tokens[:, None] + lengths[:, 0] + foreseen.verbosity[:, None] * lengths[:, 1]
+        logs = foreseen.log_tokens[:, None] + lengths[:, 0] + self._verbosity(foreseen)[:, None] * lengths[:, 1]
         return np.exp(np.clip(logs + self.length_variance / 2, 0.0, 12.0))
 
     def onboard(
@@ -247,10 +249,13 @@ class Population:
             own[: self.n_abilities, : self.n_abilities] -= self.covariance / 2
         return [1.0, float(is_stranger)], own
 
+    def _verbosity(self, foreseen: Foreseen) -> np.ndarray:
+        return np.clip(foreseen.verbosity, *self.verbosities)
+
     def _lengths(self, foreseen: Foreseen, profile: Profile, tokens: np.ndarray | None) -> np.ndarray:
         if tokens is None or not (known := tokens > 0).any():
             return profile.lengths
-        x = np.stack([np.ones(known.sum()), foreseen.verbosity[known]], axis=1)
+        x = np.stack([np.ones(known.sum()), self._verbosity(foreseen)[known]], axis=1)
         y = np.log(tokens[known]) - foreseen.log_tokens[known]
         precision = np.linalg.inv(self.lengths_covariance)
         return np.linalg.solve(

@@ -25,6 +25,8 @@ from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
 from lookahead_router.training.population import PublicAnswers, fit_population
 from lookahead_router.types import Candidate, CandidatePool
 
+UNRELATED = ("other", "other-open", "derived", "japanese", "korean", "llama-derived", "mistral-derived", "")
+"""Families in name only."""
 MIN_ANSWERS = 30
 """Public answers below which a candidate gets no profile."""
 
@@ -69,7 +71,15 @@ def build_open_pool(
     names, answers, counts = public_answers(table, exclude_sources, splits)
     entries = [_entry(each, about.get(each, {}), counts[each]) for each in names]
     facts = np.stack([facts_of_entry(entry) for entry in entries])
-    population, profiles = fit_population(foreseen, answers, facts, names, on_progress=on_progress)
+    population, profiles = fit_population(
+        foreseen,
+        answers,
+        facts,
+        names,
+        families=[entry.family if entry.family not in UNRELATED else "" for entry in entries],
+        models=[" ".join(Spelling.of(entry.name).bare) for entry in entries],
+        on_progress=on_progress,
+    )
     catalogue = Catalogue(entries, profiles)
     members = []
     for each in pool:

@@ -12,6 +12,12 @@ from lookahead_router.predictors.profiles import Answers, Foreseen, Population, 
 N_COMPONENTS = 64
 N_ANCHORS = 256
 MIN_COVARIANCE = 1e-4
+FAMILY_SHARE = 0.15
+"""Of the spread of abilities, what relatives share."""
+MODEL_SHARE = 0.6
+"""Of the spread of abilities, what versions of one model share beyond that."""
+VERBOSITY_SHARES = (0.05, 0.95)
+"""Of the prompts, between which the verbosity counts: lengths are not drawn on beyond what was seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +45,8 @@ def fit_population(
     facts: np.ndarray,
     names: Sequence[str],
     *,
+    families: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
     n_rounds: int = 8,
     seed: int = 0,
     on_progress: Callable[[str, float], None] = lambda step, share: None,
@@ -50,6 +58,8 @@ def fit_population(
         answers: of known candidates.
         facts: `(K, n_facts)`, of `facts_of`.
         names: `(K,)`, for messages.
+        families: `(K,)` what relatives have in common, such as `gpt-4o`; empty for none.
+        models: `(K,)` what versions of one model have in common, such as the name without its date.
         n_rounds: of both steps.
         seed: of the anchors.
         on_progress: told before each round what comes, and what share of all is done.
@@ -62,6 +72,7 @@ def fit_population(
         empty = ", ".join(name for name, count in zip(names, counts, strict=True) if not count)
         raise DataError(f"no answer of {empty}; leave them out")
     width = foreseen.demands.shape[1] + 1
+    kinships = _kinships(families or [""] * len(names), models or [""] * len(names))
     order = np.argsort(answers.candidates, kind="stable")
     bounds = np.cumsum(counts)[:-1]
     leniency = np.zeros(len(answers.is_judge))
@@ -71,10 +82,7 @@ def fit_population(
         on_progress(f"population, round {round_ + 1} of {n_rounds}", round_ / n_rounds)
         means = facts @ regression
         given = _answers(foreseen, answers, leniency, order, bounds)
-        found = [
-            posterior([one], [mean], [covariance], np.zeros((1, 0)), [])[0]
-            for one, mean in zip(given, means, strict=True)
-        ]
+        found = _posteriors(given, means, covariance, kinships)
         modes = np.stack([mode for mode, _ in found])
         leniency = _leniency(foreseen, answers, modes, leniency)
         regression = _ridge(facts, modes)
@@ -82,7 +90,8 @@ def fit_population(
         # Each posterior's own width counts: a candidate of few answers tells little about the spread.
         covariance = (gaps.T @ gaps + sum(spread for _, spread in found)) / len(found)
         covariance += MIN_COVARIANCE * np.eye(width)
-    lengths, spread, variance = _fit_lengths(foreseen, answers, len(names))
+    verbosities = tuple(np.quantile(foreseen.verbosity[answers.prompts], VERBOSITY_SHARES).tolist())
+    lengths, spread, variance = _fit_lengths(foreseen, answers, len(names), verbosities)
     embeddings = foreseen.embedding[np.unique(answers.prompts)]
     center, components = _components(embeddings)
     population = Population(
@@ -91,6 +100,7 @@ def fit_population(
         lengths=lengths.mean(axis=0),
         lengths_covariance=spread,
         length_variance=variance,
+        verbosities=verbosities,
         components=components,
         center=center,
         anchors=_anchors(embeddings, seed),
@@ -100,6 +110,37 @@ def fit_population(
         for (mode, cov), length, count in zip(found, lengths, counts, strict=True)
     ]
     return population, profiles
+
+
+def _kinships(families: Sequence[str], models: Sequence[str]) -> list[tuple[np.ndarray, list[str]]]:
+    """Groups of relatives: the columns of each, and the model of every one of them."""
+    members: dict[str, list[int]] = {}
+    for k, (family, model) in enumerate(zip(families, models, strict=True)):
+        members.setdefault(family or model or f"alone {k}", []).append(k)
+    return [(np.array(columns), [models[k] or f"alone {k}" for k in columns]) for columns in members.values()]
+
+
+def _posteriors(
+    given: Sequence[Answers],
+    means: np.ndarray,
+    covariance: np.ndarray,
+    kinships: Sequence[tuple[np.ndarray, list[str]]],
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every candidate's posterior, relatives together: what few answers leave open, their kin tells."""
+    found: list = [None] * len(given)
+    for columns, models in kinships:
+        shared, membership = [], np.zeros((len(columns), 0))
+        if len(columns) > 1:
+            several = [model for model in dict.fromkeys(models) if models.count(model) > 1]
+            membership = np.array([[1.0, *(float(model == each) for each in several)] for model in models])
+            shared = [FAMILY_SHARE * covariance, *[MODEL_SHARE * covariance] * len(several)]
+        parts = [covariance - sum(m * s for m, s in zip(row, shared, strict=True)) for row in membership]
+        own = parts if len(columns) > 1 else [covariance]
+        answers = [given[k] for k in columns]
+        joint = posterior(answers, [means[k] for k in columns], own, membership, shared)
+        for k, each in zip(columns, joint, strict=True):
+            found[k] = each
+    return found
 
 
 def _answers(
@@ -131,12 +172,14 @@ def _ridge(facts: np.ndarray, modes: np.ndarray, penalty: float = 2.0) -> np.nda
     return np.linalg.solve(facts.T @ facts + np.diag(penalties), facts.T @ modes)
 
 
-def _fit_lengths(foreseen: Foreseen, answers: PublicAnswers, n_candidates: int) -> tuple[np.ndarray, np.ndarray, float]:
+def _fit_lengths(
+    foreseen: Foreseen, answers: PublicAnswers, n_candidates: int, verbosities: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, float]:
     """`(K, 2)` lengths of the candidates, their covariance, and the variance of one answer."""
     known = np.flatnonzero(answers.output_tokens > 0)
     rows = answers.prompts[known]
     y = np.log(answers.output_tokens[known]) - foreseen.log_tokens[rows]
-    x = np.stack([np.ones(len(known)), foreseen.verbosity[rows]], axis=1)
+    x = np.stack([np.ones(len(known)), np.clip(foreseen.verbosity[rows], *verbosities)], axis=1)
     variance, mean, spread = 0.5, np.zeros(2), np.diag([0.3, 0.1])
     lengths = np.zeros((n_candidates, 2))
     groups = [np.flatnonzero(answers.candidates[known] == k) for k in range(n_candidates)]

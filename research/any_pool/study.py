@@ -26,6 +26,7 @@ from sklearn.model_selection import KFold
 from lookahead_router import metrics
 from lookahead_router.predictors.catalogue import CatalogueEntry, Spelling, facts_of_entry
 from lookahead_router.predictors.profiles import Foreseen, Profile
+from lookahead_router.training.open_pool import UNRELATED
 from lookahead_router.training.population import PublicAnswers, fit_population
 
 COUNTS = (0, 10, 20, 50, 100, 200, 500)
@@ -95,7 +96,15 @@ class World:
             np.where(self.tokens[use] > 0, self.tokens[use], np.nan),
         )  # fmt: skip
         names = [self.names[k] for k in known]
-        population, profiles = fit_population(self.foreseen, answers, self.facts[known], names, n_rounds=6)
+        population, profiles = fit_population(
+            self.foreseen,
+            answers,
+            self.facts[known],
+            names,
+            families=[self.entries[k].family if self.entries[k].family not in UNRELATED else "" for k in known],
+            models=[" ".join(Spelling.of(self.names[k]).bare) for k in known],
+            n_rounds=6,
+        )
         return population, {int(k): profile for k, profile in zip(known, profiles, strict=True)}
 
 

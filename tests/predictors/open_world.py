@@ -35,6 +35,7 @@ def make_population(**changes) -> Population:
         "lengths": np.zeros(2),
         "lengths_covariance": np.diag([0.3, 0.1]),
         "length_variance": 0.25,
+        "verbosities": (-3.0, 3.0),
         "components": generator.normal(size=(WIDTH, N_COMPONENTS)),
         "center": np.zeros(WIDTH),
         "anchors": anchors / np.linalg.norm(anchors, axis=1, keepdims=True),
