@@ -22,7 +22,7 @@ from lookahead_router.policies import (
     rename,
 )
 from lookahead_router.predictors.base import Predictor, prompt_texts
-from lookahead_router.predictors.load import load_predictor
+from lookahead_router.predictors.load import embedded_location, load_predictor
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.prompts import Prompt, prompt_text
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction
@@ -81,11 +81,11 @@ class Router:
         """A router over the embedded predictor, over the one in a folder, or over one of the Hugging Face Hub.
 
         Args:
-            location: folder of a saved predictor or baseline, or `org/name` on the Hub; the embedded default,
-                without network, when absent.
-            candidates: names, `Candidate`s, or `{name: known name}` to decide among. A predictor for any pool, as
-                the embedded one, takes whatever names you use; another one must know them. All of the predictor's
-                pool when absent.
+            location: folder of a saved predictor or baseline, or `org/name` on the Hub; an embedded one, without
+                network, when absent: for the candidates that you name the one for any pool, and the one of the
+                paper's five where you name none but these, or none at all.
+            candidates: names, `Candidate`s, or `{name: known name}` to decide among. A predictor for any pool takes
+                whatever names you use; another one must know them. All of the predictor's pool when absent.
             profiles: `{name: known name}`: whose profile a candidate starts from that nobody knows.
             policy: predictions to utilities; `BestQuality()` when absent.
             quality: in place of a policy, the share in [0, 1] of the best candidate's expected quality to keep, as
@@ -103,6 +103,8 @@ class Router:
             UnknownCandidateError: an alias or a candidate that the predictor cannot know.
         """
         policy = chosen_policy(policy, quality)
+        if location is None and candidates is not None:
+            location = embedded_location(_known_names(candidates, aliases))
         predictor = load_predictor(location, backend=backend, n_threads=n_threads, **hub)
         router = cls(predictor, aliases=aliases)
         if candidates is not None:
@@ -349,6 +351,14 @@ class Router:
 
     def __repr__(self) -> str:
         return f"Router({self.predictor!r}, policy={self.policy!r}, pool={list(self.pool.names)})"
+
+
+def _known_names(candidates, aliases: Mapping[str, str | Candidate] | None) -> list[str]:
+    """The names that a predictor must know for these candidates; none for what is no pool, which others refuse."""
+    theirs = {alias.name if isinstance(alias, Candidate) else alias: name for name, alias in (aliases or {}).items()}
+    if isinstance(candidates, Mapping):
+        return [of if isinstance(of, str) else name for name, of in candidates.items()]
+    return [theirs.get(name, name) for name in CandidatePool(candidates).names]
 
 
 def _priced(candidate: Candidate, price: float | tuple[float, float]) -> Candidate:

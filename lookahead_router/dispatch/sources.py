@@ -51,8 +51,13 @@ def open_router(
         UnknownCandidateError: a profile for a name that is no candidate, or of one that is not known.
         CheckpointError, HubError: nothing to load at the location.
     """
+    from lookahead_router.predictors.load import embedded_location
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
 
+    names = None if names is None else list(names)
+    if source is None and revision is None and names is not None:
+        theirs = names_behind(aliases or {})
+        source = embedded_location([theirs.get(name, name) for name in names])
     router, aliases = _found(source, revision), aliases or {}
     if not isinstance(router.predictor, OpenPoolPredictor):
         if profiles:

@@ -1,5 +1,6 @@
 """A saved predictor of any kind from its folder."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
@@ -7,11 +8,12 @@ from lookahead_router.files import read_json
 from lookahead_router.hub import is_repo_id
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.fitted import FITTED, fitted_class
-from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.predictors.lookahead import EMBEDDED, LookaheadPredictor
 from lookahead_router.saved.fetch import fetch
+from lookahead_router.saved.folder import PredictorFolder
 
 OPEN_EMBEDDED = Path(__file__).parent.parent / "pretrained" / "Llama-lookahead-any-pool-minilm"
-"""The predictor in the wheel."""
+"""The predictor for any pool in the wheel, beside the one of the paper's five candidates."""
 _GONE = ("kl", "routerdc", "matrix-factorization")
 """Kinds that earlier versions wrote."""
 
@@ -49,10 +51,21 @@ def load_predictor(location: str | Path | None = None, **options) -> Predictor:
     return fitted_class(kind).load(location)
 
 
+def embedded_location(names: Iterable[str] | None) -> Path | None:
+    """Which of the embedded predictors decides among these names, as `load_predictor` takes it.
+
+    `None`, the one of the paper's five candidates, where no names are given or all are among these; the one for any
+    pool otherwise.
+    """
+    if names is None or set(names) <= set(PredictorFolder(EMBEDDED).read_pool().names):
+        return None
+    return OPEN_EMBEDDED
+
+
 def _kind(location: str | Path | None, options: dict) -> str | None:
     """What a folder or repository says it is; `None` where it says nothing, which the loader of Lookahead explains."""
     if location is None:
-        return "open-pool" if OPEN_EMBEDDED.is_dir() else None
+        return None
     if is_repo_id(location):
         hub = {name: value for name, value in options.items() if name not in ("backend", "n_threads")}
         folder = fetch(location, [], hub)

@@ -48,7 +48,8 @@ def load(
     else:
         refuse_options(hub, location)
         folder = PredictorFolder(OPEN_EMBEDDED if location is None else Path(location))
-        location = None if location is None else str(folder.path.absolute())
+        is_embedded = folder.path.absolute() == OPEN_EMBEDDED.absolute()  # another installation has it elsewhere
+        location = None if is_embedded else str(folder.path.absolute())
         again = {}
     return _open(folder, backend, n_threads, (location, {"backend": backend, "n_threads": n_threads, **again}))
 

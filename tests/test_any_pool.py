@@ -1,0 +1,96 @@
+"""What the pages promise of any pool, on the embedded weights."""
+
+import json
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lookahead_router.errors import UnknownProfileWarning
+from lookahead_router.predictors.load import OPEN_EMBEDDED
+from lookahead_router.predictors.open_pool import OpenPoolPredictor
+from lookahead_router.router import Router
+
+CURRENT = ["gpt-4o", "gpt-4o-mini", "claude-3-5-sonnet", "gemini-2.5-pro", "llama-3.1-8b-instruct"]
+EVERYDAY = Path(__file__).parent / "data" / "everyday.jsonl"
+
+
+@pytest.fixture(scope="module")
+def router():
+    return Router.from_pretrained(candidates=CURRENT)
+
+
+def test_names_that_people_use_are_known(router):
+    assert isinstance(router.predictor, OpenPoolPredictor)
+    assert {member.match.how for member in router.predictor.members} <= {"exact", "same", "newest"}
+    assert all(candidate.has_price for candidate in router.pool)
+    assert len(router.predictor.catalogue) > 400
+
+
+def test_easy_prompts_are_answered_well_by_all_and_open_problems_by_none(router):
+    for prompt in ("hi", "What is 2+2?"):
+        assert min(router.route(prompt).probabilities.values()) > 0.88
+    assert max(router.route("Prove the Riemann hypothesis.").probabilities.values()) < 0.4
+
+
+def test_a_quality_is_kept_with_the_cheapest(router):
+    cheap = Router.from_pretrained(candidates=CURRENT, quality=0.9)
+    assert cheap.route("hi").name == "llama-3.1-8b-instruct"
+    decision = cheap.route("Prove that there are infinitely many primes congruent to 3 modulo 4.")
+    assert decision.probabilities[decision.name] >= 0.9 * max(decision.probabilities.values())
+
+
+def test_the_order_of_candidates_does_not_matter_and_restriction_keeps_numbers(router):
+    turned = Router.from_pretrained(candidates=CURRENT[::-1])
+    prompts = ["hi", "Write a SQL query that lists duplicate emails."]
+    np.testing.assert_array_equal(turned.predict(prompts).scores[:, ::-1], router.predict(prompts).scores)
+    small = router.restrict_to(CURRENT[:2])
+    np.testing.assert_array_equal(small.predict(prompts).scores, router.predict(prompts).scores[:, :2])
+
+
+def test_a_stranger_is_said_once_and_routed():
+    with pytest.warns(UnknownProfileWarning, match="nothing is known of my-finetune"):
+        router = Router.from_pretrained(candidates=["gpt-4o", "my-finetune"])
+    decision = router.route("hi")
+    doubt = {
+        name: error / (decision.probabilities[name] * (1 - decision.probabilities[name]))
+        for name, error in decision.standard_errors.items()
+    }
+    assert doubt["my-finetune"] > doubt["gpt-4o"]
+    again = pickle.loads(pickle.dumps(router))
+    assert again.route("hi").probabilities == router.route("hi").probabilities
+
+
+def test_a_benchmarks_instruction_seldom_changes_the_choice(router):
+    """A sample, with a pool of near equals; benchmarks/robustness.py measures all of it, and passages too."""
+    prompts = [json.loads(line)["prompt"] for line in EVERYDAY.read_text(encoding="utf-8").splitlines()][::6]
+    plain = router.predict(prompts).probabilities
+    lost = []
+    for dress in (
+        "{}\n\nPlease reason step by step, and put your final answer within \\boxed{{}}.",
+        "Answer in JSON.\n{}",
+        "You are a brilliant mathematics professor.\n{}",
+    ):
+        dressed = router.predict([dress.format(prompt) for prompt in prompts]).probabilities
+        lost.append(plain.max(axis=1) - plain[np.arange(len(prompts)), dressed.argmax(axis=1)])
+    assert (np.array(lost) > 0.02).mean() <= 0.08
+
+
+def test_a_saved_router_keeps_what_it_learnt(router, tmp_path):
+    observed = router.observe("hi", "gpt-4o", 0.0)
+    observed.save(tmp_path / "mine")
+    again = Router.from_pretrained(tmp_path / "mine")
+    assert again.pool == observed.pool
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert again.route("hi").probabilities == pytest.approx(observed.route("hi").probabilities, abs=1e-9)
+    assert again.route("hi").probabilities["gpt-4o"] < router.route("hi").probabilities["gpt-4o"]
+
+
+def test_it_stays_small():
+    size = sum(path.stat().st_size for path in OPEN_EMBEDDED.rglob("*") if path.is_file())
+    facts = sum((OPEN_EMBEDDED / name).stat().st_size for name in ("profiles.npz", "catalogue.json"))
+    assert size < 30e6
+    assert facts < 2e6
