@@ -196,6 +196,14 @@ class Router:
         self.predictor.save(folder)
 
     @property
+    def taken_for(self) -> dict[str, str]:
+        """What each name stands for, and on what its profile rests, in words; empty where the pool is fixed."""
+        if not isinstance(self.predictor, OpenPoolPredictor):
+            return {}
+        about = {member.candidate.name: member.about for member in self.predictor.members}
+        return {name: about[theirs] for name, theirs in zip(self.pool.names, self._names, strict=True)}
+
+    @property
     def excluded(self) -> dict[str, str]:
         """Why candidates are never chosen, by name, where the policy is `Restricted`; empty where it is not.
 

@@ -18,10 +18,20 @@ DATA_HELP = "Routing dataset: Parquet, JSONL, or org/name on the Hugging Face Hu
 
 RouterOption = Annotated[str | None, typer.Option("--router", help=ROUTER_HELP)]
 RevisionOption = Annotated[str | None, typer.Option("--revision", help=REVISION_HELP)]
-PolicyOption = Annotated[str, typer.Option("--policy", help=POLICY_HELP)]
+PolicyOption = Annotated[str | None, typer.Option("--policy", help=POLICY_HELP)]
 BackendOption = Annotated[str, typer.Option("--backend", help=BACKEND_HELP)]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads of one pass; those that this process may use if absent.")
+]
+CandidatesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--candidates", help="Whom to decide among: names, comma-separated; NAME=KNOWN starts from a known profile."
+    ),
+]
+QualityOption = Annotated[
+    float | None,
+    typer.Option("--quality", help="Share of the best candidate's expected quality to keep, as cheaply as it allows."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
@@ -63,3 +73,20 @@ def policy_words(policy: BestQuality | CostAware | Threshold) -> str:
 def split_names(names: str) -> list[str]:
     """Names with commas between."""
     return [name.strip() for name in names.split(",")]
+
+
+def parse_candidates(text: str) -> dict[str, str]:
+    """`{name: known name}` of names with commas between; a name by itself is known by itself.
+
+    Raises:
+        ConfigurationError: an empty name, or one that stands twice.
+    """
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, separator, known = (each.strip() for each in part.partition("="))
+        if not name or (separator and not known):
+            raise ConfigurationError(f"--candidates: expected NAME,NAME=KNOWN,..., got {text!r}")
+        if name in found:
+            raise ConfigurationError(f"--candidates: {name!r} stands there twice")
+        found[name] = known or name
+    return found

@@ -5,17 +5,19 @@ from typing import Annotated
 import typer
 
 import lookahead_router
+from lookahead_router.cli.candidates import candidates
 from lookahead_router.cli.card import card
 from lookahead_router.cli.evaluate import evaluate
 from lookahead_router.cli.export import export
 from lookahead_router.cli.import_ import import_
 from lookahead_router.cli.info import info
+from lookahead_router.cli.onboard import onboard
 from lookahead_router.cli.push import push
 from lookahead_router.cli.route import route
 from lookahead_router.cli.train import train
 from lookahead_router.cli.tune import calibrate, tune
 
-COMMANDS = (route, evaluate, tune, train, import_, export, info, card, push)
+COMMANDS = (route, candidates, onboard, evaluate, tune, train, import_, export, info, card, push)
 """In the order of the help. A command is a function in a file of its own, under the function's name."""
 
 app = typer.Typer(

@@ -39,7 +39,9 @@ def info(
     else:
         folder = PredictorFolder(Path(router))
     kind = folder.read_json(folder.config).get("predictor") if folder.config.is_file() else None
-    record = _about_fitted(folder) if kind in FITTED else _about_lookahead(folder, is_remote)
+    record = _about_fitted(folder) if kind in FITTED else _about_network(folder, is_remote)
+    if kind == "open-pool":
+        record |= _about_profiles(folder)
     record = {"location": "embedded" if router is None else router, **record}
     if as_json:
         show_json(record)
@@ -47,7 +49,7 @@ def info(
         _show(record)
 
 
-def _about_lookahead(folder: "PredictorFolder", is_remote: bool) -> dict[str, Any]:
+def _about_network(folder: "PredictorFolder", is_remote: bool) -> dict[str, Any]:
     folder.check(needs_weights=not is_remote)
     config = folder.read_config()
     here = {path.relative_to(folder.path).as_posix(): path.stat().st_size for path in folder.files()}
@@ -62,6 +64,22 @@ def _about_lookahead(folder: "PredictorFolder", is_remote: bool) -> dict[str, An
         "network": {key: value for key, value in config.network.items() if key != "backbone_config"},
         "files": {name: file.size_bytes for name, file in config.files.items()} if is_remote else here,
     }
+
+
+def _about_profiles(folder: "PredictorFolder") -> dict[str, Any]:
+    from lookahead_router.predictors.open_pool_folder import read_profiles
+
+    _, catalogue, members = read_profiles(folder)
+    profiles = {
+        member.candidate.name: {
+            "taken_for": member.match.entry and member.match.entry.name,
+            "how": member.match.how,
+            "n_answers": member.profile.n_answers,
+            "words": member.about,
+        }
+        for member in members
+    }
+    return {"profiles": profiles, "n_known": len(catalogue), "prices_as_of": catalogue.prices_as_of or None}
 
 
 def _about_fitted(folder: "PredictorFolder") -> dict[str, Any]:
@@ -81,7 +99,12 @@ def _about_fitted(folder: "PredictorFolder") -> dict[str, Any]:
 def _show(record: dict[str, Any]) -> None:
     rows = [(key.replace("_", " "), record.get(key)) for key in ("name", "revision", "location", "library_version")]
     rows.append(("kind", record["predictor"]))
-    rows.append(("candidates", record["candidates"]))
+    if profiles := record.get("profiles"):
+        rows.append(("candidates", [f"{name}: {about['words']}" for name, about in profiles.items()]))
+        rows.append(("catalogue", f"{record['n_known']:,} known candidates"))
+        rows.append(("list prices", record["prices_as_of"] and f"as of {record['prices_as_of']}"))
+    else:
+        rows.append(("candidates", record["candidates"]))
     if network := record.get("network"):
         rows.append(("backbone", record["backbone"]))
         rows.append(("window", f"{network.get('max_prompt_tokens')} prompt tokens"))

@@ -8,18 +8,21 @@ import typer
 from lookahead_router.cli._input import read_prompts
 from lookahead_router.cli._options import (
     BackendOption,
+    CandidatesOption,
     PolicyOption,
+    QualityOption,
     RevisionOption,
     RouterOption,
     ThreadsOption,
     load_router,
+    parse_candidates,
     parse_policy,
-    split_names,
 )
 from lookahead_router.cli._output import UNKNOWN, progress, shortened, show_json, show_table, terminal_width
 from lookahead_router.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from lookahead_router.router import Router
     from lookahead_router.types import Decision
 
 LEAST_PROMPT_CELLS = 20
@@ -35,28 +38,27 @@ def route(
     ] = None,
     router: RouterOption = None,
     revision: RevisionOption = None,
-    policy: PolicyOption = "best-quality",
-    candidates: Annotated[str | None, typer.Option(help="Decide among these names only, comma-separated.")] = None,
+    policy: PolicyOption = None,
+    quality: QualityOption = None,
+    candidates: CandidatesOption = None,
     alias: Annotated[list[str] | None, typer.Option(help="NAME=NEW: show a candidate under another name.")] = None,
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a prompt and line.")] = False,
 ) -> None:
-    """Show which candidate each prompt goes to, and the predicted scores."""
-    chosen_policy, aliases = parse_policy(policy), _aliases(alias or [])
+    """Show which candidate each prompt goes to, how likely a good answer is, and what it is expected to cost."""
+    settings = {"policy": None if policy is None else parse_policy(policy), "aliases": _aliases(alias or [])}
+    if candidates is not None:
+        settings["candidates"] = parse_candidates(candidates)
     texts = read_prompts(prompts, file)
     with progress(f"routing {len(texts)} prompts"):
-        chosen = load_router(
-            router, revision=revision, backend=backend, threads=threads, policy=chosen_policy, aliases=aliases
-        )
-        if candidates is not None:
-            chosen = chosen.restrict_to(split_names(candidates))
+        chosen = load_router(router, revision=revision, backend=backend, threads=threads, quality=quality, **settings)
         decisions = chosen.route_batch(texts)
     if as_json:
         for decision in decisions:
             show_json(decision.to_dict(), indent=None)
     elif len(decisions) == 1:
-        _show_candidates(decisions[0])
+        _show_candidates(decisions[0], chosen)
     else:
         _show_choices(texts, decisions)
 
@@ -71,18 +73,35 @@ def _aliases(pairs: list[str]) -> dict[str, str]:
     return aliases
 
 
-def _show_candidates(decision: "Decision") -> None:
-    """Every candidate, the choice first; utilities where they are not the scores."""
+def _show_candidates(decision: "Decision", router: "Router") -> None:
+    """Every candidate, the choice first; only the columns that tell something."""
     excluded = sorted(set(decision.scores) - set(decision.utilities), key=decision.scores.__getitem__, reverse=True)
     names = [*decision.ranking, *excluded]
-    has_utilities = decision.utilities != decision.scores
-    rows = []
-    for name in names:
-        utility = f"{decision.utilities[name]:.3f}" if name in decision.utilities else UNKNOWN
-        figures = (f"{decision.scores[name]:.3f}", *([utility] if has_utilities else ()))
-        rows.append((name, *figures, "chosen" if name == decision.name else ""))
-    head = ("candidate", "predicted score", *(["utility"] if has_utilities else ()), "")
-    show_table(head, rows, texts=(0, len(head) - 1), styles=["bold green"])
+    columns: dict[str, dict[str, str]] = {}
+    if decision.probabilities is None or decision.probabilities != decision.scores:
+        columns["predicted score"] = {name: f"{score:.3f}" for name, score in decision.scores.items()}
+    if decision.probabilities is not None:
+        errors = decision.standard_errors or {}
+        columns["chance of a good answer"] = {
+            name: f"{chance:.2f}" + (f" ± {errors[name]:.2f}" if name in errors else "")
+            for name, chance in decision.probabilities.items()
+        }
+    if decision.expected_usd:
+        columns["expected USD"] = {name: f"{usd:.2g}" for name, usd in decision.expected_usd.items()}
+    if decision.utilities != decision.scores:
+        columns["utility"] = {name: f"{utility:.3f}" for name, utility in decision.utilities.items()}
+    columns[""] = {decision.name: "chosen"}
+    said = {name: words for name, words in router.taken_for.items() if not _is_plainly_known(words)}
+    if said:
+        columns["taken for"] = said
+    blank = {"": "", "taken for": ""}
+    rows = [(name, *(cells.get(name, blank.get(head, UNKNOWN)) for head, cells in columns.items())) for name in names]
+    texts = (0, *(k for k, head in enumerate(columns, start=1) if head in ("", "taken for")))
+    show_table(("candidate", *columns), rows, texts=texts, styles=["bold green"])
+
+
+def _is_plainly_known(words: str) -> bool:
+    return words.startswith("known (") and words.endswith("public answers)")
 
 
 def _show_choices(texts: list[str], decisions: "list[Decision]") -> None:

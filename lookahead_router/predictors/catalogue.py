@@ -53,8 +53,13 @@ class Match:
     user, or `unknown`."""
 
     def __str__(self) -> str:
+        return f"{self.name}: {self.words}"
+
+    @property
+    def words(self) -> str:
+        """What the name was taken for."""
         if self.entry is None:
-            return f"{self.name}: not known; starts from the population"
+            return "not known; starts from the population"
         says = {
             "exact": "known",
             "same": f"known as {self.entry.name}",
@@ -62,14 +67,22 @@ class Match:
             "given": f"starts from the profile of {self.entry.name}",
             "family": f"not known; starts from its relative {self.entry.name}, with more doubt",
         }
-        return f"{self.name}: {says[self.how]} ({self.entry.n_answers:,} public answers)"
+        return f"{says[self.how]} ({self.entry.n_answers:,} public answers)"
+
+
+PUBLIC = ("exact", "same", "newest")
+"""How a name matches an entry that is itself, with the entry's own profile."""
 
 
 class Catalogue:
     """Entries with their profiles, in the same order."""
 
-    def __init__(self, entries: Sequence[CatalogueEntry], profiles: Sequence[Profile]) -> None:
+    def __init__(
+        self, entries: Sequence[CatalogueEntry], profiles: Sequence[Profile], *, prices_as_of: str = ""
+    ) -> None:
         self.entries, self.profiles = tuple(entries), tuple(profiles)
+        self.prices_as_of = prices_as_of
+        """Date or origin of the list prices; empty where it is not known."""
         self._by_name = {entry.name: entry for entry in self.entries}
         self._spelt = [Spelling.of(entry.name) for entry in self.entries]
 

@@ -19,7 +19,7 @@ from lookahead_router.errors import (
     UnknownProfileWarning,
 )
 from lookahead_router.predictors.base import prompt_texts
-from lookahead_router.predictors.catalogue import Catalogue, Match, facts_of_candidate, widened
+from lookahead_router.predictors.catalogue import PUBLIC, Catalogue, Match, facts_of_candidate, widened
 from lookahead_router.predictors.profiles import Foreseen, Population, Profile
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.prompts import Prompt
@@ -45,6 +45,14 @@ class Member:
     candidate: Candidate
     profile: Profile
     match: Match
+
+    @property
+    def about(self) -> str:
+        """What the name was taken for, and on what the profile rests, in words."""
+        n_public = self.match.entry.n_answers if self.match.how in PUBLIC else 0
+        n_own = self.profile.n_answers - n_public
+        own = f", {n_own:,} answer{'s' if n_own > 1 else ''} of yours" if n_own > 0 else ""
+        return self.match.words + own
 
 
 @dataclass(eq=False)

@@ -17,7 +17,14 @@ import numpy as np
 from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.files import replacing_folder
 from lookahead_router.hub import is_repo_id
-from lookahead_router.predictors.catalogue import Catalogue, CatalogueEntry, Match, entries_from_json, entries_to_json
+from lookahead_router.predictors.catalogue import (
+    FACTS,
+    Catalogue,
+    CatalogueEntry,
+    Match,
+    entries_from_json,
+    entries_to_json,
+)
 from lookahead_router.predictors.load import OPEN_EMBEDDED
 from lookahead_router.predictors.lookahead import BACKENDS, WEIGHTS, choose_backend, network_config
 from lookahead_router.predictors.open_pool import Foreseer, Member, OpenPoolPredictor
@@ -67,14 +74,7 @@ def _open(folder: PredictorFolder, backend: str, n_threads: int | None, reload: 
     folder.verify(config, [folder.pool, folder.tokenizer, folder.profiles, folder.catalogue, weights])
     record = folder.read_json(folder.catalogue)
     _check_weights(record, config, weights, folder)
-    arrays = _read_arrays(folder)
-    try:
-        population, catalogue, members = _parts(record, arrays, folder.read_pool())
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise CheckpointError(
-            f"catalogue.json and profiles.npz do not belong together ({error}); fetch them again",
-            location=folder.location,
-        ) from error
+    population, catalogue, members = read_profiles(folder, record)
     tokenizer = PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer))
     return OpenPoolPredictor(
         foresee=Foreseer(tokenizer, _open_backend(backend, weights, network, n_threads)),
@@ -85,6 +85,29 @@ def _open(folder: PredictorFolder, backend: str, n_threads: int | None, reload: 
         base_revision=folder.revision(config),
         reload=reload,
     )
+
+
+def read_profiles(
+    folder: PredictorFolder, record: Mapping[str, Any] | None = None
+) -> tuple[Population, Catalogue, list[Member]]:
+    """What `profiles.npz` and `catalogue.json` hold; no network is loaded.
+
+    Args:
+        folder: of the predictor.
+        record: what `catalogue.json` holds, where that is known.
+
+    Raises:
+        CheckpointError: a file is damaged, or they do not belong together.
+    """
+    record = folder.read_json(folder.catalogue) if record is None else record
+    arrays = _read_arrays(folder)
+    try:
+        return _parts(record, arrays, folder.read_pool())
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise CheckpointError(
+            f"catalogue.json and profiles.npz do not belong together ({error}); fetch them again",
+            location=folder.location,
+        ) from error
 
 
 def _open_backend(name: str, weights: Path, network: "NetworkConfig", n_threads: int | None):
@@ -100,7 +123,7 @@ def _open_backend(name: str, weights: Path, network: "NetworkConfig", n_threads:
 def _check_weights(record: Mapping[str, Any], config: PredictorConfig, weights: Path, folder: PredictorFolder) -> None:
     """Raises `CheckpointError` unless the profiles were fitted on the demands of these very weights."""
     recorded = config.files.get(weights.relative_to(folder.path).as_posix())
-    if recorded is None or recorded.sha256 not in record.get("weights", ()):
+    if recorded is None or recorded.sha256 not in (record.get("weights") or ()):
         raise CheckpointError(
             f"the profiles belong to another network than {weights.name}; fit them on its demands, or fetch the folder "
             "again",
@@ -128,18 +151,43 @@ def _parts(
     pairs = {name: tuple(given[name].tolist()) for name in ("reach", "verbosities")}
     population = Population(**{**given, **pairs})
     entries = entries_from_json(record["entries"])
+    _check_shapes(population, arrays, len(entries))
     covariances = _unpacked(arrays["covariances"])
     profiles = [
         Profile(arrays["means"][k], covariances[k], arrays["lengths"][k], entry.n_answers, is_known=True)
         for k, entry in enumerate(entries)
     ]
-    catalogue = Catalogue(entries, profiles)
+    catalogue = Catalogue(entries, profiles, prices_as_of=record.get("prices_as_of", ""))
     by_name = {entry.name: entry for entry in entries}
     members = [
         _member(candidate, about, k, by_name, catalogue, arrays)
         for k, (candidate, about) in enumerate(zip(pool, record["pool"], strict=True))
     ]
     return population, catalogue, members
+
+
+def _check_shapes(population: Population, arrays: Mapping[str, np.ndarray], n_entries: int) -> None:
+    """Raises `ValueError` for an array whose shape does not go with the others'."""
+    width, (H, n_components) = population.n_abilities, population.components.shape
+    expected = {
+        "population.covariance": (width, width),
+        "population.regression": (len(FACTS), width),
+        "population.lengths": (2,),
+        "population.lengths_covariance": (2, 2),
+        "population.center": (H,),
+        "population.anchors": (len(population.anchors), H),
+        "means": (n_entries, width),
+        "covariances": (n_entries, width * (width + 1) // 2),
+        "lengths": (n_entries, 2),
+    }
+    for name, mean in arrays.items():
+        if name.startswith("pool.") and name.endswith(".mean"):
+            own = width + n_components if len(mean) > width else width
+            place = name.removesuffix("mean")
+            expected |= {name: (own,), f"{place}covariance": (own, own), f"{place}lengths": (2,)}
+    wrong = [name for name, shape in expected.items() if arrays[name].shape != shape]
+    if wrong:
+        raise ValueError(f"{wrong[0]} has the shape {arrays[wrong[0]].shape}, expected {expected[wrong[0]]}")
 
 
 def _member(candidate, about: Mapping[str, Any], k: int, by_name: Mapping[str, CatalogueEntry], catalogue, arrays):
@@ -217,13 +265,13 @@ def save(predictor: OpenPoolPredictor, path: Path) -> None:
         raise ConfigurationError(f"{path} exists and holds more than a saved predictor; choose another folder")
     copied = [file for file in source.files() if file not in (source.pool, source.profiles, source.catalogue)]
     source.verify(config, copied)
-    prices_as_of = source.read_json(source.catalogue).get("prices_as_of", "")
     with replacing_folder(target.path) as temporary:
         for file in copied:
             place = temporary / file.relative_to(source.path)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, place)
-        write_profiles(temporary, predictor.population, predictor.catalogue, predictor.members, prices_as_of)
+        catalogue = predictor.catalogue
+        write_profiles(temporary, predictor.population, catalogue, predictor.members, catalogue.prices_as_of)
         PredictorFolder(temporary).write(config, predictor.pool)
 
 

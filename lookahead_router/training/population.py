@@ -9,6 +9,8 @@ from lookahead_router.errors import DataError
 from lookahead_router.metrics import sigmoid
 from lookahead_router.predictors.profiles import Answers, Foreseen, Population, Profile, posterior
 
+MIN_VARIANCE = 1e-4
+"""Of a principal component as a share of the first one's, below which it is not scaled up further."""
 N_COMPONENTS = 64
 N_ANCHORS = 256
 MIN_COVARIANCE = 1e-4
@@ -202,7 +204,8 @@ def _components(embeddings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     center = embeddings.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov((embeddings - center).T))
     leading = slice(-1, -N_COMPONENTS - 1, -1)
-    return center, vectors[:, leading] / np.sqrt(np.maximum(values[leading], 1e-12))
+    least = max(MIN_VARIANCE * values[-1], 1e-12)  # what hardly varies is noise, and too large for half precision
+    return center, vectors[:, leading] / np.sqrt(np.maximum(values[leading], least))
 
 
 def _anchors(embeddings: np.ndarray, seed: int) -> np.ndarray:

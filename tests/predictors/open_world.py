@@ -88,11 +88,15 @@ def make_catalogue(population: Population) -> Catalogue:
     return Catalogue(ENTRIES, profiles)
 
 
-def make_tokenizer() -> PromptTokenizer:
+def make_words() -> Tokenizer:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "one", "two", "three", "four", "five", "six", "seven", "eight"]
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PromptTokenizer(inner, max_prompt_tokens=16, pad_token_id=0, prefix=(2,), suffix=(3,))
+    return inner
+
+
+def make_tokenizer() -> PromptTokenizer:
+    return PromptTokenizer(make_words(), max_prompt_tokens=16, pad_token_id=0, prefix=(2,), suffix=(3,))
 
 
 def make_predictor(tokenizer=None, names=("gpt-4o-2024-08-06", "llama-3.1-8b-instruct")) -> OpenPoolPredictor:

@@ -1,0 +1,105 @@
+"""`lookahead-router onboard`: candidates join, and profiles get better, by scored answers."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from lookahead_router.cli._abilities import KINDS, chances, open_predictor
+from lookahead_router.cli._options import (
+    DATA_HELP,
+    BackendOption,
+    CandidatesOption,
+    JsonOption,
+    RevisionOption,
+    RouterOption,
+    load_router,
+    parse_candidates,
+)
+from lookahead_router.cli._output import progress, show, show_json, show_table
+from lookahead_router.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.router import Router
+
+_EXAMPLE = "What can I cook with rice, eggs and spinach?"
+
+
+def onboard(
+    answers: Annotated[str, typer.Argument(help=f"Scored answers. {DATA_HELP}")],
+    output: Annotated[Path, typer.Option(help="Folder that the router is written to.")],
+    router: RouterOption = None,
+    revision: RevisionOption = None,
+    candidates: CandidatesOption = None,
+    backend: BackendOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Learn from scored answers, and write a router that knows its candidates by them.
+
+    Some 20 answers make a difference, 100 a good profile; each candidate may have answered other prompts, but the
+    same ones tell more. Without --candidates the router is among those of the answers and, with --router, its own.
+    """
+    from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.saved.folder import PredictorFolder
+
+    target = PredictorFolder(output)
+    if output.exists() and not target.holds_nothing_else():
+        raise ConfigurationError(f"{output} exists and holds more than a saved predictor; choose another folder")
+    with progress("reading answers") as update:
+        dataset = RoutingDataset.from_file(answers)
+        update("loading the router", None)
+        start = load_router(router, revision=revision, backend=backend)
+        open_predictor(start, "onboard")
+        if candidates is not None:
+            start = start.with_candidates(parse_candidates(candidates))
+        elif router is None:
+            start = start.with_candidates(dataset.pool.names)
+        update(f"learning from {len(dataset)} prompts", None)
+        learnt = start.onboard(dataset)
+        records = _records(start, learnt, dataset)
+        update("writing", None)
+        learnt.save(output)
+    if as_json:
+        show_json({"output": str(output), "candidates": records})
+        return
+    head = ("candidate", "answers", "mean score", *KINDS, "taken for")
+    show_table(head, [_row(record) for record in records], texts=(0, len(head) - 1))
+    show("Chances of a good answer on typical prompts, in percent, before and after.")
+    show(f"Next: lookahead-router route --router {shlex.quote(str(output))} {shlex.quote(_EXAMPLE)}")
+
+
+def _records(start: "Router", learnt: "Router", dataset: "RoutingDataset") -> list[dict[str, Any]]:
+    """What changed, by candidate; those without answers as well."""
+    predictor, after = start.predictor, learnt.predictor
+    known = {member.candidate.name: member for member in start.predictor.members}
+    joined = [member for member in after.members if member.candidate.name not in known]
+    if joined:
+        predictor = predictor.with_candidates([member.candidate for member in after.members])
+    was = chances(predictor, [member.profile for member in predictor.members])
+    now = chances(after, [member.profile for member in after.members])
+    return [
+        {
+            "name": member.candidate.name,
+            "taken_for": member.match.words,
+            **_answered(dataset, member.candidate.name),
+            "before": {kind: round(float(x), 4) for kind, x in zip(KINDS, was[k], strict=True)},
+            "after": {kind: round(float(x), 4) for kind, x in zip(KINDS, now[k], strict=True)},
+        }
+        for k, member in enumerate(after.members)
+    ]
+
+
+def _answered(dataset: "RoutingDataset", name: str) -> dict[str, Any]:
+    if name not in dataset.pool.names:
+        return {"n_answers": 0, "mean_score": None}
+    scores = dataset.scores[:, dataset.pool.index(name)]
+    return {"n_answers": int((~np.isnan(scores)).sum()), "mean_score": round(float(np.nanmean(scores)), 4)}
+
+
+def _row(record: dict[str, Any]) -> list[str]:
+    mean = "–" if record["mean_score"] is None else f"{record['mean_score']:.3f}"
+    moves = [f"{100 * record['before'][kind]:.0f} → {100 * record['after'][kind]:.0f}" for kind in KINDS]
+    return [record["name"], str(record["n_answers"]), mean, *moves, record["taken_for"]]

@@ -1,0 +1,104 @@
+"""A saved predictor for any pool: a graph made by hand, with the population and the catalogue of `open_world`."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from predictors.open_world import N_DEMANDS, WIDTH, make_catalogue, make_population, make_words
+
+from lookahead_router import Candidate, CandidatePool
+from lookahead_router.networks.configuration import DemandConfig
+from lookahead_router.predictors.catalogue import Catalogue
+from lookahead_router.predictors.open_pool import OUTPUTS, Member
+from lookahead_router.predictors.open_pool_folder import write_profiles
+from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
+
+POOL = ("gpt-4o-2024-08-06", "llama-3.1-8b-instruct", "claude-sonnet-4")
+PRICES_AS_OF = "2026-01-15"
+_BACKBONE = {
+    "model_type": "bert",
+    "vocab_size": 12,
+    "hidden_size": WIDTH,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 64,
+}
+
+
+def _graph() -> onnx.ModelProto:
+    """The mean of what every token says of demands, difficulty, length, verbosity and place."""
+    sizes = dict(zip(OUTPUTS, (N_DEMANDS, 1, 1, 1, WIDTH), strict=True))
+    table = np.random.default_rng(0).normal(size=(12, sum(sizes.values()))).astype(np.float32)
+    constants = {
+        "table": table,
+        "last": np.array([-1], dtype=np.int64),
+        "middle": np.array([1], dtype=np.int64),
+        "sizes": np.array(list(sizes.values()), dtype=np.int64),
+        "usual": np.array(5.0, dtype=np.float32),
+    }
+    parts = [f"part.{name}" for name in OUTPUTS]
+    nodes = [
+        helper.make_node("Gather", ["table", "prompt_ids"], ["said"]),
+        helper.make_node("Cast", ["prompt_mask"], ["weight"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["weight", "last"], ["weights"]),
+        helper.make_node("Mul", ["said", "weights"], ["weighted"]),
+        helper.make_node("ReduceSum", ["weighted", "middle"], ["sums"], keepdims=0),
+        helper.make_node("ReduceSum", ["weights", "middle"], ["counts"], keepdims=0),
+        helper.make_node("Div", ["sums", "counts"], ["means"]),
+        helper.make_node("Split", ["means", "sizes"], parts, axis=1),
+        helper.make_node("Identity", ["part.demands"], ["demands"]),
+        helper.make_node("Squeeze", ["part.difficulty", "last"], ["difficulty"]),
+        helper.make_node("Squeeze", ["part.log_tokens", "last"], ["around"]),
+        helper.make_node("Add", ["around", "usual"], ["log_tokens"]),
+        helper.make_node("Squeeze", ["part.verbosity", "last"], ["verbosity"]),
+        helper.make_node("LpNormalization", ["part.embedding"], ["embedding"], axis=1, p=2),
+    ]
+    shapes = {name: ["n", size] if name in ("demands", "embedding") else ["n"] for name, size in sizes.items()}
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [helper.make_tensor_value_info(n, TensorProto.INT64, ["n", "m"]) for n in ("prompt_ids", "prompt_mask")],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def write_open_folder(path: Path) -> Path:
+    """Writes the folder; its name is the predictor's."""
+    folder = PredictorFolder(path)
+    folder.onnx_int8.parent.mkdir(parents=True)
+    onnx.save(_graph(), folder.onnx_int8)
+    make_words().save(str(folder.tokenizer))
+    population = make_population()
+    made = make_catalogue(population)
+    catalogue = Catalogue(made.entries, made.profiles, prices_as_of=PRICES_AS_OF)
+    members = []
+    for name in POOL:
+        match = catalogue.match(name)
+        prices = {k: v for k, v in vars(match.entry).items() if k.endswith("usd_per_million_tokens")}
+        members.append(Member(Candidate(name=name, **prices), catalogue.profile(match.entry), match))
+    write_profiles(path, population, catalogue, members, PRICES_AS_OF)
+    network = DemandConfig(
+        backbone_config=_BACKBONE,
+        n_demands=N_DEMANDS,
+        n_references=0,
+        n_slots=0,
+        head_size=16,
+        max_prompt_tokens=16,
+        pad_token_id=0,
+        cls_token_id=2,
+        sep_token_id=3,
+    )
+    config = PredictorConfig(
+        format_version=1,
+        predictor="open-pool",
+        name=path.name,
+        library_version="0",
+        network=network.model_dump(mode="json"),
+    )
+    folder.write(config, CandidatePool(member.candidate for member in members))
+    folder.card.write_text("---\nlicense: apache-2.0\n---\n# toy\n", encoding="utf-8")
+    return path
