@@ -29,7 +29,9 @@ def candidates(
     The figures of the kinds are the predicted chance of a good answer, in percent, on a few typical prompts. Other
     names work as well: they are matched leniently, and start from a relative or from what any model can.
     """
-    predictor = open_predictor(load_router(router, revision=revision, backend=backend), "candidates")
+    from lookahead_router.predictors.load import OPEN_EMBEDDED
+
+    predictor = open_predictor(load_router(router or OPEN_EMBEDDED, revision=revision, backend=backend), "candidates")
     found = predictor.catalogue.search(search)
     records = _records(predictor, found[:limit])
     prices_as_of = predictor.catalogue.prices_as_of

@@ -43,6 +43,7 @@ def onboard(
     same ones tell more. Without --candidates the router is among those of the answers and, with --router, its own.
     """
     from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.predictors.load import OPEN_EMBEDDED
     from lookahead_router.saved.folder import PredictorFolder
 
     target = PredictorFolder(output)
@@ -51,7 +52,7 @@ def onboard(
     with progress("reading answers") as update:
         dataset = RoutingDataset.from_file(answers)
         update("loading the router", None)
-        start = load_router(router, revision=revision, backend=backend)
+        start = load_router(router or OPEN_EMBEDDED, revision=revision, backend=backend)
         open_predictor(start, "onboard")
         if candidates is not None:
             start = start.with_candidates(parse_candidates(candidates))
