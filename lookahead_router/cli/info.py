@@ -35,7 +35,7 @@ def info(
     if is_remote:
         folder = fetch(router, [], {"revision": revision})  # no weights
     elif router is None:
-        folder = PredictorFolder(OPEN_EMBEDDED if OPEN_EMBEDDED.is_dir() else EMBEDDED)
+        folder = PredictorFolder(EMBEDDED)
     else:
         folder = PredictorFolder(Path(router))
     kind = folder.read_json(folder.config).get("predictor") if folder.config.is_file() else None
@@ -43,6 +43,9 @@ def info(
     if kind == "open-pool":
         record |= _about_profiles(folder)
     record = {"location": "embedded" if router is None else router, **record}
+    if router is None:  # routes among other names than those of this pool
+        other = PredictorFolder(OPEN_EMBEDDED)
+        record["other_names"] = {**_about_network(other, False), **_about_profiles(other)}
     if as_json:
         show_json(record)
     else:
@@ -105,6 +108,9 @@ def _show(record: dict[str, Any]) -> None:
         rows.append(("list prices", record["prices_as_of"] and f"as of {record['prices_as_of']}"))
     else:
         rows.append(("candidates", record["candidates"]))
+    if other := record.get("other_names"):
+        dated = f", list prices as of {other['prices_as_of']}" if other["prices_as_of"] else ""
+        rows.append(("other names", f"by {other['name']}: {other['n_known']:,} known candidates{dated}"))
     if network := record.get("network"):
         rows.append(("backbone", record["backbone"]))
         rows.append(("window", f"{network.get('max_prompt_tokens')} prompt tokens"))

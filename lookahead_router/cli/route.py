@@ -78,14 +78,12 @@ def _show_candidates(decision: "Decision", router: "Router") -> None:
     excluded = sorted(set(decision.scores) - set(decision.utilities), key=decision.scores.__getitem__, reverse=True)
     names = [*decision.ranking, *excluded]
     columns: dict[str, dict[str, str]] = {}
-    if decision.probabilities is None or decision.probabilities != decision.scores:
+    errors = decision.standard_errors
+    if errors is None or decision.probabilities != decision.scores:
         columns["predicted score"] = {name: f"{score:.3f}" for name, score in decision.scores.items()}
-    if decision.probabilities is not None:
-        errors = decision.standard_errors or {}
-        columns["chance of a good answer"] = {
-            name: f"{chance:.2f}" + (f" ± {errors[name]:.2f}" if name in errors else "")
-            for name, chance in decision.probabilities.items()
-        }
+    else:
+        chances = decision.scores.items()
+        columns["chance of a good answer"] = {name: f"{chance:.2f} ± {errors[name]:.2f}" for name, chance in chances}
     if decision.expected_usd:
         columns["expected USD"] = {name: f"{usd:.2g}" for name, usd in decision.expected_usd.items()}
     if decision.utilities != decision.scores:
