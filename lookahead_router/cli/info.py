@@ -109,8 +109,7 @@ def _show(record: dict[str, Any]) -> None:
     else:
         rows.append(("candidates", record["candidates"]))
     if other := record.get("other_names"):
-        dated = f", list prices as of {other['prices_as_of']}" if other["prices_as_of"] else ""
-        rows.append(("other names", f"by {other['name']}: {other['n_known']:,} known candidates{dated}"))
+        rows.append(("other names", [other["name"], f"{other['n_known']:,} known candidates"]))
     if network := record.get("network"):
         rows.append(("backbone", record["backbone"]))
         rows.append(("window", f"{network.get('max_prompt_tokens')} prompt tokens"))
