@@ -10,6 +10,7 @@ import pytest
 from lookahead_router.cli.app import COMMANDS
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
+from lookahead_router.predictors.load import OPEN_EMBEDDED
 from lookahead_router.predictors.lookahead import EMBEDDED
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import CandidatePool
@@ -61,8 +62,20 @@ def is_inert(text: str) -> bool:
     return {unicodedata.category(character) for character in text if character != "\n"}.isdisjoint({"Cc", "Cf", "Cs"})
 
 
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory):
+    """The embedded predictor for any pool, whose catalogue holds a name that nobody would choose."""
+    folder = PredictorFolder(tmp_path_factory.mktemp("saved") / "strange")
+    shutil.copytree(OPEN_EMBEDDED, folder.path)
+    record = json.loads(folder.catalogue.read_text(encoding="utf-8"))
+    record["entries"][0] |= {"name": f"a{BAD}", "family": BAD, "sources": {BAD: 10**6}}
+    folder.catalogue.write_text(json.dumps(record), encoding="utf-8")
+    folder.write(folder.read_config(), folder.read_pool())
+    return folder.path
+
+
 @pytest.fixture
-def shown(predictor, data, table, tmp_path):
+def shown(predictor, strange, data, table, tmp_path):
     """Arguments with which each command shows names."""
     copy = tmp_path / f"copy{BAD}"
     shutil.copytree(predictor, copy)
@@ -82,6 +95,8 @@ def shown(predictor, data, table, tmp_path):
         "export": [],
         "import": [("import", "routerbench", table, tmp_path / f"out{BAD}.jsonl")],
         "info": [("info", predictor), ("info", predictor, "--json")],
+        "candidates": [("candidates", "--router", strange), ("candidates", "--router", strange, "--json")],
+        "onboard": [("onboard", data, "--output", tmp_path / "learnt")],
         "card": [("card", copy)],
         "push": [("push", predictor, "org/name", "--dry-run")],
     }
@@ -101,13 +116,15 @@ def test_names_that_are_shown_do_nothing(cli, shown, name):
 
 
 MISTAKES = {
-    "route": [("x", "--router", BAD), ("x", "--candidates", BAD), ("x", "--alias", BAD), ("x", "--policy", BAD)],
+    "route": [("x", "--router", BAD), ("x", "--candidates", f"{BAD}="), ("x", "--alias", BAD), ("x", "--policy", BAD)],
     "evaluate": [(f"{BAD}.jsonl",), (f"{BAD}.csv",), ("x.jsonl", "--policy", BAD)],
     "tune": [(f"{BAD}.jsonl", "--target-usd", 1)],
     "train": [(f"{BAD}.yaml", "--data", "x.jsonl")],
     "export": [(BAD, "--data", f"{BAD}.jsonl")],
     "import": [(BAD, "x", "o.jsonl"), ("routerbench", BAD, "o.jsonl"), ("routerbench", "x", f"o.{BAD}")],
     "info": [(BAD,), ("--revision", BAD)],
+    "candidates": [("--router", BAD), ("--revision", BAD)],
+    "onboard": [(f"{BAD}.jsonl", "--output", "x"), ("x.jsonl", "--output", "x", "--router", BAD)],
     "card": [(BAD,)],
     "push": [(BAD, "org/name")],
 }

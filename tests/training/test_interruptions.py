@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,12 +116,22 @@ def test_every_kind_of_run_resumes_to_the_weights_of_an_uninterrupted_one(
         torch.testing.assert_close(resumed[name], tensor, rtol=1e-4, atol=1e-5)
 
 
+def write_checkpoint(run: Path, step: int) -> Path:
+    """The files of a whole checkpoint, with next to nothing in them."""
+    folder = run / "checkpoints" / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    for tensors in ("model.safetensors", "average.safetensors"):
+        save_file({"x": torch.zeros(2)}, folder / tensors)
+    for state in ("optimizer.pt", "scheduler.pt"):
+        torch.save({"x": torch.zeros(2)}, folder / state)
+    (folder / "trainer_state.json").write_text('{"step": 1}')
+    return folder
+
+
 def test_a_checkpoint_without_its_last_file_is_skipped(tmp_path):
-    for step, is_whole in ((10, True), (20, True), (30, False)):
-        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        if is_whole:
-            (folder / "average.safetensors").touch()
+    for step in (10, 20):
+        write_checkpoint(tmp_path, step)
+    (write_checkpoint(tmp_path, 30) / "average.safetensors").unlink()
     assert newest_checkpoint(tmp_path).name == "checkpoint-20"
 
 
@@ -269,13 +280,7 @@ def test_a_checkpoint_that_was_damaged_later_is_left_for_an_older_one(tmp_path, 
 @pytest.mark.parametrize("name", ["optimizer.pt", "trainer_state.json"])
 def test_any_file_of_a_checkpoint_may_be_the_damaged_one(tmp_path, name):
     for step in (1, 2):
-        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
-        folder.mkdir(parents=True)
-        for tensors in ("model.safetensors", "average.safetensors"):
-            save_file({"x": torch.zeros(2)}, folder / tensors)
-        for state in ("optimizer.pt", "scheduler.pt"):
-            torch.save({"x": torch.zeros(2)}, folder / state)
-        (folder / "trainer_state.json").write_text('{"step": 1}')
+        write_checkpoint(tmp_path, step)
     assert newest_checkpoint(tmp_path).name == "checkpoint-2"
     damaged = tmp_path / "checkpoints" / "checkpoint-2" / name
     damaged.write_bytes(damaged.read_bytes()[:-4])
