@@ -94,3 +94,9 @@ def test_it_stays_small():
     facts = sum((OPEN_EMBEDDED / name).stat().st_size for name in ("profiles.npz", "catalogue.json"))
     assert size < 30e6
     assert facts < 2e6
+
+
+def test_its_card_names_data_terms_and_limits():
+    card = (OPEN_EMBEDDED / "README.md").read_text(encoding="utf-8")
+    for word in ("Built with Llama", "CC BY", "GPL-3.0", "Proofs", "2025 and 2026", "Limits"):
+        assert word in card
