@@ -9,7 +9,7 @@ import numpy as np
 
 from lookahead_router.backends.base import finite
 from lookahead_router.backends.onnx import DEMAND_OUTPUTS
-from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.errors import CheckpointError, ConfigurationError, PredictionError
 from lookahead_router.extras import require
 from lookahead_router.networks.configuration import DemandConfig, NetworkConfig
 
@@ -72,8 +72,11 @@ class TorchBackend:
         if self._process != os.getpid():  # a forked child has none of the threads that torch would wait for
             torch.set_num_threads(1)
             self._process = os.getpid()
-        with torch.inference_mode():  # inside the call: torch keeps gradient mode per thread
-            return self.network(torch.from_numpy(prompt_ids), torch.from_numpy(prompt_mask))
+        try:
+            with torch.inference_mode():  # inside the call: torch keeps gradient mode per thread
+                return self.network(torch.from_numpy(prompt_ids), torch.from_numpy(prompt_mask))
+        except Exception as error:  # whatever the code of a backbone does with a shape that it did not expect
+            raise PredictionError(f"the network cannot be run: {error}") from error
 
 
 class TorchDemandBackend(TorchBackend):

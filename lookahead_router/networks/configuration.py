@@ -4,7 +4,20 @@ import json
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+
+def _checked(config: dict[str, Any]) -> dict[str, Any]:
+    """Plain JSON, so that a built and a loaded configuration are equal, whose sizes are numbers."""
+    for name in ("max_position_embeddings", "vocab_size"):
+        value = config.get(name)
+        if value is not None and (type(value) is not int or value < 1):
+            raise ValueError(f"{name} must be a whole number from 1 on, got {value!r:.50}")
+    return json.loads(json.dumps(config))
+
+
+BackboneConfig = Annotated[dict[str, Any], AfterValidator(_checked)]
+"""A Hugging Face config as a dict; `model_type` chooses the backbone."""
 
 
 class _NetworkConfig(BaseModel, ABC):
@@ -12,7 +25,7 @@ class _NetworkConfig(BaseModel, ABC):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    backbone_config: dict[str, Any]
+    backbone_config: BackboneConfig
     """A Hugging Face config as a dict; `model_type` chooses the backbone."""
     n_candidates: int = Field(ge=1)
     mid_token_ids: tuple[int, ...]
@@ -23,12 +36,6 @@ class _NetworkConfig(BaseModel, ABC):
     head_dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     score_scale: float | None = Field(default=None, gt=0)
     """Where set, logits are relative: less their mean over the candidates, and times this factor."""
-
-    @field_validator("backbone_config")
-    @classmethod
-    def _as_saved(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Plain JSON, so that a built and a loaded configuration are equal."""
-        return json.loads(json.dumps(config))
 
     @property
     @abstractmethod
@@ -148,7 +155,7 @@ class DemandConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["demands"] = "demands"
-    backbone_config: dict[str, Any]
+    backbone_config: BackboneConfig
     """A Hugging Face config as a dict; `model_type` chooses the backbone."""
     n_demands: int = Field(ge=1)
     """R, the length of the vectors of demands and of abilities."""
@@ -166,12 +173,6 @@ class DemandConfig(BaseModel):
     pad_token_id: int = Field(ge=0)
     cls_token_id: int = Field(ge=0)
     sep_token_id: int = Field(ge=0)
-
-    @field_validator("backbone_config")
-    @classmethod
-    def _as_saved(cls, config: dict[str, Any]) -> dict[str, Any]:
-        """Plain JSON, so that a built and a loaded configuration are equal."""
-        return json.loads(json.dumps(config))
 
     @property
     def prompt_prefix(self) -> tuple[int, ...]:

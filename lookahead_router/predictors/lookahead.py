@@ -125,7 +125,8 @@ class LookaheadPredictor:
         cls, repo_id: str, backend: str, n_threads: int | None, hub: HubOptions
     ) -> "LookaheadPredictor":
         folder = fetch(repo_id, list(WEIGHTS.values()) if backend == "auto" else [WEIGHTS[backend]], hub)
-        predictor = cls._open(folder, backend, n_threads)
+        with folder.named_in_errors():
+            predictor = cls._open(folder, backend, n_threads)
         predictor.location, predictor._root = folder.path, folder.root
         # Another process may stand elsewhere and be online. A token is a secret, but `False` is a choice.
         again = {**hub, "revision": folder.commit, "local_files_only": False}

@@ -58,7 +58,8 @@ def load(
         is_embedded = folder.path.absolute() == OPEN_EMBEDDED.absolute()  # another installation has it elsewhere
         location = None if is_embedded else str(folder.path.absolute())
         again = {}
-    return _open(folder, backend, n_threads, (location, {"backend": backend, "n_threads": n_threads, **again}))
+    with folder.named_in_errors():
+        return _open(folder, backend, n_threads, (location, {"backend": backend, "n_threads": n_threads, **again}))
 
 
 def _open(folder: PredictorFolder, backend: str, n_threads: int | None, reload: tuple) -> OpenPoolPredictor:

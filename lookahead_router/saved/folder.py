@@ -20,7 +20,8 @@ A folder holds at least one of the three weight files. There is no pickle and no
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -138,6 +139,18 @@ class PredictorFolder:
     def hub_results(self) -> Path:
         return self.path / ".eval_results" / "lookahead-router.yaml"
 
+    @contextmanager
+    def named_in_errors(self) -> Iterator[None]:
+        """Errors of the block call the folder by its name, where it has one, instead of a path in some cache."""
+        try:
+            yield
+        except CheckpointError as error:
+            place = error.location or ""
+            if self.name is None or not place.startswith(str(self.path)):
+                raise
+            message = str(error).removeprefix(f"{place}: ")
+            raise CheckpointError(message, location=self.name, missing=error.missing) from error
+
     def names(self) -> tuple[str, ...]:
         """The names of all files of the layout, there or not."""
         parts = (
@@ -159,7 +172,7 @@ class PredictorFolder:
                 location=self.location,
             )
         root = (self.root or self.path).resolve()
-        parents = {path.parent for path in (self.onnx, self.hub_results) if path.parent.exists()}  # written into
+        parents = (self.onnx.parent, self.hub_results.parent)  # which are written into
         strays = [path.name for path in (*self.files(), *parents) if not path.resolve().is_relative_to(root)]
         if strays:
             raise CheckpointError(

@@ -30,6 +30,14 @@ def test_a_configuration_that_cannot_work_is_refused(changes, message):
         network_config(**changes)
 
 
+@pytest.mark.parametrize("name", ["max_position_embeddings", "vocab_size"])
+@pytest.mark.parametrize("value", ["many", [512], {"a": 1}, True, 0, 5.5])
+def test_a_size_of_the_backbone_that_is_no_number_is_refused(name, value):
+    record = network_config().model_dump(mode="json")
+    with pytest.raises(ValidationError, match=f"{name} must be a whole number"):
+        parse_network_config({**record, "backbone_config": {**record["backbone_config"], name: value}})
+
+
 EARLIER = {"prediction": "joint", "readout": "cls", "positions": "restart"}
 
 

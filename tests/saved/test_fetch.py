@@ -351,6 +351,18 @@ def test_a_repository_without_a_predictor_is_called_by_its_name(hub, at, folder)
         LookaheadPredictor.load(REPO, **at)
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "onnx/model_int8.onnx", "model.safetensors"])
+def test_so_is_one_whose_files_are_none_that_can_be_loaded(hub, at, folder, name):
+    (folder.path / name).write_bytes(b"of something else")
+    without_record(folder)
+    commit = hub.add(REPO, folder.path)
+    backend = "torch" if name == "model.safetensors" else "auto"
+    with pytest.raises(CheckpointError, match=rf"^{REPO}@{commit[:12]}: ") as caught:
+        LookaheadPredictor.load(REPO, backend=backend, **at)
+    assert caught.value.location == f"{REPO}@{commit[:12]}"
+    assert str(at["cache_dir"]) not in str(caught.value)
+
+
 # Foreign and damaged files
 
 

@@ -399,8 +399,10 @@ def test_messages_call_a_folder_by_its_name(folder):
 
 
 @pytest.mark.parametrize("name", ["onnx", ".eval_results"])
-def test_a_folder_in_it_that_is_a_link_out_is_refused_even_if_empty(folder, tmp_path, name):
-    (tmp_path / "elsewhere").mkdir()
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_folder_in_it_that_is_a_link_out_is_refused_even_if_empty(folder, tmp_path, name, is_there):
+    if is_there:
+        (tmp_path / "elsewhere").mkdir()
     for path in (folder.path / name).glob("*"):
         path.unlink()
     (folder.path / name).rmdir()
