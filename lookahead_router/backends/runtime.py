@@ -116,8 +116,9 @@ class Session:
         try:
             return runtime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
+            reason = str(error).replace(str(self.path), self.path.name)
             raise CheckpointError(
-                f"{self.path.name} is not a graph that ONNX Runtime can run: {error}", location=self.location
+                f"{self.path.name} is not a graph that ONNX Runtime can run: {reason}", location=self.location
             ) from error
 
     def _file_state(self) -> tuple[int, int] | None:
