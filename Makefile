@@ -72,7 +72,9 @@ $(DEV)/installed: pyproject.toml $(INTEGRATIONS:=/pyproject.toml)
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install --quiet --upgrade "pip>=25.1"
 	$(DEV)/bin/pip install --quiet "$(TORCH)"
-	$(DEV)/bin/pip install --quiet -e ".[all]" --group dev $(foreach package,$(INTEGRATIONS),-e $(package) --group $(package)/pyproject.toml:test)
+	$(DEV)/bin/pip install --quiet -e ".[all]" --group dev $(addprefix -e ,$(INTEGRATIONS))
+	@# Groups name our own packages too; pip takes those for strangers while it installs them.
+	$(DEV)/bin/pip install --quiet $(foreach package,$(INTEGRATIONS),--group $(package)/pyproject.toml:test)
 	touch $@
 
 clean:
