@@ -18,7 +18,7 @@ LAYERS = [
     {"predictors"},
     {"router"},
     {"dispatch"},
-    {"training", "evaluation"},
+    {"training", "evaluation", "live"},
     {"cli"},
     {"__main__"},
 ]

@@ -2,13 +2,15 @@
 
 It answers `POST /v1/chat/completions`, streamed or not, with tool calls and token usage. What a model
 says is scripted by a function of the request; the default repeats the last user message under the
-model's name. Every request is recorded.
+model's name. Every request is recorded. Failures come on demand: errors with and without Retry-After, slow
+answers, bodies that are cut or malformed, refusals.
 """
 
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,7 +28,14 @@ class Reply:
     retry_after_seconds: float | None = None
     delay_seconds: float = 0.0
     breaks_after: int | None = None
-    """Streaming: the connection is closed after this many chunks of content."""
+    """Streaming: the connection is closed after this many chunks of content; else after so many bytes of the body."""
+    body: str | None = None
+    """What is sent in place of the JSON, such as a gateway's page."""
+    finish_reason: str | None = None
+    """`length`, `content_filter`, ...; as the content has it when absent."""
+    refusal: str | None = None
+    usage: dict[str, int] | None = None
+    """Token counts in place of a word a token; an empty one is left out."""
 
 
 Script = Callable[[dict[str, Any]], Reply]
@@ -57,7 +66,15 @@ class OpenAIServer:
     def __init__(self, script: Script = repeat_last_message) -> None:
         self.script = script
         self.requests: list[dict[str, Any]] = []
-        """Bodies received, oldest first, with the `Authorization` header under `_authorization`."""
+        """Bodies received, oldest first, with the headers `Authorization` and `Idempotency-Key` under
+        `_authorization` and `_idempotency_key`."""
+        self.answered: list[dict[str, Any]] = []
+        """Those of them that a whole answer of status 200 was sent to."""
+        self.n_active = 0
+        """Requests that are being answered."""
+        self.most_active = 0
+        """The most that ever were at one time."""
+        self._lock = threading.Lock()
         self._server = _QuietServer(("127.0.0.1", 0), _Handler)
         self._server.owner = self
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -70,6 +87,18 @@ class OpenAIServer:
     def models_called(self) -> list[str]:
         """The model of each request, oldest first."""
         return [request["model"] for request in self.requests]
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Counts a request as being answered."""
+        with self._lock:
+            self.n_active += 1
+            self.most_active = max(self.most_active, self.n_active)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.n_active -= 1
 
     def __enter__(self) -> "OpenAIServer":
         self._thread.start()
@@ -102,18 +131,24 @@ class _Handler(BaseHTTPRequestHandler):
         """Answers one completion request."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         owner = self.server.owner
-        owner.requests.append({**body, "_authorization": self.headers.get("Authorization")})
-        if self.path != "/v1/chat/completions":
-            self._send_error(Reply(f"no such path {self.path}", status=404))
-            return
-        reply = owner.script(body)
-        time.sleep(reply.delay_seconds)
-        if reply.status != 200:
-            self._send_error(reply)
-        elif body.get("stream"):
-            self._send_stream(body, reply)
-        else:
-            self._send_json(200, _completion(body, reply))
+        names = {"_authorization": "Authorization", "_idempotency_key": "Idempotency-Key"}
+        record = {**body, **{name: self.headers.get(header) for name, header in names.items()}}
+        with owner.counted():
+            owner.requests.append(record)
+            if self.path != "/v1/chat/completions":
+                self._send_error(Reply(f"no such path {self.path}", status=404))
+                return
+            reply = owner.script(body)
+            time.sleep(reply.delay_seconds)
+            if reply.status != 200:
+                self._send_error(reply)
+            elif body.get("stream"):
+                self._send_stream(body, reply)
+            else:
+                content = json.dumps(_completion(body, reply)) if reply.body is None else reply.body
+                self._send(200, content.encode(), breaks_after=reply.breaks_after)
+            if reply.status == 200 and reply.body is None and reply.breaks_after is None:
+                owner.answered.append(record)
 
     def _send_error(self, reply: Reply) -> None:
         error = {"message": reply.content or "scripted error", "type": "scripted", "code": str(reply.status)}
@@ -121,13 +156,24 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_json(reply.status, {"error": error}, headers)
 
     def _send_json(self, status: int, record: dict[str, Any], headers: dict[str, str] | None = None) -> None:
-        content = json.dumps(record).encode()
+        self._send(status, json.dumps(record).encode(), headers)
+
+    def _send(
+        self,
+        status: int,
+        content: bytes,
+        headers: dict[str, str] | None = None,
+        *,
+        breaks_after: int | None = None,
+    ) -> None:
         self.send_response(status)
         for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(content)
+        self.wfile.write(content[:breaks_after])
+        if breaks_after is not None:
+            self.close_connection = True
 
     def _send_stream(self, body: dict[str, Any], reply: Reply) -> None:
         self.send_response(200)
@@ -151,6 +197,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _usage(body: dict[str, Any], reply: Reply) -> dict[str, int]:
     """A word is a token."""
+    if reply.usage is not None:
+        return reply.usage
     prompt = sum(len(text_of(m).split()) for m in body["messages"])
     completion = len(reply.content.split()) + len(reply.tool_calls)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
@@ -176,8 +224,11 @@ def _completion(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": reply.content or None}
     if reply.tool_calls:
         message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in _tool_calls(reply)]
+    if reply.refusal is not None:
+        message["refusal"] = reply.refusal
     choice = {"index": 0, "message": message, "finish_reason": _finish_reason(reply), "logprobs": None}
-    return {**_envelope(body, "chat.completion"), "choices": [choice], "usage": _usage(body, reply)}
+    usage = _usage(body, reply)
+    return {**_envelope(body, "chat.completion"), "choices": [choice], **({"usage": usage} if usage else {})}
 
 
 def _chunks(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
@@ -197,4 +248,4 @@ def _chunks(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
 
 
 def _finish_reason(reply: Reply) -> str:
-    return "tool_calls" if reply.tool_calls else "stop"
+    return reply.finish_reason or ("tool_calls" if reply.tool_calls else "stop")

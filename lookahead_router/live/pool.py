@@ -1,0 +1,282 @@
+"""`pool.yaml`: who the candidates are, where they answer, and what they cost. It holds no key, only where keys are."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.extras import require
+from lookahead_router.files import parse_json
+from lookahead_router.types import Candidate, CandidatePool, Value
+
+if TYPE_CHECKING:
+    from lookahead_router.predictors.catalogue import Catalogue
+
+OPENAI_URL = "https://api.openai.com/v1"
+DEFAULT_MAX_TOKENS = 2048
+"""Of an answer, where the parameters set no limit of their own; without one no budget could be kept."""
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""Parameters that limit an answer's length."""
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,79}")
+_KEYS = re.compile(r"(?i)\b(sk|pk|gsk|hf|xai|key|aiza)[-_][a-z0-9_-]{8,}|^aiza[a-z0-9_-]{20,}")
+_OURS = {
+    "model": "name it in `model`",
+    "messages": "prompts come from the prompts file",
+    "stream": "answers are read whole",
+    "n": "one answer a prompt is asked for",
+    "timeout": "it is a setting of the candidate, beside `parameters`",
+    "api_key": "name the variable that holds it in `api_key_env`",
+    "extra_headers": "headers may hold keys, which no file of ours does",
+}
+"""Parameters of a call that are not the pool file's to set, and what is in their place."""
+
+
+class CandidateConfig(Value):
+    """One candidate of a pool file: a model behind an endpoint that speaks OpenAI's protocol."""
+
+    name: str = Field(min_length=1)
+    """What the candidate is called in answers, scores and decisions."""
+    model: str | None = Field(default=None, min_length=1)
+    """What the endpoint calls it; the name when absent."""
+    base_url: str | None = None
+    """Where it answers, such as `http://localhost:11434/v1`; OpenAI's own when absent."""
+    api_key_env: str | None = None
+    """Name of the environment variable that holds the key. `OPENAI_API_KEY` when absent, for OpenAI's endpoint alone;
+    other endpoints get no key then."""
+    input_price: float | None = Field(default=None, ge=0)
+    """US dollars per million input tokens; the public catalogue's list price when absent. 0 for a model of one's
+    own."""
+    output_price: float | None = Field(default=None, ge=0)
+    """US dollars per million output tokens, as above."""
+    context_window: int | None = Field(default=None, gt=0)
+    """Tokens of a prompt and its answer together."""
+    capabilities: frozenset[str] = frozenset()
+    """What it can do beyond text: `tools`, `images`, ..."""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    """Of every call, as the endpoint takes them: `temperature`, `max_tokens`, `reasoning_effort`, `extra_body`, ..."""
+    system_prompt: str | None = None
+    """Goes before every prompt that has no system message of its own."""
+    profile: str | None = Field(default=None, min_length=1)
+    """The known candidate whose profile it starts from, where its own name is not known."""
+    max_concurrency: int = Field(default=8, ge=1, le=1024)
+    """Calls at one time."""
+    timeout: float = Field(default=120.0, gt=0)
+    """Seconds that one call may take."""
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return Candidate(name=name).name
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        try:
+            parts = urlsplit(url)
+            is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_url = False
+        if not is_url or re.search(r"\s", url):
+            raise ValueError("expected a URL such as https://api.openai.com/v1")
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("a URL holds no key and no query; name the key's variable in api_key_env")
+        return url.rstrip("/")
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _check_variable(cls, name: str | None) -> str | None:
+        if name is not None and (not _VARIABLE.fullmatch(name) or _KEYS.search(name)):
+            raise ValueError("expected the name of an environment variable, such as OPENAI_API_KEY, and not a key")
+        return name
+
+    @field_validator("parameters")
+    @classmethod
+    def _check_parameters(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        for name, instead in _OURS.items():
+            if name in parameters:
+                raise ValueError(f"{name} is not set here: {instead}")
+        limits = [name for name in LIMITS if parameters.get(name) is not None]
+        if len(limits) > 1:
+            raise ValueError(f"{' and '.join(limits)} are two limits of one answer; give one")
+        for name in limits:
+            limit = parameters[name]
+            if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+                raise ValueError(f"{name} is a number of tokens, at least 1")
+        return Candidate(name="x", metadata=parameters).metadata  # plain JSON, or an error that says so
+
+    @model_validator(mode="after")
+    def _check_prices(self) -> Self:
+        if (self.input_price is None) != (self.output_price is None):
+            raise ValueError("input_price and output_price go together; a model of your own costs 0 and 0")
+        return self
+
+    @property
+    def model_name(self) -> str:
+        """What the endpoint calls it."""
+        return self.model or self.name
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return self.base_url or OPENAI_URL
+
+    @property
+    def key_variable(self) -> str | None:
+        """The environment variable that holds its key; `None` where it gets no key."""
+        return self.api_key_env or ("OPENAI_API_KEY" if self.url == OPENAI_URL else None)
+
+    @property
+    def max_tokens(self) -> int:
+        """The most tokens that an answer may have, as the endpoint is told."""
+        return next((self.parameters[name] for name in LIMITS if self.parameters.get(name)), DEFAULT_MAX_TOKENS)
+
+    def call_parameters(self) -> dict[str, Any]:
+        """Parameters of a call, with a limit on the answer where the user set none."""
+        given = {name: value for name, value in self.parameters.items() if name not in LIMITS or value is not None}
+        if any(name in given for name in LIMITS):
+            return given
+        # OpenAI's reasoning models refuse the old name, and most other endpoints do not know the new one.
+        return {**given, LIMITS[self.url == OPENAI_URL]: DEFAULT_MAX_TOKENS}
+
+    def candidate(self) -> Candidate:
+        """The same as the router's `Candidate`; prices that are not given stay unknown."""
+        return Candidate(
+            name=self.name,
+            input_usd_per_million_tokens=self.input_price,
+            output_usd_per_million_tokens=self.output_price,
+            context_window_tokens=self.context_window,
+            capabilities=self.capabilities,
+        )
+
+
+class PoolConfig(Value):
+    """A pool file: the candidates, and how to choose among them."""
+
+    candidates: tuple[CandidateConfig, ...] = Field(min_length=1)
+    router: str | None = None
+    """Folder of a saved predictor or `org/name` of the Hub that decides; the embedded one for any pool when absent."""
+    quality: float | None = Field(default=None, ge=0, le=1)
+    """Share of the best candidate's expected quality to keep, as cheaply as that allows; the best quality when
+    absent."""
+
+    @field_validator("candidates")
+    @classmethod
+    def _check_names(cls, candidates: Sequence[CandidateConfig]) -> Sequence[CandidateConfig]:
+        CandidatePool(candidate.name for candidate in candidates)  # raises for a name that stands twice
+        return candidates
+
+    @classmethod
+    def load(cls, path: str | Path) -> "PoolConfig":
+        """Reads a pool file: YAML, or JSON by its suffix.
+
+        Raises:
+            ConfigurationError: no such file, not YAML or JSON, or a setting that is unknown or out of range; says
+                where.
+            MissingDependencyError: YAML without PyYAML.
+        """
+        return cls(**read_settings(Path(path), "candidates: [{name: ..., ...}, ...]"))
+
+    def pool(self) -> CandidatePool:
+        """The candidates as the router has them, with the catalogue's list prices where the file has none."""
+        return CandidatePool(priced(each) for each in self.candidates)
+
+    def profiles(self) -> dict[str, str]:
+        """`{name: known name}` of the candidates that start from another's profile, as `Router` takes it."""
+        return {each.name: each.profile for each in self.candidates if each.profile is not None}
+
+    def __getitem__(self, name: str) -> CandidateConfig:
+        """The settings of a candidate by its name."""
+        return self.candidates[CandidatePool(each.name for each in self.candidates).index(name)]
+
+
+def read_settings(path: Path, example: str) -> dict[str, Any]:
+    """The mapping in a file of settings: JSON by its suffix, else YAML.
+
+    Raises:
+        ConfigurationError: no such file, not readable as that, or no mapping; the example says what was expected.
+        MissingDependencyError: YAML without PyYAML.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path} is not UTF-8; write it again in this encoding") from None
+    settings = _parsed_json(text, path) if path.suffix.lower() == ".json" else _parsed_yaml(text, path)
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
+        raise ConfigurationError(f"{path}: expected settings such as {example}, got {type(settings).__name__}")
+    return settings
+
+
+def priced(config: CandidateConfig) -> Candidate:
+    """The candidate as the router has it, with the catalogue's list prices of its name or its model where it has none.
+
+    A relative's price is not a candidate's: a name that only resembles a known one has none.
+    """
+    from lookahead_router.predictors.catalogue import PUBLIC
+
+    candidate = config.candidate()
+    if config.input_price is not None:
+        return candidate
+    matches = [_catalogue().match(name) for name in (config.name, config.model_name)]
+    entry = next((match.entry for match in matches if match.how in PUBLIC), None)
+    if entry is None:
+        return candidate
+    return candidate.model_copy(
+        update={
+            "input_usd_per_million_tokens": entry.input_usd_per_million_tokens,
+            "output_usd_per_million_tokens": entry.output_usd_per_million_tokens,
+        }
+    )
+
+
+@cache
+def _catalogue() -> "Catalogue":
+    """The embedded catalogue's names and prices; neither network nor profiles are loaded."""
+    from lookahead_router.predictors.catalogue import Catalogue, entries_from_json
+    from lookahead_router.predictors.load import OPEN_EMBEDDED
+    from lookahead_router.saved.folder import PredictorFolder
+
+    folder = PredictorFolder(OPEN_EMBEDDED)
+    return Catalogue(entries_from_json(folder.read_json(folder.catalogue)["entries"]), ())
+
+
+def _parsed_json(text: str, path: Path) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{path} is no JSON: {error}") from error
+
+
+def _parsed_yaml(text: str, path: Path) -> Any:
+    yaml = require("yaml", "live")
+    try:
+        return yaml.load(text, _strict_loader(yaml))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f", line {mark.line + 1}"
+        # Without YAML's snippet of the file, which may hold what should not be there.
+        raise ConfigurationError(f"{path}{place}: no YAML: {getattr(error, 'problem', None) or 'malformed'}") from None
+
+
+def _strict_loader(yaml: Any) -> type:
+    """YAML's safe loader, which lets no key stand twice."""
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict:
+            keys = [key.value for key, _ in node.value if isinstance(key.value, str)]
+            repeated = sorted({key for key in keys if keys.count(key) > 1})
+            if repeated:
+                problem = f"{repeated[0]} stands there twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+            return super().construct_mapping(node, deep=deep)
+
+    return Loader

@@ -1,0 +1,114 @@
+import json
+
+import pytest
+
+from lookahead_router.errors import ConfigurationError, UnknownCandidateError
+from lookahead_router.live.pool import DEFAULT_MAX_TOKENS, CandidateConfig, PoolConfig
+
+YAML = """
+quality: 0.95
+candidates:
+  - name: gpt-4o-2024-08-06
+  - name: local
+    model: llama3.1:8b
+    base_url: http://localhost:11434/v1/
+    input_price: 0
+    output_price: 0
+    context_window: 8192
+    capabilities: [tools]
+    parameters: {temperature: 0, max_tokens: 300}
+    profile: llama-3.1-8b-instruct
+"""
+
+
+def write(tmp_path, text, name="pool.yaml"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_gives_the_pool_with_list_prices_where_it_has_none(tmp_path):
+    config = PoolConfig.load(write(tmp_path, YAML))
+    known, local = config.pool()
+    assert (known.name, known.input_usd_per_million_tokens, known.output_usd_per_million_tokens) == (
+        "gpt-4o-2024-08-06",
+        2.5,
+        10,
+    )
+    assert (local.input_usd_per_million_tokens, local.context_window_tokens) == (0, 8192)
+    assert local.capabilities == {"tools"}
+    assert config.profiles() == {"local": "llama-3.1-8b-instruct"}
+    assert config["local"].url == "http://localhost:11434/v1"
+    assert config.quality == 0.95
+
+
+def test_json_and_yaml_say_the_same(tmp_path):
+    config = PoolConfig.load(write(tmp_path, YAML))
+    record = json.loads(config.model_dump_json())
+    assert PoolConfig.load(write(tmp_path, json.dumps(record), "pool.json")) == config
+
+
+def test_the_openai_key_goes_to_openai_alone():
+    assert CandidateConfig(name="a").key_variable == "OPENAI_API_KEY"
+    assert CandidateConfig(name="a", base_url="http://localhost:1/v1").key_variable is None
+    assert CandidateConfig(name="a", base_url="https://b.example/v1", api_key_env="B_KEY").key_variable == "B_KEY"
+
+
+def test_an_answer_always_has_a_limit_and_the_users_own_stands():
+    assert CandidateConfig(name="a").call_parameters() == {"max_completion_tokens": DEFAULT_MAX_TOKENS}
+    local = CandidateConfig(name="a", base_url="http://localhost:1/v1", parameters={"temperature": 0})
+    assert local.call_parameters() == {"temperature": 0, "max_tokens": DEFAULT_MAX_TOKENS}
+    own = CandidateConfig(name="a", parameters={"max_tokens": 7})
+    assert (own.call_parameters(), own.max_tokens) == ({"max_tokens": 7}, 7)
+
+
+def test_a_price_is_that_of_the_model_where_the_name_is_ones_own_and_a_relatives_is_nobodys():
+    named = PoolConfig(candidates=[{"name": "mine", "model": "gpt-4o-2024-08-06"}, {"name": "gpt-4o-9-unheard-of"}])
+    assert [candidate.has_price for candidate in named.pool()] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected settings such as"),
+        ("- a", "expected settings such as"),
+        ("candidates: []", "candidates: "),
+        ("candidates: [{model: x}]", "name: Field required"),
+        ("candidates: [{name: a}, {name: a}]", "must be unique; repeated: a"),
+        ("candidates: [{name: a, input_price: 1}]", "go together"),
+        ("candidates: [{name: a, input_price: -1, output_price: 1}]", "greater than or equal to 0"),
+        ("candidates: [{name: a, base_url: localhost}]", "expected a URL"),
+        ("candidates: [{name: a, base_url: 'https://user:secret123@x.example'}]", "holds no key"),
+        ("candidates: [{name: a, api_key_env: 'sk-secret123secret123'}]", "and not a key"),
+        ("candidates: [{name: a, api_key: secret123}]", "api_key: Extra inputs are not permitted"),
+        ("candidates: [{name: a, parameters: {api_key: secret123}}]", "api_key_env"),
+        ("candidates: [{name: a, parameters: {extra_headers: {x: secret123}}}]", "headers may hold keys"),
+        ("candidates: [{name: a, parameters: {max_tokens: 0}}]", "at least 1"),
+        ("candidates: [{name: a, parameters: {max_tokens: 1, max_completion_tokens: 1}}]", "two limits"),
+        ("candidates: [{name: a, timeout: 0}]", "timeout"),
+        ("candidates: [{name: a, name: b}]", "line 1: no YAML: name stands there twice"),
+        ("candidates: [{name: secret123", "no YAML"),
+        ("candidates: [{name: a, when: 2024-99-99}]", "no YAML"),
+        ("colour: red\ncandidates: [{name: a}]", "colour: Extra inputs"),
+    ],
+)
+def test_whatever_is_wrong_is_said_and_nothing_private_with_it(tmp_path, text, message):
+    with pytest.raises(ConfigurationError) as caught:
+        PoolConfig.load(write(tmp_path, text))
+    assert message in str(caught.value)
+    assert "secret123" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"cannot read .*no\.yaml: No such file"):
+        PoolConfig.load(tmp_path / "no.yaml")
+    (tmp_path / "latin.yaml").write_bytes("name: é".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match="not UTF-8"):
+        PoolConfig.load(tmp_path / "latin.yaml")
+    with pytest.raises(ConfigurationError, match="is no JSON"):
+        PoolConfig.load(write(tmp_path, "{", "pool.json"))
+
+
+def test_an_unknown_name_is_refused():
+    with pytest.raises(UnknownCandidateError):
+        PoolConfig(candidates=[{"name": "a"}])["b"]
