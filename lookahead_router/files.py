@@ -19,7 +19,7 @@ def replacing_file(path: Path) -> Iterator[Path]:
     Raises:
         FileError: it cannot be written: no permission, no space, no such name.
     """
-    with _writing(path):
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(path)
         # The kernel applies the umask. Asking for it would set it for a moment, and other threads write meanwhile.
@@ -48,7 +48,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     Raises:
         FileError: it cannot be written.
     """
-    with _writing(path):
+    with writing(path):
         path = path.resolve()  # a link stays a link
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(path)
@@ -129,7 +129,7 @@ def _beside(path: Path) -> Path:
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """Raises `FileError` for what keeps a path from being written."""
     if "\0" in str(path):
         raise FileError("a null character in the name", path=str(path).replace("\0", "\\0"))

@@ -77,7 +77,7 @@ class OutcomeTable:
         path = Path(path)
         if _is_routing_dataset(path):
             return cls.from_dataset(RoutingDataset.from_file(path))
-        answers = _read(path, (*_ANSWER_TEXTS, *_NUMBERS, "model"))
+        answers = read_columns(path, (*_ANSWER_TEXTS, *_NUMBERS, "model"))
         if "candidate" not in answers and "model" in answers:
             answers["candidate"] = answers["model"]
         by_id = None if prompts is None else _prompts_by_id(Path(prompts))
@@ -128,6 +128,16 @@ class OutcomeTable:
             for name, values in table._as_columns().items():
                 columns[name].extend(values)
         return cls._from_columns(columns, None, None)
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, Sequence[Any]]) -> "OutcomeTable":
+        """A table of columns of equal length, as `from_file` reads them, with a row per answer.
+
+        Raises:
+            SchemaError: a malformed column or row; says where.
+            DataError: no answers.
+        """
+        return cls._from_columns(dict(columns), None, None)
 
     @classmethod
     def _from_columns(
@@ -231,8 +241,13 @@ def _is_routing_dataset(path: Path) -> bool:
         return False
 
 
-def _read(path: Path, wanted: Iterable[str]) -> dict[str, Sequence[Any]]:
-    """The wanted columns of a file that are there."""
+def read_columns(path: Path, wanted: Iterable[str]) -> dict[str, Sequence[Any]]:
+    """The wanted columns of a Parquet or JSONL file that are there.
+
+    Raises:
+        SchemaError: no such file, of another kind, or malformed; says where.
+        MissingDependencyError: Parquet without pyarrow.
+    """
     if not path.is_file():
         raise SchemaError("no such file", path=str(path))
     suffix = path.suffix.lower()
@@ -273,7 +288,7 @@ def _read_jsonl(path: Path, wanted: Iterable[str]) -> dict[str, Sequence[Any]]:
 
 
 def _prompts_by_id(path: Path) -> dict[str, dict[str, str]]:
-    columns = _read(path, _PROMPT_TEXTS)
+    columns = read_columns(path, _PROMPT_TEXTS)
     for name in _PROMPT_TEXTS[:2]:
         if name not in columns:
             raise SchemaError("the column is missing", path=str(path), column=name)
