@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from lookahead_router.errors import UnknownProfileWarning
-from lookahead_router.predictors.load import OPEN_EMBEDDED
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.router import Router
+from lookahead_router.saved.find import OPEN_EMBEDDED
 
 CURRENT = ["gpt-4o", "gpt-4o-mini", "claude-3-5-sonnet", "gemini-2.5-pro", "llama-3.1-8b-instruct"]
 EVERYDAY = Path(__file__).parent / "data" / "everyday.jsonl"

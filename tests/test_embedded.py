@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lookahead_router import LookaheadPredictor, Router
-from lookahead_router.predictors.lookahead import EMBEDDED
 from lookahead_router.predictors.plain_prompts import PLAIN_PROMPTS
+from lookahead_router.saved.find import EMBEDDED
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.saved.push import checked_files
 

@@ -371,7 +371,7 @@ def test_an_uncalibrated_baseline_has_no_probabilities(baseline_folder):
     "option", [{"backend": "torch"}, {"n_threads": 2}, {"revision": "main"}, {"token": "t"}, {"local_files_only": True}]
 )
 def test_options_that_a_baseline_has_not_are_refused(baseline_folder, option):
-    with pytest.raises(ConfigurationError, match=f"^{next(iter(option))}: .* is a best-single predictor"):
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(option))}: .*(is a best-single|only for a repository)"):
         Router.from_pretrained(baseline_folder, **option)
 
 

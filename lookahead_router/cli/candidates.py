@@ -29,7 +29,7 @@ def candidates(
     The figures of the kinds are the predicted chance of a good answer, in percent, on a few typical prompts. Other
     names work as well: they are matched leniently, and start from a relative or from what any model can.
     """
-    from lookahead_router.predictors.load import OPEN_EMBEDDED
+    from lookahead_router.saved.find import OPEN_EMBEDDED
 
     predictor = open_predictor(load_router(router or OPEN_EMBEDDED, revision=revision, backend=backend), "candidates")
     found = predictor.catalogue.search(search)

@@ -24,9 +24,8 @@ def info(
     """
     from lookahead_router.hub import is_repo_id
     from lookahead_router.predictors.fitted import FITTED
-    from lookahead_router.predictors.load import OPEN_EMBEDDED
-    from lookahead_router.predictors.lookahead import EMBEDDED
     from lookahead_router.saved.fetch import fetch
+    from lookahead_router.saved.find import EMBEDDED, OPEN_EMBEDDED
     from lookahead_router.saved.folder import PredictorFolder
 
     is_remote = is_repo_id(router)
@@ -38,7 +37,7 @@ def info(
         folder = PredictorFolder(EMBEDDED)
     else:
         folder = PredictorFolder(Path(router))
-    kind = folder.read_json(folder.config).get("predictor") if folder.config.is_file() else None
+    kind = folder.kind()
     record = _about_fitted(folder) if kind in FITTED else _about_network(folder, is_remote)
     if kind == "open-pool":
         record |= _about_profiles(folder)

@@ -43,7 +43,7 @@ def onboard(
     same ones tell more. Without --candidates the router is among those of the answers and, with --router, its own.
     """
     from lookahead_router.data.dataset import RoutingDataset
-    from lookahead_router.predictors.load import OPEN_EMBEDDED
+    from lookahead_router.saved.find import OPEN_EMBEDDED
     from lookahead_router.saved.folder import PredictorFolder
 
     target = PredictorFolder(output)

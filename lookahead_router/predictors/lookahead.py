@@ -1,13 +1,11 @@
 """`LookaheadPredictor`: scores candidates by the responses it foresees."""
 
-import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-from pydantic import ValidationError
 
 from lookahead_router.backends.base import Backend, checked_logits
 from lookahead_router.errors import (
@@ -17,28 +15,19 @@ from lookahead_router.errors import (
     PredictionError,
     TruncatedPromptWarning,
 )
-from lookahead_router.files import replacing_folder
-from lookahead_router.hub import HubOptions, is_repo_id
 from lookahead_router.metrics import sigmoid
-from lookahead_router.networks.configuration import NetworkConfig, parse_network_config
+from lookahead_router.networks.configuration import NetworkConfig
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.calibration import Calibration
+from lookahead_router.predictors.network import open_network
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.prompts import Prompt
-from lookahead_router.saved.fetch import fetch, refuse_options
-from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
-from lookahead_router.threads import check_n_threads
-from lookahead_router.types import CandidatePool, Prediction, describe
+from lookahead_router.saved.find import EMBEDDED, Found, LoadOptions, check_unchanged, find
+from lookahead_router.saved.folder import WEIGHTS, PredictorFolder
+from lookahead_router.types import CandidatePool, Prediction
 
 if TYPE_CHECKING:
     from lookahead_router.saved.push import Upload
-
-EMBEDDED = Path(__file__).parent.parent / "pretrained" / "Llama-lookahead-mlm-minilm"
-"""The predictor in the wheel."""
-
-WEIGHTS = {"onnx-int8": "onnx/model_int8.onnx", "onnx": "onnx/model.onnx", "torch": "model.safetensors"}
-"""The file that each backend runs, in the order of preference."""
-BACKENDS = ("auto", *WEIGHTS)
 
 
 class LookaheadPredictor:
@@ -76,29 +65,19 @@ class LookaheadPredictor:
         self.revision = revision
         self.calibration = calibration
         """Curves from scores to probabilities; `None` where the predictor was not calibrated."""
-        self.location: Path | None = None
-        """The folder it was loaded from, in the cache for one of the Hub; `None` for the embedded one and for
-        one just built."""
-        self._root: Path | None = None
-        self._reload: tuple | None = None
+        self.found: Found | None = None
+        """Where it was loaded from; `None` for one just built."""
         self._has_warned = False
 
     @classmethod
-    def load(
-        cls,
-        location: str | Path | None = None,
-        *,
-        backend: str = "auto",
-        n_threads: int | None = None,
-        **hub: Unpack[HubOptions],
-    ) -> "LookaheadPredictor":
+    def load(cls, location: str | Path | None = None, **options: Unpack[LoadOptions]) -> "LookaheadPredictor":
         """The predictor of a folder, of a repository of the Hugging Face Hub, or the embedded one.
 
         Args:
             location: folder of a saved predictor, or `org/name` on the Hub; the embedded default when absent.
-            backend: `onnx-int8`, `onnx`, `torch`, or `auto` for the first of them that is there.
-            n_threads: threads of one ONNX pass; the physical cores that this process may use when absent.
-            hub: `revision`, `token`, `cache_dir`, `local_files_only` and `endpoint`, for a repository.
+            options: `backend`: `onnx-int8`, `onnx`, `torch`, or `auto` for the first of them that is there;
+                `n_threads` of one ONNX pass, the physical cores that this process may use when absent; and
+                `revision`, `token`, `cache_dir`, `local_files_only` and `endpoint`, for a repository.
 
         Raises:
             CheckpointError: the folder is missing, damaged or of another kind.
@@ -106,60 +85,29 @@ class LookaheadPredictor:
             ConfigurationError: an unknown backend, no count of threads, or options of the Hub for a folder.
             MissingDependencyError: the torch backend without torch.
         """
-        if backend not in BACKENDS:
-            raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-        check_n_threads(n_threads)
-        if is_repo_id(location):
-            return cls._load_repository(location, backend, n_threads, hub)
-        refuse_options(hub, location)
-        folder = PredictorFolder(EMBEDDED if location is None else Path(location))
-        predictor = cls._open(folder, backend, n_threads)
-        predictor.location = None if location is None else folder.path
-        options = {"backend": predictor.backend.name, "n_threads": n_threads}
-        reload = cls.load, (None if location is None else folder.path.absolute(),), options
-        predictor._reload = (*reload, predictor.revision)
-        return predictor
+        return cls.from_found(find(location, EMBEDDED, **options))
 
     @classmethod
-    def _load_repository(
-        cls, repo_id: str, backend: str, n_threads: int | None, hub: HubOptions
-    ) -> "LookaheadPredictor":
-        folder = fetch(repo_id, list(WEIGHTS.values()) if backend == "auto" else [WEIGHTS[backend]], hub)
-        with folder.named_in_errors():
-            predictor = cls._open(folder, backend, n_threads)
-        predictor.location, predictor._root = folder.path, folder.root
-        # Another process may stand elsewhere and be online. A token is a secret, but `False` is a choice.
-        again = {**hub, "revision": folder.commit, "local_files_only": False}
-        if hub.get("cache_dir") is not None:
-            again["cache_dir"] = Path(hub["cache_dir"]).absolute()
-        if hub.get("token") is not False:
-            again.pop("token", None)
-        arguments = (repo_id, predictor.backend.name, n_threads, again)
-        predictor._reload = (cls._load_repository, arguments, {}, predictor.revision)
-        return predictor
-
-    @classmethod
-    def _open(cls, folder: PredictorFolder, backend: str, n_threads: int | None) -> "LookaheadPredictor":
-        folder.check(needs_weights=backend == "auto")  # a named backend says itself what it lacks
-        config = folder.read_config()
-        pool = folder.read_pool()
-        network = network_config(config, folder)
-        weights, backend = choose_backend(folder, backend)
-        folder.verify(config, [folder.pool, folder.tokenizer, weights, folder.calibration])
-        predictor = cls(
-            pool=pool,
-            network=network,
-            tokenizer=PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer)),
-            backend=_open_backend(backend, weights, network, n_threads),
-            name=config.name,
-            revision=folder.revision(config),
-            calibration=(Calibration.read(folder.calibration, pool.names) if folder.calibration.is_file() else None),
-        )
-        ids, mask = left_pad(predictor.tokenizer.encode(["a", "a"])[0], network.pad_token_id)
-        try:  # weights that give no scores are told now, not at the first prompt
-            checked_logits(predictor.backend, ids, mask, len(pool))
-        except PredictionError as error:
-            raise CheckpointError(str(error), location=folder.location) from error
+    def from_found(cls, found: Found) -> "LookaheadPredictor":
+        """The predictor of a folder that was found; see `load`."""
+        with found.folder.named_in_errors():
+            network = open_network(found, "lookahead")
+            pool, curves = found.folder.read_pool(), found.folder.calibration
+            predictor = cls(
+                pool=pool,
+                network=network.configuration,
+                tokenizer=network.tokenizer,
+                backend=network.backend,
+                name=network.name,
+                revision=network.revision,
+                calibration=Calibration.read(curves, pool.names) if curves.is_file() else None,
+            )
+            ids, mask = left_pad(predictor.tokenizer.encode(["a", "a"])[0], predictor.tokenizer.pad_token_id)
+            try:  # weights that give no scores are told now, not at the first prompt
+                checked_logits(predictor.backend, ids, mask, len(pool))
+            except PredictionError as error:
+                raise CheckpointError(str(error), location=found.folder.location) from error
+        predictor.found = found
         return predictor
 
     def predict(self, prompts: Sequence[Prompt]) -> Prediction:
@@ -211,23 +159,13 @@ class LookaheadPredictor:
         """
         if backend is not None and backend not in WEIGHTS:
             raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(WEIGHTS)}")
-        if self._reload is None:
-            raise ConfigurationError("this predictor was not loaded from a folder; save the network it was built from")
-        source = PredictorFolder(EMBEDDED if self.location is None else self.location, root=self._root)
+        source = self._found_folder()
         source.check(needs_weights=backend is None)
         if backend is not None:
-            choose_backend(source, backend)
-        target = PredictorFolder(Path(folder))
-        if target.path.exists() and not target.holds_nothing_else():
-            raise ConfigurationError(f"{folder} exists and holds more than a saved predictor; choose another folder")
+            source.choose_weights(backend)
         others = set() if backend is None else {name for key, name in WEIGHTS.items() if key != backend}
-        copied = [name for name in source.names() if name not in others and (source.path / name).is_file()]
-        source.verify(source.read_config(), [source.path / name for name in copied])
-        with replacing_folder(target.path) as temporary:
-            for name in copied:
-                (temporary / name).parent.mkdir(exist_ok=True)
-                shutil.copyfile(source.path / name, temporary / name)
-            PredictorFolder(temporary).forget_absent_files()
+        with source.copied(folder, [name for name in source.names() if name not in others]) as copy:
+            copy.forget_absent_files()
 
     def push_to_hub(self, repo_id: str, **options: Any) -> "Upload":
         """Sends the folder that this predictor was loaded from to the Hugging Face Hub, in one commit.
@@ -242,16 +180,19 @@ class LookaheadPredictor:
             CheckpointError: the folder is incomplete, damaged, or without a card.
             HubError: the Hub refused or cannot be reached.
         """
-        if self._reload is None:
-            raise ConfigurationError("this predictor was not loaded from a folder; save the network it was built from")
         from lookahead_router.saved.push import push_folder
 
-        return push_folder(EMBEDDED if self.location is None else self.location, repo_id, **options)
+        return push_folder(self._found_folder().path, repo_id, **options)
+
+    def _found_folder(self) -> PredictorFolder:
+        if self.found is None:
+            raise ConfigurationError("this predictor was not loaded from a folder; save the network it was built from")
+        return self.found.folder
 
     def __reduce__(self):
-        if self._reload is None:
+        if self.found is None:
             raise ConfigurationError("only a predictor loaded from a folder can be pickled; save it and load it")
-        return _load_again, self._reload
+        return _load_again, (self.found, self.revision)
 
     def __deepcopy__(self, memo: dict) -> "LookaheadPredictor":
         return self
@@ -260,48 +201,7 @@ class LookaheadPredictor:
         return f"LookaheadPredictor({self.name!r}, {len(self.pool)} candidates, backend={self.backend.name!r})"
 
 
-def _load_again(load: Callable, arguments: tuple, options: dict, revision: str) -> LookaheadPredictor:
-    predictor = load(*arguments, **options)
-    if predictor.revision != revision:
-        # Columns that a pickled router remembers would go by other candidates.
-        raise CheckpointError(
-            f"changed since it was pickled: it was {revision} and is {predictor.revision}; load it anew",
-            location=str(arguments[0] or "the embedded predictor"),
-        )
+def _load_again(found: Found, revision: str) -> LookaheadPredictor:
+    predictor = LookaheadPredictor.from_found(found)
+    check_unchanged(found, revision, predictor.revision)
     return predictor
-
-
-def network_config(config: PredictorConfig, folder: PredictorFolder) -> NetworkConfig:
-    """The checked shape of the network.
-
-    Raises:
-        CheckpointError: malformed.
-    """
-    try:
-        return parse_network_config(config.network)
-    except ValidationError as error:
-        raise CheckpointError(f"config.json, network: {describe(error)}", location=folder.location) from error
-
-
-def choose_backend(folder: PredictorFolder, backend: str) -> tuple[Path, str]:
-    """The file of weights that a backend runs, and its name; for `auto`, the first that is there.
-
-    Raises:
-        CheckpointError: it is not there.
-    """
-    if backend == "auto":
-        backend = next(name for name, file in WEIGHTS.items() if (folder.path / file).is_file())
-    name = WEIGHTS[backend]
-    if not (folder.path / name).is_file():
-        raise CheckpointError(f"no {name}, which the {backend} backend needs", location=folder.location, missing=[name])
-    return folder.path / name, backend
-
-
-def _open_backend(name: str, weights: Path, network: NetworkConfig, n_threads: int | None) -> Backend:
-    if name == "torch":
-        from lookahead_router.backends.torch import TorchBackend
-
-        return TorchBackend.load(network, weights)
-    from lookahead_router.backends.onnx import OnnxBackend
-
-    return OnnxBackend(weights, n_threads=n_threads)

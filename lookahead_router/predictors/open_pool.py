@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from lookahead_router.errors import (
-    CheckpointError,
     ConfigurationError,
     DataError,
     TruncatedPromptWarning,
@@ -23,6 +22,7 @@ from lookahead_router.predictors.catalogue import PUBLIC, Catalogue, Match, fact
 from lookahead_router.predictors.profiles import Foreseen, Population, Profile
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.prompts import Prompt
+from lookahead_router.saved.find import OPEN_EMBEDDED, Found, LoadOptions, check_unchanged, find
 from lookahead_router.types import Candidate, CandidatePool, Prediction
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class OpenPoolPredictor:
         members: Sequence[Member],
         name: str,
         base_revision: str,
-        reload: tuple | None = None,
+        found: Found | None = None,
     ) -> None:
         """Puts loaded parts together; `load` is what users call."""
         self.foresee, self.population, self.catalogue, self.name = foresee, population, catalogue, name
@@ -117,7 +117,8 @@ class OpenPoolPredictor:
         self.pool = CandidatePool(member.candidate for member in self.members)
         self.base_revision = base_revision
         """Of the network and its population; profiles of another one do not fit."""
-        self._reload = reload
+        self.found = found
+        """Where it was loaded from; `None` for one just built."""
 
     @property
     def revision(self) -> str:
@@ -259,7 +260,7 @@ class OpenPoolPredictor:
         save(self, Path(folder))
 
     @classmethod
-    def load(cls, location: str | Path | None = None, **options: Any) -> "OpenPoolPredictor":
+    def load(cls, location: str | Path | None = None, **options: Unpack[LoadOptions]) -> "OpenPoolPredictor":
         """The predictor of a folder, of a repository of the Hugging Face Hub, or the embedded one.
 
         Args:
@@ -270,9 +271,14 @@ class OpenPoolPredictor:
             CheckpointError: the folder is missing, damaged or of another kind.
             HubError: the repository cannot be read.
         """
-        from lookahead_router.predictors.open_pool_folder import load
+        return cls.from_found(find(location, OPEN_EMBEDDED, **options))
 
-        return load(location, **options)
+    @classmethod
+    def from_found(cls, found: Found) -> "OpenPoolPredictor":
+        """The predictor of a folder that was found; see `load`."""
+        from lookahead_router.predictors.open_pool_folder import from_found
+
+        return from_found(found)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> "Upload":
         """Sends the predictor with its profiles to the Hugging Face Hub, in one commit.
@@ -325,13 +331,13 @@ class OpenPoolPredictor:
             members=members,
             name=self.name,
             base_revision=self.base_revision,
-            reload=self._reload,
+            found=self.found,
         )
 
     def __reduce__(self):
-        if self._reload is None:
+        if self.found is None:
             raise ConfigurationError("only a predictor loaded from a folder can be pickled; save it and load it")
-        return _load_again, (*self._reload, self.base_revision, self.members)
+        return _load_again, (self.found, self.base_revision, self.members)
 
     def __deepcopy__(self, memo: dict) -> "OpenPoolPredictor":
         return self
@@ -340,13 +346,9 @@ class OpenPoolPredictor:
         return f"OpenPoolPredictor({self.name!r}, {len(self.pool)} candidates of {len(self.catalogue)} known)"
 
 
-def _load_again(location: str | None, options: dict, base_revision: str, members: tuple) -> OpenPoolPredictor:
-    predictor = OpenPoolPredictor.load(location, **options)
-    if predictor.base_revision != base_revision:
-        raise CheckpointError(
-            f"changed since it was pickled: it was {base_revision} and is {predictor.base_revision}; load it anew",
-            location=str(location or "the embedded predictor"),
-        )
+def _load_again(found: Found, base_revision: str, members: tuple) -> OpenPoolPredictor:
+    predictor = OpenPoolPredictor.from_found(found)
+    check_unchanged(found, base_revision, predictor.base_revision)
     return predictor._with(members)
 
 

@@ -5,18 +5,15 @@ catalogue.json   the entries, the pool's matches, the date of the prices, and th
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
-from lookahead_router.files import replacing_folder
-from lookahead_router.hub import is_repo_id
 from lookahead_router.predictors.catalogue import (
     FACTS,
     Catalogue,
@@ -25,66 +22,37 @@ from lookahead_router.predictors.catalogue import (
     entries_from_json,
     entries_to_json,
 )
-from lookahead_router.predictors.load import OPEN_EMBEDDED
-from lookahead_router.predictors.lookahead import BACKENDS, WEIGHTS, choose_backend, network_config
+from lookahead_router.predictors.network import open_network
 from lookahead_router.predictors.open_pool import Foreseer, Member, OpenPoolPredictor
 from lookahead_router.predictors.profiles import Population, Profile
-from lookahead_router.predictors.tokenization import PromptTokenizer
-from lookahead_router.saved.fetch import fetch, refuse_options
-from lookahead_router.saved.folder import PredictorConfig, PredictorFolder, record_file
+from lookahead_router.saved.find import Found
+from lookahead_router.saved.folder import PredictorFolder, record_file
 from lookahead_router.types import CandidatePool
-
-if TYPE_CHECKING:
-    from lookahead_router.networks.configuration import NetworkConfig
 
 _ARRAYS = tuple(field.name for field in fields(Population))
 
 
-def load(
-    location: str | Path | None = None, *, backend: str = "auto", n_threads: int | None = None, **hub: Any
-) -> OpenPoolPredictor:
-    """The predictor of a folder, of a repository of the Hub, or the embedded one; see `OpenPoolPredictor.load`."""
-    if backend not in BACKENDS:
-        raise ConfigurationError(f"unknown backend {backend!r}; choose one of {', '.join(BACKENDS)}")
-    if is_repo_id(location):
-        weights = list(WEIGHTS.values()) if backend == "auto" else [WEIGHTS[backend]]
-        folder = fetch(location, weights, hub)
-        again = {**hub, "revision": folder.commit, "local_files_only": False}
-        if hub.get("token") is not False:
-            again.pop("token", None)  # a secret
-    else:
-        refuse_options(hub, location)
-        folder = PredictorFolder(OPEN_EMBEDDED if location is None else Path(location))
-        is_embedded = folder.path.absolute() == OPEN_EMBEDDED.absolute()  # another installation has it elsewhere
-        location = None if is_embedded else str(folder.path.absolute())
-        again = {}
+def from_found(found: Found) -> OpenPoolPredictor:
+    """The predictor of a folder that was found; see `OpenPoolPredictor.load`."""
+    folder = found.folder
     with folder.named_in_errors():
-        return _open(folder, backend, n_threads, (location, {"backend": backend, "n_threads": n_threads, **again}))
-
-
-def _open(folder: PredictorFolder, backend: str, n_threads: int | None, reload: tuple) -> OpenPoolPredictor:
-    folder.check(needs_weights=backend == "auto")
-    config = folder.read_config()
-    if config.predictor != "open-pool":
-        raise CheckpointError(f"expected an open-pool predictor, found {config.predictor!r}", location=folder.location)
-    missing = [path.name for path in (folder.profiles, folder.catalogue) if not path.is_file()]
-    if missing:
-        raise CheckpointError(f"no {', '.join(missing)}; fetch it again", location=folder.location, missing=missing)
-    network = network_config(config, folder)
-    weights, backend = choose_backend(folder, backend)
-    folder.verify(config, [folder.pool, folder.tokenizer, folder.profiles, folder.catalogue, weights])
-    record = folder.read_json(folder.catalogue)
-    _check_weights(record, config, weights, folder)
-    population, catalogue, members = read_profiles(folder, record)
-    tokenizer = PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer))
+        network = open_network(found, "open-pool")
+        record = folder.read_json(folder.catalogue)
+        if network.weights_sha256 not in (record.get("weights") or ()):
+            raise CheckpointError(
+                f"the profiles belong to another network than the weights of {network.backend.name}; fit them on its "
+                "demands, or fetch the folder again",
+                location=folder.location,
+            )
+        population, catalogue, members = read_profiles(folder, record)
     return OpenPoolPredictor(
-        foresee=Foreseer(tokenizer, _open_backend(backend, weights, network, n_threads)),
+        foresee=Foreseer(network.tokenizer, network.backend),
         population=population,
         catalogue=catalogue,
         members=members,
-        name=config.name,
-        base_revision=folder.revision(config),
-        reload=reload,
+        name=network.name,
+        base_revision=network.revision,
+        found=found,
     )
 
 
@@ -109,27 +77,6 @@ def read_profiles(
             f"catalogue.json and profiles.npz do not belong together ({error}); fetch them again",
             location=folder.location,
         ) from error
-
-
-def _open_backend(name: str, weights: Path, network: "NetworkConfig", n_threads: int | None):
-    if name == "torch":
-        from lookahead_router.backends.torch import TorchDemandBackend
-
-        return TorchDemandBackend.load(network, weights)
-    from lookahead_router.backends.onnx import OnnxDemandBackend
-
-    return OnnxDemandBackend(weights, n_threads=n_threads)
-
-
-def _check_weights(record: Mapping[str, Any], config: PredictorConfig, weights: Path, folder: PredictorFolder) -> None:
-    """Raises `CheckpointError` unless the profiles were fitted on the demands of these very weights."""
-    recorded = config.files.get(weights.relative_to(folder.path).as_posix())
-    if recorded is None or recorded.sha256 not in (record.get("weights") or ()):
-        raise CheckpointError(
-            f"the profiles belong to another network than {weights.name}; fit them on its demands, or fetch the folder "
-            "again",
-            location=folder.location,
-        )
 
 
 def _read_arrays(folder: PredictorFolder) -> dict[str, np.ndarray]:
@@ -248,32 +195,17 @@ def write_profiles(folder: Path, population: Population, catalogue: Catalogue, m
     target.catalogue.write_text(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def save(predictor: OpenPoolPredictor, path: Path) -> None:
+def save(predictor: OpenPoolPredictor, folder: Path) -> None:
     """Copies network and catalogue, and writes the pool's profiles; see `OpenPoolPredictor.save`."""
-    if predictor._reload is None:
+    if predictor.found is None:
         raise ConfigurationError("this predictor was not loaded from a folder, so there is no network to copy")
-    location, options = predictor._reload
-    hub = {name: value for name, value in options.items() if name not in ("backend", "n_threads")}
-    source = (
-        fetch(location, list(WEIGHTS.values()), hub)
-        if is_repo_id(location)
-        else PredictorFolder(OPEN_EMBEDDED if location is None else Path(location))
-    )
+    source = predictor.found.folder
     source.check()
-    config = source.read_config()
-    target = PredictorFolder(path)
-    if target.path.exists() and not target.holds_nothing_else():
-        raise ConfigurationError(f"{path} exists and holds more than a saved predictor; choose another folder")
-    copied = [file for file in source.files() if file not in (source.pool, source.profiles, source.catalogue)]
-    source.verify(config, copied)
-    with replacing_folder(target.path) as temporary:
-        for file in copied:
-            place = temporary / file.relative_to(source.path)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, place)
-        catalogue = predictor.catalogue
-        write_profiles(temporary, predictor.population, catalogue, predictor.members, catalogue.prices_as_of)
-        PredictorFolder(temporary).write(config, predictor.pool)
+    config, catalogue = source.read_config(), predictor.catalogue
+    written = {path.name for path in (source.pool, source.profiles, source.catalogue)}
+    with source.copied(folder, [name for name in source.names() if name not in written]) as copy:
+        write_profiles(copy.path, predictor.population, catalogue, predictor.members, catalogue.prices_as_of)
+        copy.write(config, predictor.pool)
 
 
 def _is_public(member: Member, catalogue: Catalogue) -> bool:

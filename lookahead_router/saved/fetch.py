@@ -1,9 +1,8 @@
 """Saved predictors from the Hugging Face Hub."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from lookahead_router.errors import CheckpointError, ConfigurationError, HubError
+from lookahead_router.errors import CheckpointError, HubError
 from lookahead_router.hub import COMMIT, HubOptions, Snapshot, fetch_snapshot
 from lookahead_router.saved.folder import PredictorFolder
 
@@ -63,16 +62,6 @@ def _damaged(snapshot: Snapshot) -> list[str]:
     if not folder.config.is_file():
         return []
     try:
-        recorded = folder.read_config().files
+        return folder.differing(snapshot.patterns)
     except CheckpointError:
         return [name for name in snapshot.damaged() if name == "config.json"]
-    fetched = [name for name in snapshot.patterns if (folder.path / name).is_file()]
-    return [name for name in fetched if not folder.is_as_recorded(name, recorded)]
-
-
-def refuse_options(options: HubOptions, location: str | Path | None) -> None:
-    """Raises `ConfigurationError` where options of the Hub are given with a folder."""
-    given = [name for name, value in options.items() if value]
-    if given:
-        where = "the embedded predictor" if location is None else f"the folder {location}"
-        raise ConfigurationError(f"{', '.join(given)}: only for a repository of the Hub, not for {where}")

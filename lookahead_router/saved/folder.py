@@ -20,6 +20,7 @@ A folder holds at least one of the three weight files. There is no pickle and no
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,11 +30,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
-from lookahead_router.files import read_json, write_text
+from lookahead_router.files import read_json, replacing_folder, write_text
 from lookahead_router.types import CandidatePool, describe
 
 FORMAT_VERSION = 1
 """Raised when a folder of the new layout cannot be read by the code before it."""
+WEIGHTS = {"onnx-int8": "onnx/model_int8.onnx", "onnx": "onnx/model.onnx", "torch": "model.safetensors"}
+"""The file that each backend runs, in the order of preference."""
+BACKENDS = ("auto", *WEIGHTS)
 
 
 class FileRecord(BaseModel):
@@ -186,6 +190,65 @@ class PredictorFolder:
                 f"not a saved predictor: missing {', '.join(missing)}", location=self.location, missing=missing
             )
 
+    def choose_weights(self, backend: str) -> tuple[Path, str]:
+        """The file of weights that a backend runs, and its name; for `auto`, the first that is there.
+
+        Raises:
+            CheckpointError: it is not there.
+        """
+        if backend == "auto":
+            backend = next(name for name, file in WEIGHTS.items() if (self.path / file).is_file())
+        name = WEIGHTS[backend]
+        if not (self.path / name).is_file():
+            raise CheckpointError(
+                f"no {name}, which the {backend} backend needs", location=self.location, missing=[name]
+            )
+        return self.path / name, backend
+
+    def kind(self) -> str | None:
+        """What `config.json` says the predictor is; `None` where it says nothing that can be read."""
+        try:
+            kind = self.read_json(self.config).get("predictor")
+        except CheckpointError:
+            return None
+        return kind if isinstance(kind, str) else None
+
+    def checked(self, backend: str) -> tuple[PredictorConfig, Path, str]:
+        """`config.json`, the weights that a backend runs, and its name, where all that routing reads is as recorded.
+
+        Raises:
+            CheckpointError: something is missing, damaged, swapped, or of a newer format.
+        """
+        self.check(needs_weights=backend == "auto")  # a named backend says itself what it lacks
+        config = self.read_config()
+        weights, backend = self.choose_weights(backend)
+        parts = (self.pool, self.tokenizer, weights, self.calibration, self.profiles, self.catalogue)
+        self.verify(config, parts)
+        return config, weights, backend
+
+    @contextmanager
+    def copied(self, folder: str | Path, names: Iterable[str]) -> Iterator["PredictorFolder"]:
+        """A copy of some files, to be completed in the block, after which it is there whole, or not at all.
+
+        Args:
+            folder: new, or that of a saved predictor, which is replaced.
+            names: of files of the layout; those that are not there are passed over.
+
+        Raises:
+            ConfigurationError: the folder holds something else.
+            CheckpointError: a file of this one was damaged or swapped.
+        """
+        target = PredictorFolder(Path(folder))
+        if target.path.exists() and not target.holds_nothing_else():
+            raise ConfigurationError(f"{folder} exists and holds more than a saved predictor; choose another folder")
+        names = [name for name in names if (self.path / name).is_file()]
+        self.verify(self.read_config(), [self.path / name for name in names])
+        with replacing_folder(target.path) as temporary:
+            for name in names:
+                (temporary / name).parent.mkdir(exist_ok=True)
+                shutil.copyfile(self.path / name, temporary / name)
+            yield PredictorFolder(temporary)
+
     def is_whole(self, weights: str) -> bool:
         """Whether all is there that routing with these weights, if any, reads: false after an interrupted download."""
         try:
@@ -270,14 +333,23 @@ class PredictorFolder:
             )
         advice = "fetch the folder again, or export it again if you changed it"
         for name in names:
-            if not self.is_as_recorded(name, config.files):
+            if not self._is_as_recorded(name, config.files):
                 raise CheckpointError(
                     f"{name} differs from what config.json recorded: damaged or swapped"
                     + ("" if self.commit else f"; {advice}"),
                     location=self.location,
                 )
 
-    def is_as_recorded(self, name: str, recorded: Mapping[str, FileRecord]) -> bool:
+    def differing(self, names: Iterable[str]) -> list[str]:
+        """Those of some files that are there, and are not as `config.json` recorded.
+
+        Raises:
+            CheckpointError: `config.json` cannot be read.
+        """
+        recorded = self.read_config().files
+        return [name for name in names if (self.path / name).is_file() and not self._is_as_recorded(name, recorded)]
+
+    def _is_as_recorded(self, name: str, recorded: Mapping[str, FileRecord]) -> bool:
         """Whether a file has the size and hash that were recorded, if any were."""
         record, path = recorded.get(name), self.path / name
         if record is None:

@@ -10,8 +10,7 @@ import pytest
 from lookahead_router.cli.app import COMMANDS
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
-from lookahead_router.predictors.load import OPEN_EMBEDDED
-from lookahead_router.predictors.lookahead import EMBEDDED
+from lookahead_router.saved.find import EMBEDDED, OPEN_EMBEDDED
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import CandidatePool
 

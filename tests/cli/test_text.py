@@ -20,7 +20,7 @@ from lookahead_router.cli._output import show_json, show_table, size
 from lookahead_router.cli.main import main
 from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning, PromptError
 from lookahead_router.files import write_text
-from lookahead_router.predictors.lookahead import EMBEDDED
+from lookahead_router.saved.find import EMBEDDED
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import Candidate, CandidatePool
 

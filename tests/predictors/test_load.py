@@ -1,3 +1,7 @@
+import json
+import pickle
+import shutil
+
 import pytest
 
 from lookahead_router.errors import CheckpointError, ConfigurationError
@@ -5,6 +9,8 @@ from lookahead_router.predictors.fitted import FITTED, fitted_class
 from lookahead_router.predictors.fitted.base import FittedPredictor
 from lookahead_router.predictors.load import load_predictor
 from lookahead_router.predictors.lookahead import LookaheadPredictor
+from lookahead_router.predictors.open_pool import OpenPoolPredictor
+from lookahead_router.saved.find import EMBEDDED, OPEN_EMBEDDED
 
 
 def test_every_kind_is_a_class_that_goes_by_that_name():
@@ -61,3 +67,28 @@ def test_a_folder_that_is_not_there_is_a_checkpoint_error(tmp_path):
 def test_a_location_that_is_none_is_refused(location):
     with pytest.raises(ConfigurationError, match="expected a folder or org/name"):
         load_predictor(location)
+
+
+@pytest.mark.parametrize(("kind", "embedded"), [("lookahead", OPEN_EMBEDDED), ("open-pool", EMBEDDED)])
+def test_a_class_refuses_the_folder_of_another_kind(kind, embedded):
+    cls = LookaheadPredictor if kind == "lookahead" else OpenPoolPredictor
+    with pytest.raises(CheckpointError, match=f"expected a predictor of kind {kind}, found"):
+        cls.load(embedded)
+
+
+def test_a_kind_that_its_network_is_not_of_is_refused(tmp_path):
+    shutil.copytree(EMBEDDED, tmp_path / "copy")
+    path = tmp_path / "copy" / "config.json"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["network"] = json.loads((OPEN_EMBEDDED / "config.json").read_text(encoding="utf-8"))["network"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match="found lookahead with a network of kind demands"):
+        load_predictor(tmp_path / "copy")
+
+
+@pytest.mark.parametrize("folder", [EMBEDDED, OPEN_EMBEDDED])
+def test_a_pickle_of_an_embedded_predictor_holds_no_path(folder):
+    predictor = load_predictor(folder)
+    content = pickle.dumps(predictor.found)
+    assert str(folder.parent).encode() not in content
+    assert pickle.loads(content).folder == predictor.found.folder

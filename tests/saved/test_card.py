@@ -9,7 +9,6 @@ import yaml
 from lookahead_router import LookaheadPredictor
 from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.escaping import to_terminal
-from lookahead_router.predictors.lookahead import EMBEDDED
 from lookahead_router.saved.card import (
     PLACEHOLDER,
     CardSettings,
@@ -18,6 +17,7 @@ from lookahead_router.saved.card import (
     write_card,
     write_card_settings,
 )
+from lookahead_router.saved.find import EMBEDDED
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import Candidate, CandidatePool
 

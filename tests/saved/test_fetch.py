@@ -163,7 +163,7 @@ def test_a_pickled_predictor_comes_back_from_the_cache_without_its_token(hub, at
 def test_a_pickle_of_a_repository_is_one_wherever_it_is_loaded(hub, at, folder, tmp_path, monkeypatch):
     hub.add(REPO, folder.path)
     refuses = LookaheadPredictor.load(REPO, token=False, local_files_only=False, **at)
-    assert refuses.__reduce__()[1][1][-1]["token"] is False
+    assert refuses.found.__reduce__()[1][-1]["token"] is False
     monkeypatch.chdir(tmp_path)
     (tmp_path / REPO).mkdir(parents=True)
     assert pickle.loads(pickle.dumps(refuses)).revision == refuses.revision
