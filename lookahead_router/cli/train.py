@@ -11,6 +11,8 @@ from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
 
 if TYPE_CHECKING:
+    from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.data.outcomes import OutcomeTable
     from lookahead_router.training.recipe import Recipe
 
 
@@ -32,53 +34,46 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Train a predictor. Run again after an interruption, it resumes at the last checkpoint."""
-    from lookahead_router.training.recipe import Recipe, read_settings
+    from lookahead_router.training.demand_recipe import DemandRecipe, read_recipe
 
-    if read_settings(recipe).get("kind") == "demands":
-        _train_demands(recipe, data, prompts, output, backbone, overrides or [], quiet)
+    settings = read_recipe(recipe, overrides or [])
+    folder = settings.run_folder if output is None else output
+    if isinstance(settings, DemandRecipe):
+        table = _read_outcomes(data, prompts)
+        _require_training()
+        from lookahead_router.training.demands import fit_demands
+
+        _say(f"saved {fit_demands(table, settings, folder, backbone=backbone, show_progress=not quiet)}")
         return
     if len(data) != 1 or prompts is not None:
         raise ConfigurationError("expected one --data and no --prompts: only recipes of kind demands take more")
-    settings = Recipe.from_yaml(recipe, overrides or [])
-    _train_predictor(settings, data[0], settings.run_folder if output is None else output, backbone, quiet)
+    dataset, settings = _read_dataset(data[0], settings)
+    _require_training()
+    from lookahead_router.training.run import fit
+
+    fit(dataset, settings, folder, backbone=backbone, show_progress=not quiet)
+    _say(f"saved {folder / 'predictor'}; next: lookahead-router export {folder / 'predictor'} --data {data[0]}")
 
 
-def _train_predictor(settings: "Recipe", data: str, folder: Path, backbone: str | None, quiet: bool) -> None:
+def _read_dataset(data: str, settings: "Recipe") -> "tuple[RoutingDataset, Recipe]":
+    """The dataset, with the splits that the recipe names, and the recipe, whose card links to a dataset of the Hub."""
     from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.hub import is_repo_id
 
-    if is_repo_id(data):  # the card links to it
+    if is_repo_id(data):
         settings = settings.model_copy(update={"card": settings.card.with_dataset(data)})
     with progress(f"reading {data}"):
         dataset = RoutingDataset.from_file(data)
     for split in (settings.data.train_split, settings.data.validation_split):
         dataset.filter(split=split)  # before torch and the backbone, which take their time
-    _require_training()
-    from lookahead_router.training.run import fit
-
-    fit(dataset, settings, folder, backbone=backbone, show_progress=not quiet)
-    _say(f"saved {folder / 'predictor'}; next: lookahead-router export {folder / 'predictor'} --data {data}")
+    return dataset, settings
 
 
-def _train_demands(
-    recipe: Path,
-    data: list[str],
-    prompts: Path | None,
-    output: Path | None,
-    backbone: str | None,
-    overrides: list[str],
-    quiet: bool,
-) -> None:
+def _read_outcomes(data: list[str], prompts: Path | None) -> "OutcomeTable":
     from lookahead_router.data.outcomes import OutcomeTable
-    from lookahead_router.training.demand_recipe import DemandRecipe
 
-    settings = DemandRecipe.from_yaml(recipe, overrides)
     with progress(f"reading {', '.join(data)}"):
-        table = OutcomeTable.concatenate([OutcomeTable.from_file(path, prompts=prompts) for path in data])
-    _require_training()
-    from lookahead_router.training.demands import fit_demands
-
-    _say(f"saved {fit_demands(table, settings, output, backbone=backbone, show_progress=not quiet)}")
+        return OutcomeTable.concatenate([OutcomeTable.from_file(path, prompts=prompts) for path in data])
 
 
 def _require_training() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from lookahead_router.saved.card import CardSettings
-from lookahead_router.training.recipe import read_settings
+from lookahead_router.training.recipe import Recipe, read_settings
 from lookahead_router.types import Value
 
 
@@ -140,10 +140,13 @@ class DemandRecipe(Value):
         Raises:
             ConfigurationError: unreadable YAML, an unknown setting, or a value out of its domain.
         """
-        settings = read_settings(path, overrides)
+        return cls._from_settings(read_settings(path, overrides), Path(path))
+
+    @classmethod
+    def _from_settings(cls, settings: dict[str, Any], path: Path) -> "DemandRecipe":
         everyday = (settings.get("data") or {}).get("everyday")
         if isinstance(everyday, str):
-            settings["data"]["everyday"] = str(Path(path).parent / everyday)
+            settings["data"]["everyday"] = str(path.parent / everyday)
         return cls(**settings)
 
     def training_settings(self) -> dict[str, Any]:
@@ -152,3 +155,11 @@ class DemandRecipe(Value):
         if self.data.everyday is not None:
             settings["data"]["everyday"] = self.data.everyday.name
         return settings
+
+
+def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe | DemandRecipe:
+    """The recipe of either kind in a file; see `DemandRecipe.from_yaml`."""
+    settings = read_settings(path, overrides)
+    return (
+        DemandRecipe._from_settings(settings, Path(path)) if settings.get("kind") == "demands" else Recipe(**settings)
+    )

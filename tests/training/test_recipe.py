@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from lookahead_router.errors import ConfigurationError
-from lookahead_router.training.demand_recipe import DemandRecipe
+from lookahead_router.training.demand_recipe import DemandRecipe, read_recipe
 from lookahead_router.training.recipe import Recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
@@ -12,7 +12,8 @@ RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_shipped_recipe_loads_and_survives_a_round_trip(path):
     kind = DemandRecipe if "\nkind: demands\n" in path.read_text() else Recipe
-    recipe = kind.from_yaml(path)
+    recipe = read_recipe(path)
+    assert recipe == kind.from_yaml(path)
     assert recipe.name == path.stem
     assert kind(**recipe.model_dump()) == recipe
     assert any("Built with Llama" in term for term in recipe.card.terms)  # its predictor may be published
