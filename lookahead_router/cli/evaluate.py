@@ -1,7 +1,7 @@
 """`lookahead-router evaluate`: routers against the references and against each other."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,10 @@ from lookahead_router.cli._options import POLICY_HELP, REVISION_HELP, ROUTER_HEL
 from lookahead_router.cli._output import show, show_json
 from lookahead_router.errors import ConfigurationError, LookaheadRouterError
 from lookahead_router.extras import require
+
+if TYPE_CHECKING:
+    from lookahead_router.evaluation.entries import Entry
+    from lookahead_router.evaluation.results import ComparisonReport
 
 
 def evaluate(
@@ -49,26 +53,21 @@ def evaluate(
     Any number of routers, saved or fitted here, on any number of datasets. The best single candidate is
     looked up on the train split, and predictors are fitted there; validation rows calibrate them.
     """
-    if revision is not None and router is None:
-        raise ConfigurationError("--revision is that of --router with org/name; give one")
     if save:
         _check_save(router, data, parse_policy(policy) != parse_policy("best-quality") or bool(source))
     if report is not None:
         require("matplotlib", "eval")  # not after all the work
-    from lookahead_router.cli._comparison import all_failed, parse_entries, run_comparison
-    from lookahead_router.evaluation.entries import Entry
+        cache = cache or report / "cache"
+    from lookahead_router.cli._comparison import all_failed, run_comparison
 
-    entries = parse_entries(predictors, backend) if predictors is not None else []
-    if router is not None or not entries:
-        entries.insert(0, Entry(router or "lookahead", locations=(router,), backend=backend, revision=revision))
     found = run_comparison(
         data,
-        entries,
+        _entries(router, predictors, backend, revision),
         split=split,
         sources=source,
         fit_data=fit_data,
         embedder=embedder,
-        cache=report / "cache" if cache is None and report is not None else cache,
+        cache=cache,
         policy=parse_policy(policy),
         n_seeds=seeds,
         n_resamples=resamples,
@@ -77,20 +76,38 @@ def evaluate(
     )
     if save:
         _save(Path(router), f"{Path(data[0]).stem}/{split}", found)
+    _tell(found, report, as_json)
+    if all_failed(found):
+        raise LookaheadRouterError("no predictor could be evaluated; the report says why of each")
+
+
+def _entries(router: str | None, predictors: str | None, backend: str, revision: str | None) -> "list[Entry]":
+    """Who takes part: the router first, where one is given, or nothing is."""
+    from lookahead_router.cli._comparison import parse_entries
+    from lookahead_router.evaluation.entries import Entry
+
+    if revision is not None and router is None:
+        raise ConfigurationError("--revision is that of --router with org/name; give one")
+    entries = parse_entries(predictors, backend) if predictors is not None else []
+    if router is not None or not entries:
+        entries.insert(0, Entry(router or "lookahead", locations=(router,), backend=backend, revision=revision))
+    return entries
+
+
+def _tell(found: "ComparisonReport", report: Path | None, as_json: bool) -> None:
+    """Writes the report, if one is wanted, and shows what was found."""
+    from lookahead_router.cli._tables import print_comparison
+
     if report is not None:
         from lookahead_router.evaluation.report import write_report
 
         write_report(found, report)
     if as_json:
         show_json(found.to_dict())
-    else:
-        from lookahead_router.cli._tables import print_comparison
-
-        print_comparison(found)
-        if report is not None:
-            show(f"wrote {report / 'report.md'}, report.html and report.json")
-    if all_failed(found):
-        raise LookaheadRouterError("no predictor could be evaluated; the report says why of each")
+        return
+    print_comparison(found)
+    if report is not None:
+        show(f"wrote {report / 'report.md'}, report.html and report.json")
 
 
 def _check_save(router: str | None, data: list[str], is_partial: bool) -> None:
@@ -102,7 +119,7 @@ def _check_save(router: str | None, data: list[str], is_partial: bool) -> None:
         )
 
 
-def _save(path: Path, name: str, report) -> None:
+def _save(path: Path, name: str, report: "ComparisonReport") -> None:
     """Keeps the figures of the first entry, if it has some."""
     from lookahead_router.evaluation.evaluate import EvaluationReport
     from lookahead_router.saved.card import record_result, write_card

@@ -77,39 +77,47 @@ def compare(
         ConfigurationError: no predictor, no dataset, or a label twice.
         DataError: a dataset without any prompt with a score of every candidate, or whose splits differ in candidates.
     """
-    labels = [entry.label for entry in entries]
-    if not entries or not materials:
-        raise ConfigurationError("name at least one predictor and one dataset to compare")
-    if len(set(labels)) < len(labels):
-        raise ConfigurationError(f"labels must differ, got {', '.join(labels)}; name one with LABEL=LOCATION")
+    _check(entries, materials)
     start = time.perf_counter()
     policy = BestQuality() if policy is None else policy
     results = []
     n_steps = (len(entries) + 1) * len(materials)
 
-    def tell(step: int, name: str) -> Tell:
-        """Progress of one of the steps."""
+    def begin(step: int, name: str) -> Tell:
+        """Tells that one of the steps begins, and gives what tells of its progress."""
+        on_progress(name, step / n_steps)
         return lambda what, share: on_progress(f"{name}, {what}" if what else name, (step + share) / n_steps)
 
     for at, material in enumerate(materials):
+        yardstick = _yardstick(material, n_resamples, seed)
         train, validation = material.aligned_train, material.aligned_validation
-        try:
-            yardstick = Yardstick(material.evaluation, train, validation, n_resamples=n_resamples, seed=seed)
-        except DataError as error:
-            raise DataError(f"{material.name}: {error}" if material.name else str(error)) from error
         foresight = Foresight(yardstick.rows, train, validation, policy, embedder, cache, n_seeds)
         measured = []
-        before = f"{material.name}: " if material.name else ""
+        before, first = f"{material.name}: " if material.name else "", at * (len(entries) + 1)
         for entry in entries:
-            told = tell(at * (len(entries) + 1) + len(measured), before + entry.label)
-            told("", 0.0)
-            measured.append(_measure(entry, foresight, yardstick, keep_going, told))
-        told = tell(at * (len(entries) + 1) + len(entries), before + "intervals")
-        told("", 0.0)
+            tell = begin(first + len(measured), before + entry.label)
+            measured.append(_measure(entry, foresight, yardstick, keep_going, tell))
+        begin(first + len(entries), before + "intervals")
         results.append(_result(material, yardstick, measured, check_leakage))
     seconds = time.perf_counter() - start
     policies = dict.fromkeys(repr(policy if entry.router is None else entry.router.policy) for entry in entries)
     return ComparisonReport(tuple(results), ", ".join(policies), n_resamples, __version__, seconds)
+
+
+def _check(entries: Sequence[Entry], materials: Sequence[Material]) -> None:
+    labels = [entry.label for entry in entries]
+    if not entries or not materials:
+        raise ConfigurationError("name at least one predictor and one dataset to compare")
+    if len(set(labels)) < len(labels):
+        raise ConfigurationError(f"labels must differ, got {', '.join(labels)}; name one with LABEL=LOCATION")
+
+
+def _yardstick(material: Material, n_resamples: int, seed: int) -> Yardstick:
+    train, validation = material.aligned_train, material.aligned_validation
+    try:
+        return Yardstick(material.evaluation, train, validation, n_resamples=n_resamples, seed=seed)
+    except DataError as error:
+        raise DataError(f"{material.name}: {error}" if material.name else str(error)) from error
 
 
 def _measure(

@@ -109,12 +109,8 @@ def tune(
         shown, missing = _scored(dataset.filter(split=test_split))
         n_unscored += missing
         results.append(_result(test_split, _Seen.of(router, shown, pool), policy, single))
-    return TuneReport(
-        policy=policy,
-        usd_per_call=dict(zip(pool.names, usual.tolist(), strict=True)),
-        results=tuple(results),
-        n_unscored=n_unscored,
-    )
+    prices = dict(zip(pool.names, usual.tolist(), strict=True))
+    return TuneReport(policy=policy, usd_per_call=prices, results=tuple(results), n_unscored=n_unscored)
 
 
 @dataclass(frozen=True)

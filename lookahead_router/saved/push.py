@@ -1,7 +1,9 @@
 """Saved predictors to the Hugging Face Hub."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lookahead_router.errors import CheckpointError, ConfigurationError, HubError
 from lookahead_router.hub import hub_errors
@@ -66,35 +68,31 @@ def push_folder(
     message = message or f"lookahead-router {__version__}: {saved.read_config().name}"
     if dry_run:
         return Upload(repo_id, files)
-    import huggingface_hub
+    from huggingface_hub import HfApi
 
-    api = huggingface_hub.HfApi(
-        endpoint=endpoint, token=token, library_name="lookahead-router", library_version=__version__
-    )
+    api = HfApi(endpoint=endpoint, token=token, library_name="lookahead-router", library_version=__version__)
     with hub_errors(repo_id, revision, instead=None):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if tag is not None and tag in {ref.name for ref in api.list_repo_refs(repo_id).tags}:
             raise HubError(f"the tag {tag!r} exists already; choose another", repo_id=repo_id, revision=revision)
         if revision is not None:
             api.create_branch(repo_id, branch=revision, exist_ok=True)
-        there = api.list_repo_files(repo_id, revision=revision)
-        info = api.create_commit(
-            repo_id,
-            [
-                *(huggingface_hub.CommitOperationAdd(name, _content(saved, name, repo_id)) for name in files),
-                *(
-                    huggingface_hub.CommitOperationDelete(name)
-                    for name in there
-                    if name in saved.names() and name not in files
-                ),
-            ],
-            revision=revision,
-            create_pr=create_pr,
-            commit_message=message,
-        )
+        changes = _changes(saved, files, api.list_repo_files(repo_id, revision=revision), repo_id)
+        info = api.create_commit(repo_id, changes, revision=revision, create_pr=create_pr, commit_message=message)
         if tag is not None:
             api.create_tag(repo_id, tag=tag, revision=info.oid)
     return Upload(repo_id, files, url=info.pr_url or info.commit_url, commit=info.oid)
+
+
+def _changes(saved: PredictorFolder, files: Iterable[str], there: Iterable[str], repo_id: str) -> list[Any]:
+    """What makes a repository hold these files, and of the layout no others; what is not of it stays."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    gone = [name for name in there if name in saved.names() and name not in files]
+    return [
+        *(CommitOperationAdd(name, _content(saved, name, repo_id)) for name in files),
+        *(CommitOperationDelete(name) for name in gone),
+    ]
 
 
 def _content(saved: PredictorFolder, name: str, repo_id: str) -> Path | bytes:

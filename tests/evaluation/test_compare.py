@@ -1,61 +1,23 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from evaluation.two_candidates import ENTRIES, PRICES, by_label, material, run, world
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lookahead_router import metrics
-from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import ConfigurationError, DataError, PoolMismatchError, UncalibratedScoresWarning
-from lookahead_router.evaluation.compare import Material, compare
+from lookahead_router.evaluation.compare import Material
 from lookahead_router.evaluation.entries import Entry, Foresight
 from lookahead_router.evaluation.evaluate import evaluate
 from lookahead_router.evaluation.results import Reference
-from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
+from lookahead_router.policies import BestQuality, CostAware, Threshold
 from lookahead_router.predictors.fitted.best_single import BestSingle
 from lookahead_router.predictors.fitted.random_choice import RandomChoice
 from lookahead_router.predictors.fitted.rule import Rule
 from lookahead_router.router import Router
-from lookahead_router.types import Prediction
-
-ENTRIES = [
-    Entry("rule", baseline="rule"),
-    Entry("best-single", baseline="best-single"),
-    Entry("random", baseline="random"),
-]
-PRICES = {"cheap": 1.0, "dear": 10.0}
-
-
-def world(n=60, *, has_costs=True, seed=0, names=("cheap", "dear")):
-    """Prompts with code are answered by the dear candidate, others rather by the cheap one."""
-    generator = np.random.default_rng(seed)
-    examples = []
-    for row in range(n):
-        is_code, luck = generator.random() < 0.5, generator.random()
-        right = {"cheap": float(luck < (0.1 if is_code else 0.9)), "dear": float(luck < (0.9 if is_code else 0.8))}
-        prompt = f"def f_{row}(x): return x" if is_code else f"tell me of river {row}"
-        outcomes = {
-            name: Outcome(score=right[name], cost_usd=PRICES[name] * (1 + row % 3) if has_costs else None)
-            for name in names
-        }
-        split = ("train", "validation", "test")[row % 3]
-        examples.append(RoutingExample(prompt, outcomes, str(row), "code" if is_code else "chat", split))
-    return RoutingDataset.from_examples(examples)
-
-
-def material(dataset=None, name="world"):
-    dataset = world(300) if dataset is None else dataset
-    return Material(name, "test", *(dataset.filter(split=split) for split in ("test", "train", "validation")))
-
-
-def run(entries=ENTRIES, materials=None, **options):
-    return compare(entries, [material()] if materials is None else materials, **{"n_resamples": 50, **options})
-
-
-def by_label(dataset_result):
-    return {one.predictor: one for one in dataset_result.predictors}
 
 
 @pytest.fixture(scope="module")
@@ -309,8 +271,6 @@ def test_training_rows_of_other_candidates_are_refused():
 
 
 def with_scores(dataset, scores):
-    from dataclasses import replace
-
     return replace(dataset, scores=scores)
 
 
@@ -354,8 +314,6 @@ def test_a_source_with_a_single_row_has_an_interval_of_no_width():
     sources = given.evaluation.sources.copy().astype(object)
     at = int(np.flatnonzero(np.ptp(given.evaluation.scores, axis=1) > 0)[0])
     sources[at] = "lone"
-    from dataclasses import replace
-
     lonely = replace(given.evaluation, sources=sources.astype(str))
     found = run(materials=[Material("w", "test", lonely, given.train)]).datasets[0].predictors[0].by_source["lone"]
     assert found.low == found.value == found.high
@@ -402,8 +360,6 @@ def test_what_is_saved_is_never_negative_and_unknown_where_the_best_is_free():
 
 
 def test_rows_without_a_source_keep_the_overall_shares():
-    from dataclasses import replace
-
     given = material()
     nameless = replace(given.evaluation, sources=np.where(given.evaluation.sources == "code", "", "chat"))
     found = by_label(run(materials=[Material("w", "test", nameless, given.train)]).datasets[0])["rule"]
@@ -412,8 +368,6 @@ def test_rows_without_a_source_keep_the_overall_shares():
 
 
 def test_an_unknown_cost_is_taken_for_the_expected_one():
-    from dataclasses import replace
-
     given = material()
     costs = given.evaluation.costs_usd.copy()
     costs[0, 0] = np.nan
@@ -426,107 +380,3 @@ def test_an_unknown_cost_is_taken_for_the_expected_one():
 def test_collapse_is_of_each_seed_and_not_of_their_mean():
     found = run([Entry("random", baseline="random")], n_seeds=4).datasets[0].predictors[0]
     assert found.collapse_index >= max(found.shares.values()) - 1e-9
-
-
-def test_a_router_is_an_entry_with_its_own_policy_names_and_prices():
-    given = material()
-    predictor = Rule().fit(given.train)
-    free = Router(predictor).with_prices({"cheap": 5.0, "dear": 0.0})
-    entries = [
-        Entry("plain", router=Router(predictor)),
-        Entry("its own prices", router=free.with_policy(CostAware(1e9))),
-        Entry("the data's prices", baseline="rule"),
-    ]
-    found = by_label(run(entries, materials=[given], policy=CostAware(1e9)).datasets[0])
-    assert found["plain"].policy == "BestQuality()"
-    assert 0.3 < found["plain"].shares["dear"] < 0.7
-    assert found["its own prices"].shares == {"cheap": 0.0, "dear": 1.0}
-    assert found["the data's prices"].shares == {"cheap": 1.0, "dear": 0.0}
-
-
-def test_a_restricted_router_is_measured_against_all_candidates_of_the_dataset():
-    given = material()
-    router = Router(Rule().fit(given.train))
-    entries = [
-        Entry("all", router=router),
-        Entry("restricted", router=router.restrict_to(["cheap"])),
-        Entry("by policy", router=router.with_policy(Restricted(deny=["dear"]))),
-    ]
-    dataset = run(entries, materials=[given]).datasets[0]
-    found = by_label(dataset)
-    cheap = next(one for one in dataset.candidates if one.candidate == "cheap")
-    for label in ("restricted", "by policy"):
-        assert found[label].shares == {"cheap": 1.0, "dear": 0.0}
-        assert found[label].score == pytest.approx(cheap.score)
-        assert found[label].average.value == pytest.approx(cheap.average)
-        np.testing.assert_allclose(found[label].cost.frontier_usd, cheap.mean_usd)  # no weight leads to `dear`
-    alone = given.evaluation.with_candidates(["cheap"])
-    assert evaluate(router.restrict_to(["cheap"]), alone).average.oracle == pytest.approx(
-        evaluate(router.restrict_to(["cheap"]), alone).average.router
-    )
-
-
-def test_a_router_of_other_candidates_says_which_are_missing():
-    router = Router(Rule().fit(material().train)).with_aliases({"dear": "gpt"})
-    found = run([Entry("renamed", router=router), ENTRIES[0]]).datasets[0].predictors
-    assert "missing ['gpt']" in found[0].error
-    assert found[1].error is None
-    with pytest.raises(PoolMismatchError):
-        run([Entry("renamed", router=router)], keep_going=False)
-
-
-def test_pools_in_another_order_decide_alike():
-    given = material()
-    router = Router(Rule().fit(given.train))
-    turned = Material("w", "test", given.evaluation.align(type(router.pool)(list(router.pool)[::-1])), given.train)
-    found = [run([Entry("it", router=router)], materials=[each]).datasets[0].predictors[0] for each in (given, turned)]
-    assert found[0].shares == found[1].shares
-    assert found[0].average == found[1].average
-
-
-def test_a_predictor_decides_alike_as_a_router_as_a_folder_and_fitted_here(tmp_path):
-    """Without a train split in the file, prices are the validation split's, whoever asks."""
-    given = material()
-    dear_later = given.evaluation.costs_usd[:, ::-1]
-    from dataclasses import replace
-
-    odd = Material("w", "test", replace(given.evaluation, costs_usd=dear_later), None, given.validation)
-    predictor = Rule().fit(given.train).fit_calibration(given.validation)
-    predictor.save(tmp_path / "rule")
-    prices = dict(zip(given.validation.pool.names, given.validation.call_costs(), strict=True))
-    for policy in (CostAware(0.05), CostAware(1e9), Threshold(0.3)):
-        entries = [
-            Entry("folder", locations=(str(tmp_path / "rule"),)),
-            Entry("router", router=Router(predictor).with_prices(prices).with_policy(policy)),
-        ]
-        found = run(entries, materials=[odd], policy=policy).datasets[0].predictors
-        assert found[0].shares == found[1].shares
-        assert found[1].minus_reference == (0, 0, 0)
-
-
-def test_predictions_without_a_revision_are_not_kept(tmp_path):
-    class Fixed:
-        name, revision = "fixed", None
-
-        def __init__(self, pool, column):
-            self.pool, self.column = pool, column
-
-        def predict(self, prompts):
-            return Prediction(self.pool, np.tile(np.eye(2)[self.column], (len(prompts), 1)))
-
-    given = material()
-    shares = []
-    for column in (0, 1):
-        entry = Entry("it", router=Router(Fixed(given.evaluation.pool, column)))
-        shares.append(run([entry], cache=tmp_path).datasets[0].predictors[0].shares["dear"])
-    assert shares == [0.0, 1.0]
-
-
-def test_long_work_is_asked_for_in_parts_and_tells_how_far_it_is(monkeypatch):
-    monkeypatch.setattr("lookahead_router.evaluation.entries.BLOCK_SIZE", 7)
-    steps = []
-    cut = run([ENTRIES[0]], on_progress=lambda step, share: steps.append((step, share))).datasets[0]
-    assert len([step for step, _ in steps if step == "world: rule, predicting"]) == -(-len(material().evaluation) // 7)
-    assert [share for _, share in steps] == sorted(share for _, share in steps)
-    monkeypatch.undo()
-    assert run([ENTRIES[0]]).datasets[0].predictors[0].average == cut.predictors[0].average
