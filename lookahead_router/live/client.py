@@ -96,16 +96,20 @@ class EndpointClient:
             max_retries=0,
             http_client=openai.DefaultAsyncHttpxClient(event_hooks={"request": [strip]}, timeout=config.timeout),
         )
+        parameters = config.call_parameters()
+        beyond = parameters.pop("extra_body", None) or {}
+        self._body = {"model": config.model_name, **parameters, **beyond}
 
     async def complete(self, messages: Sequence[ChatMessage], *, key: str) -> Completion:
         start = time.perf_counter()
-        # The timeout of the client is one between two bytes.
+        # The timeout of the client is one between two bytes. `chat.completions.create` would check what is sent and
+        # received against types, which takes longer than all the rest.
         async with asyncio.timeout(self.config.timeout):
-            answer = await self._client.chat.completions.create(
-                model=self.config.model_name,
-                messages=list(messages),
-                extra_headers={"Idempotency-Key": key},
-                **self.config.call_parameters(),
+            answer = await self._client.post(
+                "/chat/completions",
+                body={**self._body, "messages": list(messages)},
+                options={"headers": {"Idempotency-Key": key}},
+                cast_to=object,
             )
         return replace(_completion(answer), latency_seconds=time.perf_counter() - start)
 
@@ -180,8 +184,7 @@ class FunctionClient:
         answer = await self._call(method, [chat_message(role=m["role"], content=m["content"]) for m in messages])
         raw = getattr(answer, "raw", None)
         usage = _member(raw, "usage")
-        choices = _member(raw, "choices")
-        reason = _member(choices[0], "finish_reason") if choices else None
+        reason = _member(_first(_member(raw, "choices")), "finish_reason")
         return Completion(
             answer.message.content or "",
             _member(usage, "prompt_tokens"),
@@ -245,18 +248,22 @@ def was_free(error: BaseException) -> bool:
 
 
 def _completion(answer: Any) -> Completion:
-    choices = getattr(answer, "choices", None)
-    message = getattr(choices[0], "message", None) if choices else None
-    if message is None:
-        raise _NotAnsweredError(getattr(answer, "error", None))
-    usage = getattr(answer, "usage", None)
-    refusal = getattr(message, "refusal", None)
+    """What the body of an answer says."""
+    choice = _first(_member(answer, "choices"))
+    message = _member(choice, "message")
+    if not isinstance(message, Mapping):
+        raise _NotAnsweredError(_member(answer, "error"))
+    usage, refusal = _member(answer, "usage"), message.get("refusal")
     return Completion(
-        _text(message.content) or (refusal if isinstance(refusal, str) else ""),
+        _text(message.get("content")) or (refusal if isinstance(refusal, str) else ""),
         _whole(_member(usage, "prompt_tokens")),
         _whole(_member(usage, "completion_tokens")),
-        "refusal" if refusal else str(choices[0].finish_reason or "stop"),
+        "refusal" if refusal else str(choice.get("finish_reason") or "stop"),
     )
+
+
+def _first(values: Any) -> Any:
+    return values[0] if isinstance(values, Sequence) and not isinstance(values, str) and values else None
 
 
 def _text(content: Any) -> str:

@@ -25,14 +25,18 @@ class Journal:
     which is given up for what still comes in.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, is_synced: bool = True) -> None:
         """Opens a journal, new or old.
+
+        Args:
+            path: the file; none when absent.
+            is_synced: whether a record has to survive a loss of power, and not only the end of this process.
 
         Raises:
             DataError: the file is no journal: a line of it is no JSON object.
             FileError: it cannot be written.
         """
-        self.path = path
+        self.path, self._is_synced = path, is_synced
         self.records: list[dict[str, Any]] = []
         """What was in the file when it was opened, and what was appended since."""
         self._file: int | None = None
@@ -58,6 +62,10 @@ class Journal:
             FileError: the disk is full, or the file cannot be written any more; nothing of the record is in it.
         """
         if self._file is None:
+            self.records.append(dict(record))
+            return
+        if not self._is_synced:
+            self._write(_line(record))
             self.records.append(dict(record))
             return
         written = asyncio.get_running_loop().create_future()
@@ -134,7 +142,8 @@ class Journal:
             rest = memoryview(lines)
             while rest:
                 rest = rest[os.write(self._file, rest) :]
-            os.fsync(self._file)
+            if self._is_synced:
+                os.fsync(self._file)
         except OSError:
             self._take_back()
             raise

@@ -15,7 +15,7 @@ from lookahead_router.files import parse_json
 from lookahead_router.types import Candidate, CandidatePool, Value
 
 if TYPE_CHECKING:
-    from lookahead_router.predictors.catalogue import Catalogue
+    from lookahead_router.predictors.catalogue import Catalogue, CatalogueEntry
 
 OPENAI_URL = "https://api.openai.com/v1"
 DEFAULT_MAX_TOKENS = 2048
@@ -217,18 +217,9 @@ def read_settings(path: Path, example: str) -> dict[str, Any]:
 
 
 def priced(config: CandidateConfig) -> Candidate:
-    """The candidate as the router has it, with the catalogue's list prices of its name or its model where it has none.
-
-    A relative's price is not a candidate's: a name that only resembles a known one has none.
-    """
-    from lookahead_router.predictors.catalogue import PUBLIC
-
-    candidate = config.candidate()
-    if config.input_price is not None:
-        return candidate
-    matches = [_catalogue().match(name) for name in (config.name, config.model_name)]
-    entry = next((match.entry for match in matches if match.how in PUBLIC), None)
-    if entry is None:
+    """The candidate as the router has it, with the catalogue's list prices where the file has none."""
+    candidate, entry = config.candidate(), known_entry(config)
+    if candidate.has_price or entry is None:
         return candidate
     return candidate.model_copy(
         update={
@@ -236,6 +227,20 @@ def priced(config: CandidateConfig) -> Candidate:
             "output_usd_per_million_tokens": entry.output_usd_per_million_tokens,
         }
     )
+
+
+def known_entry(config: CandidateConfig) -> "CatalogueEntry | None":
+    """What the public catalogue knows of the candidate, by its name or else its model; a relative is somebody else."""
+    from lookahead_router.predictors.catalogue import PUBLIC
+
+    matches = [_catalogue().match(name) for name in (config.name, config.model_name)]
+    return next((match.entry for match in matches if match.how in PUBLIC), None)
+
+
+def call_usd(candidate: Candidate, input_tokens: float, output_tokens: float) -> float | None:
+    """Dollars of a call by its tokens; `None` where the candidate has no price."""
+    prices = (candidate.input_usd_per_million_tokens, candidate.output_usd_per_million_tokens)
+    return None if None in prices else (input_tokens * prices[0] + output_tokens * prices[1]) / 1e6
 
 
 @cache
