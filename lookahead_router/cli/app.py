@@ -7,6 +7,7 @@ import typer
 import lookahead_router
 from lookahead_router.cli.candidates import candidates
 from lookahead_router.cli.card import card
+from lookahead_router.cli.collect import collect
 from lookahead_router.cli.evaluate import evaluate
 from lookahead_router.cli.export import export
 from lookahead_router.cli.import_ import import_
@@ -17,7 +18,7 @@ from lookahead_router.cli.route import route
 from lookahead_router.cli.train import train
 from lookahead_router.cli.tune import calibrate, tune
 
-COMMANDS = (route, candidates, onboard, evaluate, tune, train, import_, export, info, card, push)
+COMMANDS = (route, candidates, collect, onboard, evaluate, tune, train, import_, export, info, card, push)
 """In the order of the help. A command is a function in a file of its own, under the function's name."""
 
 app = typer.Typer(

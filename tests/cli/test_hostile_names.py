@@ -76,6 +76,9 @@ def strange(tmp_path_factory):
 @pytest.fixture
 def shown(predictor, strange, data, table, tmp_path):
     """Arguments with which each command shows names."""
+    prompts, pool = tmp_path / "prompts.txt", tmp_path / "pool.json"
+    prompts.write_text(BAD)
+    pool.write_text(json.dumps({"candidates": [{"name": POOL[0]}]}))
     copy = tmp_path / f"copy{BAD}"
     shutil.copytree(predictor, copy)
     return {
@@ -95,6 +98,7 @@ def shown(predictor, strange, data, table, tmp_path):
         "import": [("import", "routerbench", table, tmp_path / f"out{BAD}.jsonl")],
         "info": [("info", predictor), ("info", predictor, "--json")],
         "candidates": [("candidates", "--router", strange), ("candidates", "--router", strange, "--json")],
+        "collect": [("collect", prompts, "--pool", pool, "--output", tmp_path / f"o{BAD}.jsonl", "--dry-run")],
         "onboard": [("onboard", data, "--output", tmp_path / "learnt")],
         "card": [("card", copy)],
         "push": [("push", predictor, "org/name", "--dry-run")],
@@ -123,6 +127,10 @@ MISTAKES = {
     "import": [(BAD, "x", "o.jsonl"), ("routerbench", BAD, "o.jsonl"), ("routerbench", "x", f"o.{BAD}")],
     "info": [(BAD,), ("--revision", BAD)],
     "candidates": [("--router", BAD), ("--revision", BAD)],
+    "collect": [
+        (f"{BAD}.jsonl", "--output", "x", "--pool", f"{BAD}.yaml"),
+        ("x", "--output", "x", "--pool", "x", "--redact", BAD),
+    ],
     "onboard": [(f"{BAD}.jsonl", "--output", "x"), ("x.jsonl", "--output", "x", "--router", BAD)],
     "card": [(BAD,)],
     "push": [(BAD, "org/name")],

@@ -69,7 +69,7 @@ class OpenAIServer:
         """Bodies received, oldest first, with the headers `Authorization` and `Idempotency-Key` under
         `_authorization` and `_idempotency_key`."""
         self.answered: list[dict[str, Any]] = []
-        """Those of them that a whole answer of status 200 was sent to."""
+        """Those of them that a whole answer of status 200 was sent to, with its `_usage`."""
         self.n_active = 0
         """Requests that are being answered."""
         self.most_active = 0
@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
                 content = json.dumps(_completion(body, reply)) if reply.body is None else reply.body
                 self._send(200, content.encode(), breaks_after=reply.breaks_after)
             if reply.status == 200 and reply.body is None and reply.breaks_after is None:
-                owner.answered.append(record)
+                owner.answered.append({**record, "_usage": _usage(body, reply)})
 
     def _send_error(self, reply: Reply) -> None:
         error = {"message": reply.content or "scripted error", "type": "scripted", "code": str(reply.status)}

@@ -1,0 +1,133 @@
+"""`lookahead-router collect`: every candidate of a pool answers every prompt."""
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lookahead_router.cli._live import (
+    BudgetCallsOption,
+    BudgetUsdOption,
+    DryRunOption,
+    dollars,
+    function_of,
+    live_progress,
+    number,
+    prompts_of,
+    spent_record,
+)
+from lookahead_router.cli._options import JsonOption
+from lookahead_router.cli._output import note, show, show_json, show_table
+from lookahead_router.errors import LookaheadRouterError
+
+if TYPE_CHECKING:
+    from lookahead_router.live.collect import Collected
+    from lookahead_router.live.expected import Expected
+
+
+def collect(
+    prompts: Annotated[
+        str, typer.Argument(help="Prompts: JSONL or Parquet with prompt or messages, a text file of lines, or -.")
+    ],
+    pool: Annotated[Path, typer.Option(help="Pool file: who the candidates are and where they answer.")],
+    output: Annotated[Path, typer.Option(help="JSONL that answers are appended to, a line each.")],
+    budget_usd: BudgetUsdOption = None,
+    budget_calls: BudgetCallsOption = None,
+    redact: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:FUNCTION", help="Takes personal data out of a text before it is sent or written."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the candidates of a pool your prompts, and keep the answers with what they cost.
+
+    Prompts go to the candidates that the pool file names, and nowhere else. It can be interrupted at any moment: the
+    same command goes on, and neither asks nor pays again what was answered.
+    """
+    from lookahead_router.live.collect import collect as ask
+
+    found = prompts_of(prompts)
+    clean = None if redact is None else function_of(redact, "--redact")
+    if dry_run:
+        from lookahead_router.live.expected import expected_calls
+
+        _show_expected(expected_calls(found, pool, output=output, redact=clean), as_json)
+        return
+    with live_progress("asking", "answers", output) as tell:
+        collected = ask(
+            found, pool, output=output, budget_usd=budget_usd, budget_calls=budget_calls, redact=clean, on_progress=tell
+        )
+    for candidate in collected.candidates:
+        if candidate.aside is not None:
+            note(f"warning: {candidate.name} is set aside: {candidate.aside}")
+    if as_json:
+        show_json(_record(collected, output))
+    else:
+        _show(collected, output)
+    if not any(candidate.n_answers for candidate in collected.candidates):
+        raise LookaheadRouterError("no candidate answered; the warnings say why of each")
+
+
+def _record(collected: "Collected", output: Path) -> dict:
+    return {
+        "output": str(output),
+        "n_prompts": collected.n_prompts,
+        "n_repeats": collected.n_repeats,
+        "n_new": collected.n_new,
+        "n_short": collected.n_short,
+        "is_complete": collected.is_complete,
+        "spent": spent_record(collected.spent),
+        "candidates": [asdict(candidate) for candidate in collected.candidates],
+    }
+
+
+def _show(collected: "Collected", output: Path) -> None:
+    rows = [
+        (
+            each.name,
+            str(each.n_answers),
+            str(each.n_errors),
+            str(each.n_missing),
+            dollars(each.cost_usd),
+            number(each.output_tokens),
+            number(each.latency_seconds, 2),
+        )
+        for each in collected.candidates
+    ]
+    show_table(("candidate", "answers", "errors", "missing", "cost", "mean tokens", "mean seconds"), rows)
+    repeats = f", {collected.n_repeats:,} repeats left out" if collected.n_repeats else ""
+    spent = collected.spent
+    show(f"{collected.n_prompts:,} prompts{repeats}; {dollars(spent.usd)} in {spent.n_calls:,} calls of all runs")
+    if spent.uncertain_usd:
+        show(
+            f"of which {dollars(spent.uncertain_usd)} for calls whose end nobody knows, at the most they can have cost"
+        )
+    if collected.n_short:
+        show(f"The budget does not reach for {collected.n_short:,} answers; a higher one goes on from here.")
+    elif not collected.is_complete:
+        show("Answers are missing; the same command asks for them again.")
+    target = shlex.quote(str(output))
+    show(f"Next: lookahead-router judge {target} --judge judge.yaml --output scored.jsonl")
+
+
+def _show_expected(expected: "Expected", as_json: bool) -> None:
+    if as_json:
+        show_json(asdict(expected))
+        return
+    rows = [
+        (name, f"{count:,}", dollars(expected.usd[name]), dollars(expected.most_usd[name]))
+        for name, count in expected.calls.items()
+    ]
+    known, most = (
+        [value for value in values.values() if value is not None] for values in (expected.usd, expected.most_usd)
+    )
+    rows.append(("all", f"{sum(expected.calls.values()):,}", dollars(sum(known)), dollars(sum(most))))
+    show_table(("candidate", "calls", "expected", "at most"), rows, styles=[*[""] * (len(rows) - 1), "bold"])
+    repeats = f", {expected.n_repeats:,} repeats left out" if expected.n_repeats else ""
+    there = f"; {expected.n_there:,} answers are there" if expected.n_there else ""
+    show(f"{expected.n_prompts:,} prompts{repeats}{there}. Nothing was asked.")
+    if len(known) < len(expected.usd):
+        show("A candidate without a price is not in the dollars; set input_price and output_price in the pool file.")

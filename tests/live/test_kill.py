@@ -1,0 +1,54 @@
+"""Killed at random moments, the commands end with the same answers, ask nothing twice that was answered, and keep the
+budget."""
+
+import json
+import zlib
+from collections import Counter
+
+import pytest
+from live.killing import kill_at_random
+from servers.openai_server import Reply, text_of
+
+from lookahead_router.live import PoolConfig, collect, read_answers
+
+PROMPTS = [f"Question {n} of the test?" for n in range(40)]
+
+
+def script(request):
+    """An answer that depends on the request alone, after 20 to 60 ms."""
+    lot = zlib.crc32(f"{request['model']}{text_of(request['messages'][-1])}".encode())
+    return Reply("word " * (1 + lot % 30), delay_seconds=0.02 + lot % 5 / 100)
+
+
+@pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_collect_survives_kills(server, endpoint, tmp_path, n_kills):
+    server.script = script
+    candidates = [endpoint(name, max_concurrency=3, parameters={"max_tokens": 40}) for name in "ab"]
+    (tmp_path / "pool.json").write_text(json.dumps({"candidates": candidates}))
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    output = tmp_path / "answers.jsonl"
+    budget = 0.05
+    command = ("collect", tmp_path / "prompts.txt", "--pool", tmp_path / "pool.json", "--output", output)
+    killed = kill_at_random(server, (*command, "--budget-usd", budget), n_kills, seed=n_kills)
+    assert killed == n_kills
+
+    undisturbed = collect(PROMPTS, PoolConfig(candidates=candidates))
+    there = read_answers(output)
+    said = {(a.prompt, a.candidate): (a.response, a.cost_usd) for a in there}
+    assert said == {(a.prompt, a.candidate): (a.response, a.cost_usd) for a in undisturbed.answers}
+    assert len(there) == len(said)  # no answer stands there twice
+
+    requests = server.requests[: -len(PROMPTS) * 2]
+    asked = Counter((r["model"], text_of(r["messages"][-1])) for r in requests)
+    repeated = sum(asked.values()) - len(asked)
+    assert repeated <= 6 * killed  # those under way at a kill: three calls at one time for each of two candidates
+    # An endpoint that honours the key of a call answers and bills it once.
+    assert len({r["_idempotency_key"] for r in requests}) == len(asked) == len(said)
+
+    collected = collect(PROMPTS, PoolConfig(candidates=candidates), output=output)
+    assert (collected.n_new, collected.spent.n_unfinished >= repeated) == (0, True)
+    measured = sum(answer.cost_usd for answer in there)
+    assert collected.spent.usd == pytest.approx(measured + collected.spent.uncertain_usd, abs=1e-12)
+    billed = sum(r["_usage"]["prompt_tokens"] + 2 * r["_usage"]["completion_tokens"] for r in server.answered)
+    billed = billed / 1e6 - sum(answer.cost_usd for answer in undisturbed.answers)
+    assert billed <= collected.spent.usd <= budget
