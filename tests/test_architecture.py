@@ -19,6 +19,7 @@ LAYERS = [
     {"router"},
     {"dispatch"},
     {"training", "evaluation", "live"},
+    {"server"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,0 +1,1 @@
+"""The server: one OpenAI-compatible address, behind which the router chooses among the candidates of a pool file."""

@@ -1,0 +1,232 @@
+"""The clients' keys: hashed in a file, compared in constant time, each with its rate and its budget."""
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.files import parse_json, write_text
+from lookahead_router.server.refusals import Refusal
+from lookahead_router.types import Value, describe
+
+PREFIX = "lr-"
+_PERIODS = {"day": "%Y-%m-%d", "month": "%Y-%m", "total": "total"}
+
+
+class Key(Value):
+    """A client's key and its limits."""
+
+    name: str = Field(min_length=1, max_length=200)
+    """What the key is called in logs; never the key."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Hash of the key. Keys are 256 random bits, so that a fast hash is enough."""
+    requests_per_minute: int | None = Field(default=None, ge=1)
+    budget_usd: float | None = Field(default=None, ge=0)
+    """Dollars that its requests may cost in a period."""
+    period: Literal["day", "month", "total"] = "month"
+    """Of the budget, in UTC."""
+
+
+class KeyFile(Value):
+    """What the file of keys holds."""
+
+    keys: tuple[Key, ...] = ()
+
+    @field_validator("keys")
+    @classmethod
+    def _check_names(cls, keys: Sequence[Key]) -> Sequence[Key]:
+        for what in ("name", "sha256"):
+            values = [getattr(key, what) for key in keys]
+            if len(set(values)) < len(values):
+                raise ValueError(f"two keys have the same {what}")
+        return keys
+
+    @classmethod
+    def load(cls, path: Path) -> "KeyFile":
+        """Reads the file.
+
+        Raises:
+            ConfigurationError: no such file, or not what `--new-key` writes; says where.
+        """
+        try:
+            return cls(**parse_json(path.read_bytes()))
+        except OSError as error:
+            raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from error
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+        except (ValueError, TypeError):
+            raise ConfigurationError(f"{path}: expected what --new-key writes, a JSON object with `keys`") from None
+
+    def save(self, path: Path) -> None:
+        """Writes the file, whole or not at all."""
+        write_text(path, self.model_dump_json(indent=2, exclude_none=True) + "\n")
+        path.chmod(0o600)
+
+
+def new_key(path: Path, name: str, **limits: object) -> str:
+    """A new key, whose hash is added to the file; it is nowhere but in what is returned.
+
+    Args:
+        path: the file, which is made where there is none.
+        name: what the key is called.
+        limits: `requests_per_minute`, `budget_usd`, `period`.
+
+    Raises:
+        ConfigurationError: the name is taken, a limit is out of range, or the file is another one.
+    """
+    there = KeyFile.load(path).keys if path.exists() else ()
+    key = PREFIX + secrets.token_urlsafe(32)
+    given = {limit: value for limit, value in limits.items() if value is not None}
+    try:
+        KeyFile(keys=(*there, Key(name=name, sha256=_hash(key), **given))).save(path)
+    except ValidationError as error:
+        raise ConfigurationError(describe(error)) from error
+    return key
+
+
+class Spending:
+    """What every key has spent in its period; kept in a file, so that a restart forgets nothing."""
+
+    def __init__(self, path: Path | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Reads what was spent before.
+
+        Raises:
+            ConfigurationError: the file is another one.
+            FileError: it cannot be written.
+        """
+        self._path, self._now = path, now
+        self._lock = threading.Lock()
+        self._spent: dict[str, dict[str, float]] = {}
+        self._reserved: dict[str, float] = {}
+        self._is_saved = True
+        if path is not None and path.exists():
+            try:
+                self._spent = {
+                    str(name): {str(period): float(usd) for period, usd in spent.items()}
+                    for name, spent in parse_json(path.read_bytes()).items()
+                }
+            except (ValueError, TypeError, AttributeError) as error:
+                raise ConfigurationError(f"{path} does not hold what keys have spent; move it away") from error
+        if path is not None:
+            self._is_saved = False
+            self.save()
+
+    def spent(self, key: Key) -> float:
+        """Dollars in the present period, those of requests under way included."""
+        return self._spent.get(key.name, {}).get(self._period(key), 0.0) + self._reserved.get(key.name, 0.0)
+
+    @contextmanager
+    def reserved(self, key: Key, usd: float) -> Iterator[None]:
+        """Counts dollars as spent for the length of the block."""
+        with self._lock:
+            self._reserved[key.name] = self._reserved.get(key.name, 0.0) + usd
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved[key.name] = max(0.0, self._reserved[key.name] - usd)
+
+    def add(self, key: Key, usd: float) -> None:
+        """Counts dollars of a call that is over."""
+        if key.budget_usd is None:
+            return
+        with self._lock:
+            period = self._period(key)
+            before = self._spent.get(key.name, {}).get(period, 0.0)
+            self._spent[key.name] = {period: before + usd}  # earlier periods are over
+            self._is_saved = False
+
+    def save(self) -> None:
+        """Writes what changed."""
+        with self._lock:
+            if self._is_saved or self._path is None:
+                return
+            import json
+
+            write_text(self._path, json.dumps(self._spent, indent=2) + "\n")
+            self._is_saved = True
+
+    def _period(self, key: Key) -> str:
+        return self._now().strftime(_PERIODS[key.period])
+
+
+class Keys:
+    """Who may ask, how often, and for how many dollars."""
+
+    def __init__(self, keys: Sequence[Key], spending: Spending, clock: Callable[[], float] = time.monotonic) -> None:
+        self._keys = tuple(keys)
+        self._spending = spending
+        self._clock = clock
+        self._tokens: dict[str, tuple[float, float]] = {}
+
+    def admit(self, authorization: str | None) -> Key:
+        """The key of a request.
+
+        Raises:
+            Refusal: 401, no key or a wrong one.
+        """
+        scheme, _, given = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not given.strip():
+            raise Refusal(
+                401, "a key is needed: Authorization: Bearer KEY", kind="authentication_error", code="missing_api_key"
+            )
+        digest, found = _hash(given.strip()), None
+        for key in self._keys:  # all of them, so that the time tells nothing
+            if hmac.compare_digest(key.sha256, digest):
+                found = key
+        if found is None:
+            raise Refusal(401, "the key is not known here", kind="authentication_error", code="invalid_api_key")
+        return found
+
+    def check_rate(self, key: Key) -> None:
+        """Counts a request.
+
+        Raises:
+            Refusal: 429, too many in the last minute.
+        """
+        if key.requests_per_minute is None:
+            return
+        now, full = self._clock(), float(key.requests_per_minute)
+        tokens, at = self._tokens.get(key.name, (full, now))
+        tokens = min(full, tokens + (now - at) * full / 60.0)
+        if tokens < 1.0:
+            raise Refusal(
+                429,
+                f"more than {key.requests_per_minute} requests a minute",
+                kind="rate_limit_error",
+                code="rate_limit_exceeded",
+                retry_after=(1.0 - tokens) * 60.0 / full,
+            )
+        self._tokens[key.name] = tokens - 1.0, now
+
+    def check_budget(self, key: Key, usd: float) -> None:
+        """Nothing, where a request that is expected to cost so many dollars is within the budget.
+
+        Raises:
+            Refusal: 429, it is not.
+        """
+        if key.budget_usd is not None and self._spending.spent(key) + usd > key.budget_usd:
+            raise Refusal(
+                429,
+                f"the budget of ${key.budget_usd:g} per {key.period} is used up".replace("per total", "in all"),
+                kind="insufficient_quota",
+                code="insufficient_quota",
+            )
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether any key has one, so that every candidate needs a price."""
+        return any(key.budget_usd is not None for key in self._keys)
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

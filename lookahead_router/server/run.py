@@ -1,0 +1,114 @@
+"""The process of a server: its socket, its signals, and its log."""
+
+import asyncio
+import logging
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from lookahead_router.server.app import make_app
+from lookahead_router.server.service import Service
+
+logger = logging.getLogger(__name__)
+MAX_HEAD_BYTES = 65_536
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's protocol, which does not wait for ever for the head of a request, nor for one without end."""
+
+    header_seconds = 10.0
+
+    def connection_made(self, transport: Any) -> None:
+        """Starts the clock."""
+        super().connection_made(transport)
+        self._head_bytes = 0
+        self._clock = self.loop.call_later(self.header_seconds, self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """Counts what comes before a request's body."""
+        is_between = self.cycle is None or self.cycle.response_complete
+        if is_between and self._clock is None:  # the next request of a connection
+            self._head_bytes = 0
+            self._clock = self.loop.call_later(self.header_seconds, self._give_up)
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._clock is not None and self._head_bytes > MAX_HEAD_BYTES:
+            self._give_up()
+
+    def on_headers_complete(self) -> None:
+        """Stops the clock."""
+        self._stop_clock()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stops the clock."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def _stop_clock(self) -> None:
+        self._head_bytes = 0
+        if self._clock is not None:
+            self._clock.cancel()
+            self._clock = None
+
+    def _give_up(self) -> None:
+        self._clock = None
+        if not self.transport.is_closing():
+            self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which says that it is ending, and reads its files anew on SIGHUP."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listens, and says where."""
+        await super().startup(sockets)
+        if not self.started:
+            return
+        if hasattr(signal, "SIGHUP"):
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, self._service.reload))
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"serving {len(self._service.serving.models())} models at http://{shown}:{port}/v1", flush=True)
+        if self._service.settings.log_prompts:
+            logger.warning("PROMPTS ARE LOGGED: their text is written to %s", self._service.settings.decisions)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Takes no more work; what is under way has its time."""
+        self._service.is_draining = True
+        self._service.metrics.is_draining.set(1)
+        super().handle_exit(sig, frame)
+
+
+def run(service: Service, *, log_level: str = "info") -> None:
+    """Serves until it is told to end."""
+    settings = service.settings
+    logging.basicConfig(level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    for name in ("httpx", "httpcore", "uvicorn.access"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        make_app(service),
+        host=settings.host,
+        port=settings.port,
+        http=type("TimedProtocol", (Protocol,), {"header_seconds": settings.header_seconds}),
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        backlog=2048,
+    )
+    Server(config, service).run()

@@ -1,0 +1,250 @@
+"""What one server holds: the pool at work, its client, its limits, and what it tells of itself."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import OrderedDict
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lookahead_router.errors import ConfigurationError, LookaheadRouterError
+from lookahead_router.server.decisions import DecisionLog
+from lookahead_router.server.gate import Gate
+from lookahead_router.server.keys import Key, KeyFile, Keys, Spending
+from lookahead_router.server.metrics import Metrics
+from lookahead_router.server.refusals import Refusal
+from lookahead_router.server.serving import Memory, Serving
+from lookahead_router.server.settings import Settings
+from lookahead_router.server.upstream import Upstream
+from lookahead_router.threads import compute_threads
+
+logger = logging.getLogger(__name__)
+SAVE_SECONDS = 15.0
+MAX_ASKED_CHARS = 64_000_000
+"""Of the prompts that wait in memory for feedback."""
+
+
+@dataclass
+class Visit:
+    """One HTTP request on its way through the server."""
+
+    endpoint: str
+    stack: AsyncExitStack
+    """Whatever the request holds; given back when it is over, however that comes about."""
+    started: float = field(default_factory=time.perf_counter)
+    status: int = 499
+    """Of the response; 499 where the client was gone before there was one."""
+    first_seconds: float | None = None
+    """Until the answer began."""
+    key: Key | None = None
+    is_reported: bool = False
+    """Whether its error is in the log already."""
+    decision: dict[str, Any] | None = None
+    """Of a request that was routed; what the log gets."""
+
+
+class Asked:
+    """The prompts of the latest decisions, until somebody says how good the answers were. In memory only."""
+
+    def __init__(self, max_count: int, max_chars: int = MAX_ASKED_CHARS) -> None:
+        self._max_count, self._max_chars = max_count, max_chars
+        self._kept: OrderedDict[str, tuple[str, str, str | None]] = OrderedDict()
+        self._n_chars = 0
+
+    def add(self, decision_id: str, text: str, candidate: str, key: Key | None) -> None:
+        """Keeps a prompt, and forgets the oldest ones where there are too many."""
+        if not text or not self._max_count or len(text) > self._max_chars:
+            return
+        self._kept[decision_id] = text, candidate, key and key.name
+        self._n_chars += len(text)
+        while len(self._kept) > self._max_count or self._n_chars > self._max_chars:
+            self._n_chars -= len(self._kept.popitem(last=False)[1][0])
+
+    def take(self, decision_id: str, key: Key | None) -> tuple[str, str]:
+        """Prompt and candidate of a decision, for once.
+
+        Raises:
+            Refusal: 404, none of this key's decisions, too old, or scored before.
+        """
+        text, candidate, name = self._kept.get(decision_id, ("", "", None))
+        if not text or name != (key and key.name):
+            raise Refusal(
+                404,
+                "no decision of this id waits for feedback: it is unknown, too old, or has its score already",
+                code="decision_not_found",
+                param="decision_id",
+            )
+        del self._kept[decision_id]
+        self._n_chars -= len(text)
+        return text, candidate
+
+
+class Service:
+    """The state behind the endpoints."""
+
+    def __init__(self, pool: Path, settings: Settings, *, router: str | None = None) -> None:
+        """Loads everything.
+
+        Raises:
+            ConfigurationError: the pool file, the keys, or a candidate without a price where a key has a budget.
+            FileError: a log or a folder that cannot be written.
+            CheckpointError, HubError: no router at its location.
+        """
+        self.pool_path, self.settings, self._location = pool, settings, router
+        self.memory = Memory()
+        self._spending = Spending(None if settings.keys is None else _spending_path(settings.keys))
+        self.keys: Keys | None = self._read_keys()
+        self.serving = self._read_pool(None)
+        self._check_prices(self.serving, self.keys)
+        self.gate = Gate(settings.max_concurrency, settings.max_queue, settings.queue_seconds)
+        self.metrics = Metrics(self.gate)
+        self.asked = Asked(settings.feedback_prompts)
+        self.upstream = Upstream()
+        self.log: DecisionLog | None = None
+        if settings.decisions is not None:
+            self.log = DecisionLog(
+                settings.decisions,
+                max_bytes=settings.decisions_max_bytes,
+                kept=settings.decisions_kept,
+                lost=self.metrics.lost.inc,
+            )
+        self.is_draining = False
+        self.semaphores: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self.call_seconds: dict[str, float] = {}
+        """Running means of what a candidate took, by name."""
+        self._has_learnt = False
+        self._learning = threading.Lock()
+
+    async def run_in_background(self) -> None:
+        """Writes what changed, every now and then, until it is cancelled."""
+        while True:
+            await asyncio.sleep(SAVE_SECONDS)
+            await asyncio.get_running_loop().run_in_executor(None, self.save)
+
+    def save(self) -> None:
+        """Writes what keys have spent, and what was learnt."""
+        try:
+            self._spending.save()
+            with self._learning:
+                if self._has_learnt and self.settings.learnt is not None:
+                    self._has_learnt = False
+                    self.serving.dispatcher.base.save(self.settings.learnt)
+        except (LookaheadRouterError, OSError) as error:
+            logger.error("what the server knows cannot be written: %s", error)
+
+    async def close(self) -> None:
+        """Ends everything, when no request is under way."""
+        await self.upstream.close()
+        self.save()
+        if self.log is not None:
+            self.log.close()
+
+    def reload(self) -> None:
+        """Reads the pool file and the keys anew; requests under way go on as they began.
+
+        Where they cannot be used, everything stays as it was. Computes.
+        """
+        try:
+            with self.serving.dispatcher.learning():  # feedback that comes meanwhile waits
+                keys, serving = self._read_keys(), self._read_pool(self.serving)
+                self._check_prices(serving, keys)
+                self.keys, self.serving = keys, serving
+        except LookaheadRouterError as error:
+            self.metrics.reloads.labels("failed").inc()
+            logger.error("the pool file was not read anew, the former one stays: %s", error)
+        else:
+            self.metrics.reloads.labels("done").inc()
+            logger.info("read %s anew: %s", self.pool_path, ", ".join(serving.router.pool.names))
+
+    async def compute(self, function: Any, *arguments: Any) -> Any:
+        """Calls what computes, off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(compute_threads(), function, *arguments)
+
+    def observe(self, text: str, candidate: str, score: float) -> None:
+        """Learns from one scored answer. Computes."""
+        self.serving.dispatcher.observe(text, candidate, score)
+        with self._learning:
+            self._has_learnt = True
+        self.metrics.feedback.labels(candidate).inc()
+
+    def spend(self, key: Key | None, usd: float) -> None:
+        """Counts the dollars of a call."""
+        if key is not None:
+            self._spending.add(key, usd)
+
+    def reserve(self, key: Key | None, usd: float) -> contextlib.AbstractContextManager:
+        """Counts dollars as spent while a call is under way.
+
+        Raises:
+            Refusal: 429, the key's budget does not allow them.
+        """
+        if key is None or key.budget_usd is None or self.keys is None:
+            return contextlib.nullcontext()
+        self.keys.check_budget(key, usd)
+        return self._spending.reserved(key, usd)
+
+    def place_at(self, name: str, max_concurrency: int) -> asyncio.Semaphore:
+        """Places for calls of a candidate."""
+        return self.semaphores.setdefault((name, max_concurrency), asyncio.Semaphore(max_concurrency))
+
+    def took(self, name: str, seconds: float) -> None:
+        """Notes how long a candidate's answer took."""
+        before = self.call_seconds.get(name, seconds)
+        self.call_seconds[name] = 0.9 * before + 0.1 * seconds
+        self.metrics.call_seconds.labels(name).observe(seconds)
+
+    def finish(self, visit: Visit) -> None:
+        """Counts and notes a request that is over."""
+        seconds = time.perf_counter() - visit.started
+        self.metrics.requests.labels(visit.endpoint, str(visit.status)).inc()
+        self.metrics.seconds.labels(visit.endpoint).observe(seconds)
+        if visit.first_seconds is not None and visit.decision is not None:
+            self.metrics.first_seconds.labels(visit.endpoint).observe(visit.first_seconds)
+        if visit.decision is None:
+            return
+        visit.decision |= {"status": visit.status, "seconds": round(seconds, 6)}
+        logger.info(
+            "%s %s %s %s %.3f s",
+            visit.endpoint,
+            visit.status,
+            visit.decision["id"],
+            visit.decision.get("candidate"),
+            seconds,
+        )
+        if self.log is not None:
+            self.log.add(visit.decision)
+
+    def _read_pool(self, before: Serving | None) -> Serving:
+        settings = self.settings
+        return Serving.load(
+            self.pool_path,
+            self.memory,
+            router=self._location,
+            learnt=settings.learnt,
+            sticky=settings.sticky,
+            before=before,
+        )
+
+    def _read_keys(self) -> Keys | None:
+        if self.settings.keys is None:
+            return None
+        keys = KeyFile.load(self.settings.keys).keys
+        if not keys:
+            raise ConfigurationError(f"{self.settings.keys} holds no key; make one with --new-key NAME")
+        return Keys(keys, self._spending)
+
+    @staticmethod
+    def _check_prices(serving: Serving, keys: Keys | None) -> None:
+        unpriced = [candidate.name for candidate in serving.router.pool if not candidate.has_price]
+        if unpriced and keys is not None and keys.has_budget:
+            raise ConfigurationError(
+                f"a key has a budget, so every candidate needs a price; missing: {', '.join(unpriced)}"
+            )
+
+
+def _spending_path(keys: Path) -> Path:
+    return keys.with_name(f"{keys.stem}.spent.json")

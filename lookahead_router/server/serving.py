@@ -1,0 +1,231 @@
+"""The pool at work: its router, who is forced by which name of a model, and what calls cost."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lookahead_router.dispatch import Abilities, Cooldowns, Dispatcher, RecentThreads
+from lookahead_router.errors import ConfigurationError, UnknownCandidateError
+from lookahead_router.live.pool import OPENAI_URL, CandidateConfig, PoolConfig
+from lookahead_router.policies import BestQuality, KeepQuality, Policy
+from lookahead_router.predictors.load import OPEN_EMBEDDED
+from lookahead_router.predictors.open_pool import OpenPoolPredictor
+from lookahead_router.prompts import Request
+from lookahead_router.router import Router
+from lookahead_router.saved.folder import PredictorFolder
+from lookahead_router.server.protocols import Usage
+from lookahead_router.server.upstream import check_key
+from lookahead_router.types import Candidate
+
+AUTO = "auto"
+CHEAP_SHARE = 0.8
+"""What `auto:cheap` keeps of the best candidate's expected quality."""
+EXAMPLES = (AUTO, "auto:best", "auto:cheap", "auto:0.95")
+_EXTRA_NEEDS = ("responses", "completions")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a request's `model` stands for."""
+
+    forced: str | None = None
+    """The candidate that it names."""
+    policy: Policy | None = None
+    """In place of the pool's own."""
+
+
+class Memory:
+    """What outlives a reading of the pool file: who failed of late, and who answered which conversation."""
+
+    def __init__(self) -> None:
+        self.cooldowns = Cooldowns()
+        self.threads = RecentThreads()
+        self.turns = RecentThreads()
+        self.answers = RecentThreads()
+
+
+class Serving:
+    """A pool file as it was read, with its router. Read anew, it is another object; requests keep theirs."""
+
+    def __init__(
+        self, config: PoolConfig, router: Router, memory: Memory, sticky: Literal["turn", "thread"] | None = None
+    ) -> None:
+        """Puts a router to work.
+
+        Raises:
+            ConfigurationError: a candidate whose name is one of the router's own words, or without its key.
+        """
+        for candidate in config.candidates:
+            if candidate.name.partition(":")[0] == AUTO:
+                raise ConfigurationError(f"{candidate.name!r} cannot be a candidate's name: it asks for a decision")
+            check_key(candidate)
+        self.config = config
+        self.memory = memory
+        self._by_name = {candidate.name: candidate for candidate in config.candidates}
+        self._sticky = sticky
+        self.dispatcher = Dispatcher(
+            router,
+            fallbacks="next-best",
+            default=config.candidates[0].name,
+            sticky="thread" if sticky == "thread" else None,
+            threads=memory.threads,
+            cooldowns=memory.cooldowns,
+            abilities={each.name: Abilities(can=_offered(each)) for each in config.candidates},
+        )
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        memory: Memory,
+        *,
+        router: str | None = None,
+        learnt: Path | None = None,
+        sticky: Literal["turn", "thread"] | None = None,
+        before: "Serving | None" = None,
+        n_threads: int | None = None,
+    ) -> "Serving":
+        """Reads a pool file and loads its router.
+
+        Args:
+            path: the file.
+            memory: what is known already.
+            router: folder or Hub id, in place of the file's.
+            learnt: folder that goes before both, once there is something in it.
+            sticky: see `Settings`.
+            before: the reading before, whose profiles are kept where it is the same router.
+            n_threads: threads of one prediction.
+
+        Raises:
+            ConfigurationError, UnknownCandidateError: the file, a key, or a name in it.
+            CheckpointError, HubError: no router at its location.
+        """
+        config = PoolConfig.load(path)
+        if router is not None:
+            config = PoolConfig(**{**config.model_dump(exclude_none=True), "router": router})
+        candidates = [_with_offered(each, config[each.name]) for each in config.pool()]
+        if before is not None and before.config.router == config.router and before.is_open:
+            chosen = before.dispatcher.base.with_candidates(candidates, profiles=config.profiles())
+            chosen = chosen.with_policy(BestQuality() if config.quality is None else KeepQuality(config.quality))
+            return cls(config, chosen, memory, sticky)
+        location = config.router or OPEN_EMBEDDED
+        if learnt is not None and PredictorFolder(learnt).config.exists():
+            location = learnt
+        chosen = Router.from_pretrained(
+            location,
+            candidates=candidates,
+            profiles=config.profiles() or None,
+            quality=config.quality,
+            n_threads=n_threads,
+        )
+        return cls(config, chosen, memory, sticky)
+
+    @property
+    def router(self) -> Router:
+        """As it is now, with what feedback taught."""
+        return self.dispatcher.router
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the router learns and takes other candidates."""
+        return isinstance(self.router.predictor, OpenPoolPredictor)
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether every candidate has one."""
+        return all(candidate.has_price for candidate in self.router.pool)
+
+    def __getitem__(self, name: str) -> CandidateConfig:
+        return self._by_name[name]
+
+    def models(self) -> list[str]:
+        """What a request's `model` may be, as far as it can be listed."""
+        weighing = EXAMPLES if self.has_prices else (AUTO, "auto:best")
+        return [*weighing, *self._by_name]
+
+    def choice(self, model: Any) -> Choice:
+        """What a request's `model` stands for; `auto` where it has none.
+
+        Raises:
+            UnknownCandidateError: no candidate.
+            ConfigurationError: no name at all, or a share of quality that is none.
+        """
+        if model is None or model == AUTO:
+            return Choice()
+        if not isinstance(model, str):
+            raise ConfigurationError(f"model must be a name, not {type(model).__name__}")
+        name, separator, wish = model.partition(":")
+        if name != AUTO or not separator:
+            if model not in self._by_name:
+                raise UnknownCandidateError(model[:200], self.models())
+            return Choice(forced=model)
+        if wish == "best":
+            return Choice(policy=BestQuality())
+        if wish == "cheap":
+            return Choice(policy=KeepQuality(CHEAP_SHARE))
+        try:
+            return Choice(policy=KeepQuality(float(wish)))
+        except ValueError:
+            raise ConfigurationError(
+                "model: expected auto, auto:best, auto:cheap, auto:QUALITY with a share in [0, 1], or a candidate's name"
+            ) from None
+
+    def turn(self, messages: Any, request: Request) -> tuple[str | None, str | None]:
+        """Under what the answer of this turn is remembered, and who answered in it before."""
+        if self._sticky != "turn" or not isinstance(messages, list) or not request.text:
+            return None, None
+        began = messages[: request.turn_start + 1]
+        digest = hashlib.sha256()
+        for message in began:
+            digest.update(repr(message).encode("utf-8", "surrogatepass"))
+        name = digest.hexdigest()
+        goes_on = len(messages) > len(began)
+        return name, self.memory.turns.get(name) if goes_on else None
+
+    def usd(self, name: str, usage: Usage) -> float | None:
+        """Dollars of a call by its tokens; `None` without a price."""
+        return call_usd(self.router.pool[name], usage)
+
+    def curve(self, text: str) -> list[dict[str, Any]]:
+        """Who is chosen at which share of quality to keep: steps from 0 to 1, empty without prices."""
+        if not self.has_prices:
+            return []
+        prediction = self.router.predict([text])
+        scores = prediction.scores[0]
+        shares = {float(score / scores.max()) for score in scores} if scores.max() > 0 else set()
+        steps: list[dict[str, Any]] = []
+        for share in sorted(shares | {1.0}):
+            policy = KeepQuality(share * (1 - 1e-9))  # a candidate is kept up to its own share
+            name = self.router.pool.names[int(policy.utilities(prediction, self.router.pool)[0].argmax())]
+            if steps and steps[-1]["candidate"] == name:
+                steps[-1]["to"] = share
+            else:
+                steps.append({"from": steps[-1]["to"] if steps else 0.0, "to": share, "candidate": name})
+        return steps
+
+
+def call_usd(candidate: Candidate, usage: Usage) -> float | None:
+    """Dollars of a call by its tokens; the mean where only that is known, `None` without a price."""
+    prices = (candidate.input_usd_per_million_tokens, candidate.output_usd_per_million_tokens)
+    if None in prices:
+        return candidate.usd_per_call
+    return (usage.input_tokens * prices[0] + usage.output_tokens * prices[1]) / 1e6
+
+
+def _offered(config: CandidateConfig) -> Mapping[str, bool]:
+    """Which protocols beside chat a candidate offers: OpenAI's own the new one, others the old one, as a rule."""
+    is_openai = config.url == OPENAI_URL
+    return {
+        "responses": is_openai or "responses" in config.capabilities,
+        "completions": not is_openai or "completions" in config.capabilities,
+    }
+
+
+def _with_offered(candidate: Candidate, config: CandidateConfig) -> Candidate:
+    """Where a pool lists abilities, those of protocols belong to them."""
+    if not candidate.capabilities:
+        return candidate
+    offered = {name for name, is_there in _offered(config).items() if is_there}
+    return candidate.model_copy(update={"capabilities": candidate.capabilities | offered})
