@@ -42,6 +42,7 @@ def serve(
     max_body_mb: Annotated[float, typer.Option(min=0.001, help="Of a request, in megabytes.")] = 20.0,
     max_concurrency: Annotated[int, typer.Option(min=1, help="Requests at work at one time.")] = 100,
     max_queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; others are told to come again.")] = 200,
+    header_seconds: Annotated[float, typer.Option(help="Until the head of a request is there.")] = 10.0,
     queue_seconds: Annotated[float, typer.Option(help="The longest wait.")] = 30.0,
     drain_seconds: Annotated[float, typer.Option(help="For requests under way, when the server ends.")] = 30.0,
     log_level: Annotated[str, typer.Option(help="error, warning or info.")] = "info",
@@ -77,6 +78,7 @@ def serve(
         max_body_bytes=round(max_body_mb * 1e6),
         max_concurrency=max_concurrency,
         max_queue=max_queue,
+        header_seconds=header_seconds,
         queue_seconds=queue_seconds,
         drain_seconds=drain_seconds,
     )

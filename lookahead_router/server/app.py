@@ -57,7 +57,7 @@ def make_app(service: Service) -> ASGIApp:
         )
     ]
     handlers = dict.fromkeys((Exception, Refusal, LookaheadRouterError, RecursionError), _on_error)
-    handlers |= {HTTPException: _on_http_error, ClientDisconnect: _on_gone, ClientGone: _on_gone}
+    handlers |= {HTTPException: _on_http_error, ClientDisconnect: _on_gone}
     inner = Starlette(routes=routes, exception_handlers=handlers, lifespan=_lifespan(service))
     inner.router.redirect_slashes = False
     return Entrance(service, inner, frozenset(route.path for route in routes))
@@ -75,9 +75,7 @@ class Entrance:
                 await self._inner(scope, receive, send)
             return
         path = scope["path"]
-        endpoint = (
-            path if path in self._endpoints else "/v1/models/{name}" if path.startswith("/v1/models/") else _OTHER
-        )
+        endpoint = path if path in self._endpoints else _OTHER
         stack = AsyncExitStack()
         visit = Visit(endpoint, stack)
         scope.setdefault("state", {})[_VISIT] = visit
@@ -99,7 +97,7 @@ class Entrance:
                     await refusal.response()(scope, receive, noted)
                 else:
                     await self._inner(scope, receive, noted)
-        except (ClientDisconnect, ClientGone):
+        except ClientGone:
             visit.status = 499
         except Exception as error:
             if not visit.is_reported:
@@ -111,24 +109,23 @@ class Entrance:
         """Why a request of a browser is none of its user's: of a page from elsewhere, or under another host's name."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"host", b"origin")}
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             return Refusal(403, "requests of other sites' pages are not answered", code="foreign_origin")
-        if self._service.keys is None:
-            try:
-                name = urlsplit(f"//{host}").hostname
-            except ValueError:
-                name = None
-            if name is None or not is_loopback(name):
-                return Refusal(
-                    403,
-                    "without keys only requests to localhost are answered; give the server keys",
-                    code="foreign_host",
-                )
+        if self._service.keys is None and not is_loopback(_name_of(host)):
+            return Refusal(403, "without keys only requests to localhost are answered", code="foreign_host")
         return None
 
 
-class ClientGone(Exception):
-    """The client ended its connection before it had its answer."""
+def _name_of(host: str) -> str:
+    """The name in a `Host` header, without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+class ClientGone(BaseException):
+    """The client ended its connection before it had its answer. No `Exception`: nothing on the way may answer it."""
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Any]) -> Any:

@@ -169,7 +169,7 @@ class Serving:
             return Choice(policy=KeepQuality(float(wish)))
         except ValueError:
             raise ConfigurationError(
-                "model: expected auto, auto:best, auto:cheap, auto:QUALITY with a share in [0, 1], or a candidate's name"
+                "model: expected auto, auto:best, auto:cheap, auto:SHARE with a share in [0, 1], or a candidate"
             ) from None
 
     def turn(self, messages: Any, request: Request) -> tuple[str | None, str | None]:
