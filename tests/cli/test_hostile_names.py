@@ -87,6 +87,7 @@ def shown(predictor, strange, data, table, tmp_path):
             ("route", "x", "--router", predictor, "--alias", f"{POOL[0]}=new{BAD}"),
             ("route", "x", "--router", predictor, "--json"),
         ],
+        "serve": [],  # shows numbers; its log is tested where a server runs
         "evaluate": [
             ("evaluate", data, "--router", predictor, "--resamples", 10),
             ("evaluate", data, "--predictors", f"mine{BAD}={predictor},no{BAD}=org/name", "--resamples", 10),
@@ -120,6 +121,7 @@ def test_names_that_are_shown_do_nothing(cli, shown, name):
 
 MISTAKES = {
     "route": [("x", "--router", BAD), ("x", "--candidates", f"{BAD}="), ("x", "--alias", BAD), ("x", "--policy", BAD)],
+    "serve": [(f"{BAD}.yaml",), ("--new-key", BAD), ("x", "--sticky", BAD), ("x", "--log-level", BAD)],
     "evaluate": [(f"{BAD}.jsonl",), (f"{BAD}.csv",), ("x.jsonl", "--policy", BAD)],
     "tune": [(f"{BAD}.jsonl", "--target-usd", 1)],
     "train": [(f"{BAD}.yaml", "--data", "x.jsonl")],
