@@ -35,6 +35,7 @@ def wheel(tmp_path_factory):
 def test_it_is_below_sixty_megabytes_and_carries_the_predictor_without_torch_weights(wheel):
     assert wheel.stat().st_size < 60e6
     names = zipfile.ZipFile(wheel).namelist()
+    assert "lookahead_router/server/playground.html" in names
     embedded = "lookahead_router/pretrained/Llama-lookahead-mlm-minilm/"
     carried = {name.removeprefix(embedded) for name in names if name.startswith(embedded)}
     assert carried == {
