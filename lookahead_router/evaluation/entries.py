@@ -200,7 +200,7 @@ class Foresight:
                 prediction = router.over_pool(Prediction(predictor.pool, **kept), len(self.rows))
         if prediction is None:
             embedder = getattr(predictor, "embedder", None)
-            if embedder is not None and self.cache is not None:
+            if isinstance(embedder, Embedder) and self.cache is not None:
                 embedder.cache = embedder.cache or self.cache / "embeddings"
             _embed_ahead(predictor, self.rows, _within(tell, 0, 1, of=2))
             start = time.perf_counter()
@@ -226,7 +226,7 @@ def _within(tell: Tell, low: float, high: float, *, of: float) -> Tell:
 def _embed_ahead(predictor: Predictor, rows: RoutingDataset, tell: Tell) -> None:
     """Has the embeddings of the rows kept, so that they do not count in the time of what follows."""
     embedder = getattr(predictor, "embedder", None)
-    if embedder is not None and embedder.cache is not None:
+    if isinstance(embedder, Embedder) and embedder.cache is not None:
         for at in range(0, len(rows), BLOCK_SIZE):
             tell("embedding", at / len(rows))
             embedder.embed(rows.prompts[at : at + BLOCK_SIZE])

@@ -26,7 +26,7 @@ from lookahead_router.predictors.network import open_network
 from lookahead_router.predictors.open_pool import Foreseer, Member, OpenPoolPredictor
 from lookahead_router.predictors.profiles import Population, Profile
 from lookahead_router.saved.find import Found
-from lookahead_router.saved.folder import PredictorFolder, record_file
+from lookahead_router.saved.folder import FileRecord, PredictorFolder, record_file
 from lookahead_router.types import CandidatePool
 
 _ARRAYS = tuple(field.name for field in fields(Population))
@@ -197,15 +197,29 @@ def write_profiles(folder: Path, population: Population, catalogue: Catalogue, m
 
 def save(predictor: OpenPoolPredictor, folder: Path) -> None:
     """Copies network and catalogue, and writes the pool's profiles; see `OpenPoolPredictor.save`."""
-    if predictor.found is None:
-        raise ConfigurationError("this predictor was not loaded from a folder, so there is no network to copy")
-    source = predictor.found.folder
-    source.check()
+    source = _source(predictor)
     config, catalogue = source.read_config(), predictor.catalogue
     written = {path.name for path in (source.pool, source.profiles, source.catalogue)}
     with source.copied(folder, [name for name in source.names() if name not in written]) as copy:
         write_profiles(copy.path, predictor.population, catalogue, predictor.members, catalogue.prices_as_of)
         copy.write(config, predictor.pool)
+
+
+def network_files(predictor: OpenPoolPredictor) -> dict[str, FileRecord]:
+    """Sizes and hashes of tokenizer and weights in the folder that the predictor came from, by name."""
+    source = _source(predictor)
+    recorded = source.read_config().files
+    names = [path.relative_to(source.path).as_posix() for path in (source.tokenizer, source.onnx_int8, source.onnx)]
+    return {name: recorded[name] for name in names if name in recorded}
+
+
+def _source(predictor: OpenPoolPredictor) -> PredictorFolder:
+    """The folder that the predictor came from."""
+    if predictor.found is None:
+        raise ConfigurationError("this predictor was not loaded from a folder, so there is no network to copy")
+    source = predictor.found.folder
+    source.check()
+    return source
 
 
 def _is_public(member: Member, catalogue: Catalogue) -> bool:

@@ -4,6 +4,8 @@ config.json         which kind, its settings, the embedder it reads, the revisio
 pool.json           the candidates, in column order
 arrays.npz          what was fitted
 calibration.json    maps scores to probabilities, once calibrated
+network/            the network whose embeddings it reads, unless these are a sentence encoder's, which is named
+README.md           what it is, where `fit` made it
 """
 
 import hashlib
@@ -21,14 +23,16 @@ from lookahead_router.metrics import known_mean
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.calibration import Calibration, fit_calibration
 from lookahead_router.predictors.embedder import Embedder
+from lookahead_router.predictors.network_embedder import NETWORK, NetworkEmbedder
 from lookahead_router.prompts import Prompt
+from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import CandidatePool, Prediction, Value
 
 if TYPE_CHECKING:  # a saved one routes without the data that it was fitted on
     from lookahead_router.data.dataset import RoutingDataset
 
 FORMAT_VERSION = 1
-FILES = frozenset({"config.json", "pool.json", "arrays.npz", "calibration.json"})
+FILES = frozenset({"config.json", "pool.json", "arrays.npz", "calibration.json", "README.md"})
 Arrays = dict[str, np.ndarray]
 
 
@@ -56,7 +60,7 @@ class FittedPredictor:
     Settings: ClassVar[type[Settings]] = Settings
     """Its settings, with their defaults and domains."""
 
-    def __init__(self, *, embedder: Embedder | None = None, **settings: Any) -> None:
+    def __init__(self, *, embedder: Embedder | NetworkEmbedder | None = None, **settings: Any) -> None:
         """Takes the settings, and fits nothing yet.
 
         Args:
@@ -141,7 +145,7 @@ class FittedPredictor:
         return Prediction(pool, scores, None if curves is None else curves.probabilities(scores, pool.names))
 
     def save(self, folder: str | Path) -> None:
-        """Writes the fitted predictor, whole or not at all. The embedder is named, not copied.
+        """Writes the fitted predictor, whole or not at all. A sentence encoder is named, and a network copied.
 
         Raises:
             NotFittedError: before `fit`.
@@ -164,11 +168,13 @@ class FittedPredictor:
             pool = json.dumps(self.pool.to_dict(), indent=2, ensure_ascii=False)
             (temporary / "pool.json").write_text(pool + "\n", encoding="utf-8")
             np.savez(temporary / "arrays.npz", **self._arrays)
+            if self.reads_embeddings and isinstance(self.embedder, NetworkEmbedder):
+                self.embedder.save(temporary)
             if self.calibration is not None:
                 (temporary / "calibration.json").write_text(self.calibration.model_dump_json(), encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: str | Path, *, embedder: Embedder | None = None) -> Self:
+    def load(cls, folder: str | Path, *, embedder: Embedder | NetworkEmbedder | None = None) -> Self:
         """The predictor that `save` wrote.
 
         Args:
@@ -236,7 +242,9 @@ def _holds_nothing_else(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     names = {path.name for path in folder.iterdir()}
-    return not names or ("arrays.npz" in names and names <= FILES)
+    if NETWORK in names and not PredictorFolder(folder / NETWORK).holds_nothing_else():
+        return False
+    return not names or ("arrays.npz" in names and names <= FILES | {NETWORK})
 
 
 def _read_arrays(folder: Path) -> Arrays:
@@ -247,11 +255,16 @@ def _read_arrays(folder: Path) -> Arrays:
         raise CheckpointError(f"arrays.npz cannot be read: {error}; fit it again", location=str(folder)) from error
 
 
-def _embedder_of(config: dict, given: Embedder | None, folder: Path) -> Embedder:
+def _embedder_of(
+    config: dict, given: Embedder | NetworkEmbedder | None, folder: Path
+) -> Embedder | NetworkEmbedder:
     saved = config.get("embedder")
     if not isinstance(saved, dict) or not isinstance(saved.get("location"), str) or not saved["location"]:
         raise CheckpointError("config.json names no embedder; fit it again", location=str(folder))
-    embedder = Embedder.load(saved["location"]) if given is None else given
+    embedder = given
+    if given is None:
+        is_within = saved["location"] == NETWORK
+        embedder = NetworkEmbedder.load(folder) if is_within else Embedder.load(saved["location"])
     if embedder.fingerprint != saved.get("fingerprint"):
         raise CheckpointError(
             f"fitted on embeddings of {saved.get('location')} ({saved.get('fingerprint')}), and the one given or "

@@ -1,0 +1,122 @@
+"""Cross-fitting: what each predictor foresees of prompts that it was not fitted on, from fits on the others."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.duplicates import duplicate_groups
+from lookahead_router.predictors.base import Predictor, prompt_texts
+from lookahead_router.predictors.open_pool import OpenPoolPredictor
+from lookahead_router.predictors.profiles import Foreseen
+from lookahead_router.prompts import Prompt
+from lookahead_router.types import CandidatePool, Prediction
+
+Fitting = Callable[[RoutingDataset], Predictor]
+"""Gives the predictor that a dataset's scores make."""
+
+
+class Crossfitted:
+    """A predictor of the prompts of one dataset, each as it was foreseen by a fit on the other folds."""
+
+    revision = None
+
+    def __init__(self, name: str, prediction: Prediction, prompts: Sequence[str]) -> None:
+        self.name, self.pool, self._prediction = name, prediction.pool, prediction
+        self._rows = {prompt: row for row, prompt in enumerate(prompts)}
+
+    def predict(self, prompts: Sequence[Prompt]) -> Prediction:
+        """What was foreseen of these prompts.
+
+        Raises:
+            KeyError: a prompt that is not of the dataset.
+        """
+        return _rows_of(self._prediction, [self._rows[text] for text in prompt_texts(prompts)])
+
+    def __repr__(self) -> str:
+        return f"{self.name}, cross-fitted"
+
+
+def folds_of(prompts: Sequence[str], n_folds: int, seed: int) -> np.ndarray:
+    """`(n,)` fold of each prompt: near-duplicates share one, and folds are as equal in size as that allows."""
+    groups = duplicate_groups(prompts)
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    filled, fold = np.zeros(n_folds, dtype=int), np.zeros(len(sizes), dtype=int)
+    for group in order:
+        fold[group] = filled.argmin()
+        filled[fold[group]] += sizes[group]
+    return fold[groups]
+
+
+def crossfit(
+    fittings: Mapping[str, Fitting],
+    dataset: RoutingDataset,
+    folds: np.ndarray,
+    on_progress: Callable[[str, float], None] = lambda step, share: None,
+) -> dict[str, Crossfitted]:
+    """What each kind of predictor foresees of all prompts, by fits that have not seen them or their like.
+
+    Args:
+        fittings: by label.
+        dataset: prompts with observed scores.
+        folds: `(n,)` of `folds_of`.
+        on_progress: told before each step what comes, and what share of all is done.
+
+    Raises:
+        DataError: a fold leaves a candidate without any score.
+    """
+    numbers = np.unique(folds)
+    found = {}
+    for at, (label, fit) in enumerate(fittings.items()):
+        parts, rows = [], []
+        for step, number in enumerate(numbers):
+            on_progress(f"trying {label}", (at + step / len(numbers)) / len(fittings))
+            held = np.flatnonzero(folds == number)
+            predictor = fit(dataset.select(folds != number))
+            parts.append(predictor.predict(dataset.prompts[held]).select(dataset.pool.names))
+            rows.append(held)
+        found[label] = Crossfitted(label, _joined(parts, np.argsort(np.concatenate(rows)), dataset.pool), dataset.prompts)
+    return found
+
+
+def remembering(predictor: OpenPoolPredictor, prompts: Sequence[str]) -> OpenPoolPredictor:
+    """The same predictor, which runs its network on these prompts now and on none of them again."""
+    return OpenPoolPredictor(
+        foresee=_Remembered(*predictor.foresee(list(prompts)), prompts),
+        population=predictor.population,
+        catalogue=predictor.catalogue,
+        members=predictor.members,
+        name=predictor.name,
+        base_revision=predictor.base_revision,
+        reload=predictor._reload,
+    )
+
+
+class _Remembered:
+    """A `Foreseer` of known prompts."""
+
+    def __init__(self, foreseen: Foreseen, lengths: np.ndarray, prompts: Sequence[str]) -> None:
+        self.foreseen, self.lengths = foreseen, lengths
+        self.rows = {prompt: row for row, prompt in enumerate(prompts)}
+        self.strangers_told: set[str] = set()
+
+    def __call__(self, texts: Sequence[str]) -> tuple[Foreseen, np.ndarray]:
+        rows = np.array([self.rows[text] for text in texts], dtype=int)
+        return self.foreseen.select(rows), self.lengths[rows]
+
+
+def _rows_of(prediction: Prediction, rows: Sequence[int]) -> Prediction:
+    arrays = {name: values[rows] for name, values in _arrays(prediction).items()}
+    return Prediction(prediction.pool, **arrays)
+
+
+def _joined(parts: Sequence[Prediction], order: np.ndarray, pool: CandidatePool) -> Prediction:
+    arrays = [_arrays(part) for part in parts]
+    shared = {name: np.concatenate([each[name] for each in arrays])[order] for name in arrays[0]}
+    return Prediction(pool, **shared)
+
+
+def _arrays(prediction: Prediction) -> dict[str, np.ndarray]:
+    return {name: value for name, value in vars(prediction).items() if name != "pool" and value is not None}
