@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lookahead_router.dispatch import Abilities, Attempts, Cooldowns, Dispatcher, Holdback, RecentThreads
     from lookahead_router.errors import LookaheadRouterError
     from lookahead_router.evaluation.evaluate import evaluate
+    from lookahead_router.evaluation.fit import fit
     from lookahead_router.policies import BestQuality, CostAware, KeepQuality, Restricted, Threshold, WithinMargin
     from lookahead_router.predictors.lookahead import LookaheadPredictor
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
@@ -44,6 +45,7 @@ _HOMES = {
     "RecentThreads": "dispatch",
     "RoutingDataset": "data.dataset",
     "evaluate": "evaluation.evaluate",
+    "fit": "evaluation.fit",
     "LookaheadRouterError": "errors",
 }
 
@@ -72,6 +74,7 @@ __all__ = [
     "WithinMargin",
     "__version__",
     "evaluate",
+    "fit",
     "read_request",
 ]
 

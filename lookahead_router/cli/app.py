@@ -10,6 +10,7 @@ from lookahead_router.cli.card import card
 from lookahead_router.cli.collect import collect
 from lookahead_router.cli.evaluate import evaluate
 from lookahead_router.cli.export import export
+from lookahead_router.cli.fit import fit
 from lookahead_router.cli.import_ import import_
 from lookahead_router.cli.info import info
 from lookahead_router.cli.onboard import onboard
@@ -19,7 +20,7 @@ from lookahead_router.cli.serve import serve
 from lookahead_router.cli.train import train
 from lookahead_router.cli.tune import calibrate, tune
 
-COMMANDS = (route, serve, candidates, collect, onboard, evaluate, tune, train, import_, export, info, card, push)
+COMMANDS = (route, serve, candidates, collect, fit, onboard, evaluate, tune, train, import_, export, info, card, push)
 """In the order of the help. A command is a function in a file of its own, under the function's name."""
 
 app = typer.Typer(

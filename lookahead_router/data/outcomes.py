@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import ConfigurationError, DataError, SchemaError
 from lookahead_router.extras import require
+from lookahead_router.metrics import known_mean
 
 KINDS = ("correct", "judge", "pref")
 """What a score is: graded correctness, a judge's mark, or a preference over a baseline's answer."""
@@ -75,7 +77,7 @@ class OutcomeTable:
             MissingDependencyError: Parquet without pyarrow.
         """
         path = Path(path)
-        if _is_routing_dataset(path):
+        if is_routing_dataset(path):
             return cls.from_dataset(RoutingDataset.from_file(path))
         answers = read_columns(path, (*_ANSWER_TEXTS, *_NUMBERS, "model"))
         if "candidate" not in answers and "model" in answers:
@@ -179,6 +181,27 @@ class OutcomeTable:
             responses=responses,
         )
 
+    def to_dataset(self) -> RoutingDataset:
+        """The same answers with a row per prompt and a column per candidate.
+
+        Of several scores of one answer, it is their mean, and of its costs and lengths; the last response stays.
+        """
+        examples: list[dict[str, Outcome]] = [{} for _ in self.prompts]
+        sources = [""] * len(self.prompts)
+        by_place: dict[tuple[int, int], list[int]] = {}
+        for row, place in enumerate(zip(self.prompt_index.tolist(), self.candidate_index.tolist(), strict=True)):
+            by_place.setdefault(place, []).append(row)
+        for (prompt, candidate), rows in by_place.items():
+            mean = {name: known_mean(getattr(self, name)[rows]) for name in ("scores", "costs_usd", "output_tokens")}
+            numbers = [None if np.isnan(value) else float(value) for value in mean.values()]
+            examples[prompt][self.candidates[candidate]] = Outcome(self.responses[rows[-1]], *numbers)
+            sources[prompt] = sources[prompt] or str(self.sources[rows[0]])
+        return RoutingDataset.from_examples(
+            RoutingExample(self.prompts[row], outcomes, str(row), sources[row], str(self.splits[row]))
+            for row, outcomes in enumerate(examples)
+            if outcomes
+        )
+
     def select(self, rows: np.ndarray) -> "OutcomeTable":
         """The table with these answers alone, by a `(n,)` mask or by row numbers; prompts and names stay."""
         columns = (f.name for f in fields(self) if f.name not in ("prompts", "splits", "candidates"))
@@ -221,7 +244,7 @@ _COLUMN_OF = {
 }
 
 
-def _is_routing_dataset(path: Path) -> bool:
+def is_routing_dataset(path: Path) -> bool:
     """Whether a file says that it has a row per prompt; what it is if it cannot be read is the reader's to say."""
     if path.suffix.lower() != ".parquet":
         if not path.is_file():

@@ -1,6 +1,7 @@
 """Cross-fitting: what each predictor foresees of prompts that it was not fitted on, from fits on the others."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -77,25 +78,25 @@ def crossfit(
             predictor = fit(dataset.select(folds != number))
             parts.append(predictor.predict(dataset.prompts[held]).select(dataset.pool.names))
             rows.append(held)
-        found[label] = Crossfitted(label, _joined(parts, np.argsort(np.concatenate(rows)), dataset.pool), dataset.prompts)
+        found[label] = Crossfitted(
+            label, _joined(parts, np.argsort(np.concatenate(rows)), dataset.pool), dataset.prompts
+        )
     return found
 
 
 def remembering(predictor: OpenPoolPredictor, prompts: Sequence[str]) -> OpenPoolPredictor:
     """The same predictor, which runs its network on these prompts now and on none of them again."""
-    return OpenPoolPredictor(
-        foresee=_Remembered(*predictor.foresee(list(prompts)), prompts),
-        population=predictor.population,
-        catalogue=predictor.catalogue,
-        members=predictor.members,
-        name=predictor.name,
-        base_revision=predictor.base_revision,
-        reload=predictor._reload,
-    )
+    return with_parts(predictor, foresee=Remembered(*predictor.foresee(list(prompts)), prompts))
 
 
-class _Remembered:
-    """A `Foreseer` of known prompts."""
+def with_parts(predictor: OpenPoolPredictor, **parts: Any) -> OpenPoolPredictor:
+    """The predictor with other parts, by the names that `OpenPoolPredictor` takes."""
+    names = ("foresee", "population", "catalogue", "members", "name", "base_revision", "found")
+    return OpenPoolPredictor(**{name: getattr(predictor, name) for name in names} | parts)
+
+
+class Remembered:
+    """A `Foreseer` of known prompts: what the network said of them before."""
 
     def __init__(self, foreseen: Foreseen, lengths: np.ndarray, prompts: Sequence[str]) -> None:
         self.foreseen, self.lengths = foreseen, lengths

@@ -10,15 +10,15 @@ import numpy as np
 
 from lookahead_router import metrics
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.errors import ConfigurationError, DataError, TruncatedPromptWarning
+from lookahead_router.data.outcomes import OutcomeTable
+from lookahead_router.errors import ConfigurationError, DataError, TruncatedPromptWarning, UnknownProfileWarning
 from lookahead_router.evaluation.compare import Material, compare
-from lookahead_router.evaluation.crossfit import Crossfitted, Fitting, crossfit, folds_of, remembering
+from lookahead_router.evaluation.crossfit import Crossfitted, Fitting, crossfit, folds_of, remembering, with_parts
 from lookahead_router.evaluation.entries import Entry
 from lookahead_router.evaluation.prices import expected_pool, usual_costs
 from lookahead_router.evaluation.results import ComparisonReport, plain
 from lookahead_router.metrics import Interval
 from lookahead_router.policies import BestQuality, KeepQuality, Policy, checked_utilities
-from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.fitted import FITTED, fitted_class
 from lookahead_router.predictors.network_embedder import NetworkEmbedder
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
@@ -30,6 +30,8 @@ PREDICTORS = (PROFILES, "knn", "classifier", "rule")
 """What is tried unless the user says otherwise, beside the best single candidate."""
 SMALL: Mapping[str, Mapping[str, Any]] = {"knn": {"n_neighbors": 40}, "clusters": {"n_clusters": 16}}
 """Settings that suit some hundred prompts better than a kind's own."""
+COMPONENT_VARIANCE = 0.002
+"""Prior variance of an ability for a domain component, at most: of some hundred prompts, more learns noise."""
 MIN_PROMPTS = 20
 """Prompts with a score of every candidate below which nothing can be chosen."""
 SHARES = (None, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.87, 0.85, 0.8, 0.75, 0.7)
@@ -124,7 +126,7 @@ class FitResult:
 
 
 def fit(
-    answers: RoutingDataset,
+    answers: RoutingDataset | OutcomeTable,
     *,
     candidates: Iterable[str | Candidate] | None = None,
     profiles: Mapping[str, str] | None = None,
@@ -165,18 +167,22 @@ def fit(
         MissingDependencyError: a kind needs scikit-learn or torch, which is not installed.
     """
     _check_options(predictors, quality, n_folds)
+    answers = answers.to_dataset() if isinstance(answers, OutcomeTable) else answers
     dataset, notes = _prepared(answers, candidates)
     rows = dataset.select(~np.isnan(dataset.scores).any(axis=1))
     _check_rows(rows, dataset)
     on_progress("reading prompts", 0.02)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TruncatedPromptWarning)
+        for category in (TruncatedPromptWarning, UnknownProfileWarning):  # the answers tell more than a name
+            warnings.simplefilter("ignore", category)
         started = _started(start, dataset, profiles)
         fittings = _fittings(remembering(started, list(dataset.prompts)), predictors, seed)
         folds = folds_of(list(dataset.prompts), min(n_folds, len(rows)), seed)
         found = crossfit(fittings, dataset, folds, lambda step, share: on_progress(step, 0.2 + 0.6 * share))
         comparison = _compare(found, rows, dataset, n_resamples, seed)
-        errors = {label: difference_error(one.predict(rows.prompts).scores, rows.scores) for label, one in found.items()}
+        errors = {
+            label: difference_error(one.predict(rows.prompts).scores, rows.scores) for label, one in found.items()
+        }
         kind = min((label for label in found if label != BEST_SINGLE), key=errors.__getitem__)
         settings = _settings(found[kind], rows, dataset, n_resamples, seed)
         setting = _recommended(settings, quality, float(rows.scores[:, dataset.best_single()].mean()))
@@ -219,7 +225,9 @@ def _check_options(predictors: Sequence[str], quality: float, n_folds: int) -> N
         raise ConfigurationError(f"predictors is a list of kinds, such as {list(PREDICTORS)}, got {predictors!r}")
     for kind in predictors:
         if kind not in (PROFILES, *FITTED):
-            raise ConfigurationError(f"unknown kind of predictor {kind!r}; choose from {', '.join((PROFILES, *FITTED))}")
+            raise ConfigurationError(
+                f"unknown kind of predictor {kind!r}; choose from {', '.join((PROFILES, *FITTED))}"
+            )
     if set(predictors) <= {BEST_SINGLE, "random"}:
         raise ConfigurationError(f"name a predictor that reads prompts to try, such as {PROFILES}")
     if not isinstance(quality, int | float) or isinstance(quality, bool) or not 0 < quality < float("inf"):
@@ -253,9 +261,7 @@ def _prepared(
     notes = []
     if len(dataset) < len(answers):
         notes.append(f"{len(answers) - len(dataset):,} prompts without a score, or that came before, are left out")
-    unpriced = [
-        name for name, usd in zip(dataset.pool.names, usual_costs(dataset.pool), strict=True) if np.isnan(usd)
-    ]
+    unpriced = [name for name, usd in zip(dataset.pool.names, usual_costs(dataset.pool), strict=True) if np.isnan(usd)]
     if unpriced:
         notes.append(f"no price of {', '.join(unpriced)} is known, so what can be saved is not")
     return dataset, tuple(notes)
@@ -288,13 +294,13 @@ def _check_rows(rows: RoutingDataset, dataset: RoutingDataset) -> None:
         )
 
 
-def _started(
-    start: Router | None, dataset: RoutingDataset, profiles: Mapping[str, str] | None
-) -> OpenPoolPredictor:
+def _started(start: Router | None, dataset: RoutingDataset, profiles: Mapping[str, str] | None) -> OpenPoolPredictor:
     predictor = OpenPoolPredictor.load() if start is None else start.predictor
     if not isinstance(predictor, OpenPoolPredictor):
         raise ConfigurationError(f"fit starts from a predictor for any pool, such as the embedded one, not {start!r}")
-    return predictor.with_candidates(list(dataset.pool), profiles=profiles)
+    predictor = predictor.with_candidates(list(dataset.pool), profiles=profiles)
+    variance = min(predictor.population.component_variance, COMPONENT_VARIANCE)
+    return with_parts(predictor, population=replace(predictor.population, component_variance=variance))
 
 
 def _fittings(start: OpenPoolPredictor, kinds: Sequence[str], seed: int) -> dict[str, Fitting]:
@@ -317,9 +323,7 @@ def _compare(
     rows = replace(rows, sources=np.array(["your prompts"] * len(rows), dtype=object))
     entries = [Entry(label, router=Router(one)) for label, one in found.items()]
     material = Material("your prompts", "cross-validation", rows, dataset)
-    return compare(
-        entries, [material], n_resamples=n_resamples, seed=seed, check_leakage=False, keep_going=False
-    )
+    return compare(entries, [material], n_resamples=n_resamples, seed=seed, check_leakage=False, keep_going=False)
 
 
 def _dollars(rows: RoutingDataset, pool: CandidatePool) -> np.ndarray:

@@ -3,8 +3,9 @@
 import base64
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lookahead_router.escaping import to_html, to_markdown
 from lookahead_router.evaluation import figures, tables
@@ -15,12 +16,22 @@ from lookahead_router.files import replacing_file, write_text
 TITLE = "Comparison of predictors"
 
 
-def write_report(report: ComparisonReport, folder: Path) -> None:
+def write_report(
+    report: ComparisonReport,
+    folder: Path,
+    *,
+    title: str = TITLE,
+    lead: Sequence[Section] = (),
+    record: Mapping[str, Any] | None = None,
+) -> None:
     """Writes `report.json`, `report.md` with `figures/*.png`, and `report.html`, each whole or not at all.
 
     Args:
         report: what was compared.
         folder: made if it is not there; other files in it stay.
+        title: of the page.
+        lead: sections that stand before those of the comparison; their figures are those of the first dataset.
+        record: what `report.json` holds; the comparison when absent.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -32,9 +43,11 @@ def write_report(report: ComparisonReport, folder: Path) -> None:
     ]
     svgs = [{name: _data_uri(figures.render(figure, "svg")) for name, figure in found.items()} for found in drawn]
     texts = {
-        "report.json": json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n",
-        "report.md": _markdown_page(report, [{name: path for name, (path, _) in found.items()} for found in pngs]),
-        "report.html": _html_page(report, svgs),
+        "report.json": json.dumps(report.to_dict() if record is None else record, indent=2, allow_nan=False) + "\n",
+        "report.md": _markdown_page(
+            report, title, lead, [{name: path for name, (path, _) in found.items()} for found in pngs]
+        ),
+        "report.html": _html_page(report, title, lead, svgs),
     }
     for path, content in (file for found in pngs for file in found.values()):
         with replacing_file(folder / path) as temporary:
@@ -70,8 +83,9 @@ def _data_uri(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
-def _markdown_page(report: ComparisonReport, images: list[dict[str, str]]) -> str:
-    parts = [f"# {TITLE}", _markdown(tables.about(report))]
+def _markdown_page(report: ComparisonReport, title: str, lead: Sequence[Section], images: list[dict[str, str]]) -> str:
+    parts = [f"# {_markdown(title)}", *(_markdown_section(section, images[0]) for section in lead)]
+    parts.append(_markdown(tables.about(report)))
     for result, found in zip(report.datasets, images, strict=True):
         parts += [f"## {_markdown(result.dataset)}", _markdown(tables.about_dataset(result))]
         parts.append(_markdown_sections(result, found))
@@ -99,12 +113,13 @@ def _markdown(text: str) -> str:
     return to_markdown(label(text))
 
 
-def _html_page(report: ComparisonReport, images: list[dict[str, str]]) -> str:
-    parts = [f"<h1>{TITLE}</h1>", f"<p>{_html(tables.about(report))}</p>"]
+def _html_page(report: ComparisonReport, title: str, lead: Sequence[Section], images: list[dict[str, str]]) -> str:
+    parts = [f"<h1>{_html(title)}</h1>", *(_html_section(section, images[0]) for section in lead)]
+    parts.append(f"<p>{_html(tables.about(report))}</p>")
     for result, found in zip(report.datasets, images, strict=True):
         parts += [f"<h2>{_html(result.dataset)}</h2>", f"<p>{_html(tables.about_dataset(result))}</p>"]
         parts += [_html_section(section, found) for section in tables.sections(result)]
-    return _PAGE.replace("TITLE", TITLE).replace("BODY", "\n".join(parts))
+    return _PAGE.replace("TITLE", _html(title)).replace("BODY", "\n".join(parts))
 
 
 def _html_section(section: Section, images: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""Embeddings of the network for any pool: what is fitted on them is saved with the network, and needs no other encoder."""
+"""Embeddings of the network for any pool: what is fitted on them is saved with it, and needs no other encoder."""
 
 import hashlib
 from collections.abc import Sequence

@@ -32,6 +32,8 @@ def test_no_prompt_is_no_group():
 
 
 def test_a_prompt_a_thousand_times_among_others_costs_little_and_is_one_group():
-    prompts = ["hello there my friend"] * 1000 + [f"question {number} about topic {number * 7}" for number in range(500)]
+    prompts = ["hello there my friend"] * 1000 + [
+        f"question {number} about topic {number * 7}" for number in range(500)
+    ]
     groups = duplicate_groups(prompts)
     assert len(np.unique(groups)) == 501

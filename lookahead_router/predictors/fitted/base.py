@@ -153,7 +153,7 @@ class FittedPredictor:
         """
         self._fitted_pool()
         folder = Path(folder)
-        if folder.exists() and not _holds_nothing_else(folder):
+        if folder.exists() and not holds_nothing_else(folder):
             raise ConfigurationError(f"{folder} holds more than a saved predictor; choose another folder")
         config = {
             "format_version": FORMAT_VERSION,
@@ -237,7 +237,7 @@ class FittedPredictor:
         return self.pool
 
 
-def _holds_nothing_else(folder: Path) -> bool:
+def holds_nothing_else(folder: Path) -> bool:
     """Whether it is a folder that is empty or holds a saved predictor of these kinds alone."""
     if not folder.is_dir():
         return False
@@ -255,9 +255,7 @@ def _read_arrays(folder: Path) -> Arrays:
         raise CheckpointError(f"arrays.npz cannot be read: {error}; fit it again", location=str(folder)) from error
 
 
-def _embedder_of(
-    config: dict, given: Embedder | NetworkEmbedder | None, folder: Path
-) -> Embedder | NetworkEmbedder:
+def _embedder_of(config: dict, given: Embedder | NetworkEmbedder | None, folder: Path) -> Embedder | NetworkEmbedder:
     saved = config.get("embedder")
     if not isinstance(saved, dict) or not isinstance(saved.get("location"), str) or not saved["location"]:
         raise CheckpointError("config.json names no embedder; fit it again", location=str(folder))

@@ -1,0 +1,31 @@
+"""Scored answers from files: of `judge`, of an outcome table, or a routing dataset."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.data.outcomes import OutcomeTable
+
+SCORED_HELP = "Scored answers: what judge wrote, or a routing dataset; Parquet or JSONL."
+
+
+def read_scored(paths: "Sequence[str | Path]") -> "RoutingDataset":
+    """The scored answers of all files together, with a row per prompt.
+
+    Raises:
+        DataError: a file that cannot be read, or no scored answer.
+    """
+    from lookahead_router.data.outcomes import OutcomeTable
+
+    return OutcomeTable.concatenate([_read(Path(path)) for path in paths]).to_dataset()
+
+
+def _read(path: Path) -> "OutcomeTable":
+    from lookahead_router.data.outcomes import OutcomeTable, is_routing_dataset
+    from lookahead_router.live.answers import outcome_table, read_answers
+
+    if path.suffix.lower() not in (".jsonl", ".ndjson") or is_routing_dataset(path):
+        return OutcomeTable.from_file(path)
+    return outcome_table(read_answers(path))

@@ -1,0 +1,143 @@
+"""`lookahead-router fit`: from scored answers to a router, with what it would have saved."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lookahead_router.cli._options import CandidatesOption, JsonOption, parse_candidates, split_names
+from lookahead_router.cli._output import UNKNOWN, progress, show, show_json, show_table
+from lookahead_router.cli._scored import SCORED_HELP, read_scored
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.extras import require
+
+if TYPE_CHECKING:
+    from lookahead_router.evaluation.fit import FitResult, Setting
+
+_EXAMPLE = "What can I cook with rice, eggs and spinach?"
+
+
+def fit(
+    scored: Annotated[list[str], typer.Argument(help=f"{SCORED_HELP} Several are taken together.")],
+    output: Annotated[Path, typer.Option(help="Folder that the router is written to.")],
+    pool: Annotated[Path | None, typer.Option(help="pool.yaml with the candidates' prices and profiles.")] = None,
+    candidates: CandidatesOption = None,
+    quality: Annotated[
+        float, typer.Option(help="Share of the best single candidate's score to keep, as cheaply as it allows.")
+    ] = 1.0,
+    predictors: Annotated[
+        str | None, typer.Option(help="Kinds to try, with commas between; profiles, knn, classifier, rule if absent.")
+    ] = None,
+    router: Annotated[
+        str | None, typer.Option(help="Predictor for any pool to start from; the embedded one if absent.")
+    ] = None,
+    folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds, intervals and fits.")] = 0,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for report.html, report.md and report.json; OUTPUT-report if absent.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a router from scored answers, if routing beats the best single candidate on prompts it was not fitted on.
+
+    Profiles of the embedded predictor are fitted, and others beside them; what foresees best by cross-validation is
+    fitted on all prompts and written. Where nothing beats the best single candidate, the router sends all to that one.
+    """
+    for module in ("matplotlib", "sklearn"):  # not after all the work
+        require(module, "eval")
+    _check_output(output)
+    report = Path(f"{output}-report") if report is None else report
+    from lookahead_router.evaluation.fit import PREDICTORS
+    from lookahead_router.evaluation.fit import fit as run
+
+    with progress("reading answers") as update:
+        answers = read_scored(scored)
+        names, profiles = _candidates(pool, candidates)
+        result = run(
+            answers,
+            candidates=names,
+            profiles=profiles,
+            predictors=PREDICTORS if predictors is None else split_names(predictors),
+            start=_start(router),
+            quality=quality,
+            n_folds=folds,
+            seed=seed,
+            on_progress=update,
+        )
+        update("writing", None)
+        result.save(output)
+        result.write_report(report)
+    if as_json:
+        show_json({"output": str(output), "report": str(report), **result.to_dict()})
+    else:
+        _show(result, output, report)
+
+
+def _check_output(output: Path) -> None:
+    """Raises `ConfigurationError` where the folder holds something else, before all the work."""
+    from lookahead_router.predictors.fitted.base import holds_nothing_else
+    from lookahead_router.saved.folder import PredictorFolder
+
+    if output.exists() and not (PredictorFolder(output).holds_nothing_else() or holds_nothing_else(output)):
+        raise ConfigurationError(f"{output} exists and holds more than a saved predictor; choose another folder")
+
+
+def _candidates(pool: Path | None, candidates: str | None):
+    """The candidates and the profiles that they start from, as `fit` takes them."""
+    if pool is not None and candidates is not None:
+        raise ConfigurationError("--pool names the candidates; leave out --candidates")
+    if pool is not None:
+        from lookahead_router.live.pool import PoolConfig
+
+        config = PoolConfig.load(pool)
+        return list(config.pool()), config.profiles()
+    if candidates is None:
+        return None, None
+    known = parse_candidates(candidates)
+    return list(known), {name: of for name, of in known.items() if of != name}
+
+
+def _start(location: str | None):
+    if location is None:
+        return None
+    from lookahead_router.router import Router
+
+    return Router.from_pretrained(location)
+
+
+def _show(result: "FitResult", output: Path, report: Path) -> None:
+    rows = [("best single", f"{100 * result.best_single_score:.1f}", _thousand(result.best_single_usd), UNKNOWN)]
+    rows += [(_name(each), *_figures(each)) for each in result.settings if _is_shown(each, result)]
+    show_table(("quality to keep", "score", "USD per 1,000", "saved in %"), rows)
+    show(result.verdict)
+    for note in result.notes:
+        show(f"{note}.")
+    show(
+        f"Figures are of {result.n_compared} prompts, each foreseen by fits on others, with 95 % intervals. "
+        f"Chosen: {result.chosen}. More in {report / 'report.html'}"
+    )
+    quality = None if result.setting is None else result.setting.quality
+    option = "" if quality is None else f" --quality {quality:g}"
+    show(f"Next: lookahead-router route --router {shlex.quote(str(output))}{option} {shlex.quote(_EXAMPLE)}")
+
+
+def _is_shown(setting: "Setting", result: "FitResult") -> bool:
+    return setting is result.setting or setting.quality in (None, 0.98, 0.95, 0.9, 0.8)
+
+
+def _name(setting: "Setting") -> str:
+    return "the best" if setting.quality is None else f"{100 * setting.quality:g} %"
+
+
+def _figures(setting: "Setting") -> tuple[str, str, str]:
+    score, saved = setting.score, setting.saved
+    return (
+        f"{100 * score.value:.1f} [{100 * score.low:.1f}, {100 * score.high:.1f}]",
+        _thousand(setting.usd_per_prompt),
+        UNKNOWN if saved is None else f"{100 * saved.value:.0f} [{100 * saved.low:.0f}, {100 * saved.high:.0f}]",
+    )
+
+
+def _thousand(usd: float | None) -> str:
+    return UNKNOWN if usd is None else f"{1000 * usd:.3g}"

@@ -1,0 +1,236 @@
+"""`fit` on 200 scored prompts of five candidates, replayed on public answers, beside what else could be fitted.
+
+    python research/own_pool/study.py DATA --pools mmlupro12,routerbench3,held-out --output study.json [--draws 20]
+
+DATA holds mmlupro12.parquet, routerbench3.parquet and, for held-out pools, the files of research/any_pool/study.py;
+these also take --features, what a network that never saw their candidates foresees of the prompts (npz: prompt_ids
+and the fields of `Foreseen`), and --held-out. Candidates are called by numbers, so no public profile is known of any.
+
+A draw is five candidates, 200 prompts to fit on and up to 500 others that figures are of. What the embedded network
+foresees is kept in --cache. Everything goes through `lookahead_router.fit` as users call it.
+"""
+
+import argparse
+import importlib.util
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from lookahead_router import Router, RoutingDataset, fit, metrics
+from lookahead_router.evaluation.crossfit import Remembered, with_parts
+from lookahead_router.policies import BestQuality
+from lookahead_router.predictors.fitted import fitted_class
+from lookahead_router.predictors.network_embedder import NetworkEmbedder
+from lookahead_router.predictors.open_pool import OpenPoolPredictor
+from lookahead_router.predictors.profiles import Foreseen
+from lookahead_router.types import CandidatePool
+
+N_CANDIDATES, N_PROMPTS, N_TEST, N_JOINING = 5, 200, 500, 50
+BASELINES = {
+    "kNN, 10": ("knn", {"n_neighbors": 10}),
+    "kNN, 40": ("knn", {"n_neighbors": 40}),
+    "logistic, C 0.1": ("classifier", {"inverse_penalty": 0.1}),
+    "logistic, C 1": ("classifier", {"inverse_penalty": 1.0}),
+    "rule": ("rule", {}),
+}
+MMLU_USD = {  # dollars a million tokens, input and output alike; of 2024's lists, rounded
+    "gemini-1.5-pro-002": 2.5, "gemini-1.5-flash-002": 0.15, "jamba-1.5-large": 4.0,
+    "Meta-Llama-3_1-70B-Instruct": 0.6, "Meta-Llama-3_1-8B-Instruct": 0.06, "Mixtral-8x7B-Instruct-v0.1": 0.4,
+    "Mistral-7B-Instruct-v0.2": 0.05, "Phi-3-mini-4k-instruct": 0.04, "Qwen1.5-72B-Chat": 0.7,
+    "Qwen1.5-7B-Chat": 0.05, "c4ai-command-r-v01": 0.3, "mathstral-7B": 0.05,
+}  # fmt: skip
+FIELDS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
+
+
+def wide(name: str, options, draws: range) -> Iterator[tuple]:
+    """Draws from a file whose whole pool answered every prompt; of mmlupro12, prompts that trained no network."""
+    dataset = RoutingDataset.from_file(options.data / f"{name}.parquet")
+    if name == "mmlupro12":
+        dataset = dataset.select(dataset.splits != "train")
+        length = np.array([len(prompt) / 4 + 300 for prompt in dataset.prompts])
+        dataset = replace(dataset, costs_usd=length[:, None] * [MMLU_USD[n] / 1e6 for n in dataset.pool.names])
+    predictor = OpenPoolPredictor.load()
+    path = options.cache / f"{name}-{predictor.base_revision}.npz"
+    if path.is_file():
+        given = np.load(path)
+        foreseen, lengths = Foreseen(**{each: given[each] for each in FIELDS}), given["lengths"]
+    else:
+        foreseen, lengths = predictor.foresee(list(dataset.prompts))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, lengths=lengths, **vars(foreseen))
+    predictor = with_parts(predictor, foresee=Remembered(foreseen, lengths, dataset.prompts))
+    for draw in draws:
+        generator = np.random.default_rng(draw)
+        pool = generator.choice(dataset.pool.names, N_CANDIDATES, replace=False)
+        rows = generator.permutation(len(dataset))[: N_PROMPTS + N_TEST]
+        part = dataset.with_candidates(pool).select(rows)
+        yield draw, predictor, numbered(part)
+
+
+def held_out(options, draws: range) -> Iterator[tuple]:
+    """Draws of candidates that trained neither network nor population, on mixtures of graded sources."""
+    spec = importlib.util.spec_from_file_location("study", Path(__file__).parent.parent / "any_pool" / "study.py")
+    study = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(study)
+    names = set(json.loads(options.held_out.read_text()))
+    world = study.World(options.data, options.features, options.features, names)
+    population, _ = world.population()
+    texts = pq.read_table(options.data / "openpool_prompts.parquet", columns=["prompt"]).column("prompt").to_pylist()
+    known = dict(zip(texts, range(len(texts)), strict=True))  # of a text under two ids, either says the same
+    embedded = OpenPoolPredictor.load()
+    once = np.array(list(known.values()))
+    remembered = Remembered(world.foreseen.select(once), world.length[once], list(known))
+    predictor = with_parts(embedded, foresee=remembered, population=population)
+    for draw in draws:
+        generator = np.random.default_rng(draw)
+        while True:
+            pool, train, test, kind_of = study.draw(world, np.flatnonzero(world.is_held), generator, False)
+            if len(pool) >= N_CANDIDATES and len(test) >= 250:
+                break
+        rows = np.concatenate([train[:N_PROMPTS], test[:N_TEST]])
+        scores, usd = study.matrices(world, pool[:N_CANDIDATES], rows, kind_of)
+        nothing = np.full(scores.shape, None, dtype=object)
+        blank = np.array([""] * len(rows), dtype=object)
+        yield draw, predictor, RoutingDataset(
+            pool=CandidatePool(f"candidate {k}" for k in range(1, N_CANDIDATES + 1)),
+            ids=np.array([str(row) for row in rows], dtype=object), sources=blank, splits=blank,
+            prompts=np.array([texts[row] for row in rows], dtype=object), responses=nothing,
+            scores=scores, costs_usd=usd, output_tokens=np.full(scores.shape, np.nan),
+        )  # fmt: skip
+
+
+def numbered(dataset: RoutingDataset) -> RoutingDataset:
+    return dataset.rename({name: f"candidate {k}" for k, name in enumerate(dataset.pool.names, start=1)})
+
+
+def one_draw(predictor: OpenPoolPredictor, dataset: RoutingDataset, draw: int) -> dict:
+    """Figures of `fit` and of the baselines on prompts that neither saw."""
+    train, test = dataset.select(np.arange(N_PROMPTS)), dataset.select(np.arange(N_PROMPTS, len(dataset)))
+    start = time.perf_counter()
+    result = fit(train, start=Router(predictor), n_resamples=1000)
+    seconds = time.perf_counter() - start
+    single = train.best_single()
+    found = {
+        "draw": draw, "n_test": len(test), "seconds": seconds, "chosen": result.chosen,
+        "quality": result.setting and result.setting.quality, "errors": result.errors,
+        "single": float(test.scores[:, single].mean()), "single_usd": float(test.costs_usd[:, single].mean()),
+        "hindsight": float(test.scores.mean(axis=0).max()), "oracle": float(test.scores.max(axis=1).mean()),
+        "promised": None if result.setting is None else result.setting.saved.value,
+    }  # fmt: skip
+    lines = {"fit": result.router, "fit, best quality": result.router.with_policy(BestQuality())}
+    embedder = NetworkEmbedder(predictor)
+    for label, (kind, settings) in BASELINES.items():
+        lines[label] = Router(fitted_class(kind)(embedder=embedder, **settings).fit(train))
+    found["lines"] = {label: figures(router, test, single) for label, router in lines.items()}
+    for setting in result.settings:
+        if result.chosen == "profiles" and setting.quality in (None, 0.98, 0.95, 0.9):
+            router = Router.with_policy(result.router, setting_policy(setting.quality))
+            found["lines"][f"profiles, {setting.quality}"] = figures(router, test, single)
+    found["joining"] = joining(predictor, train, test, draw)
+    return found
+
+
+def setting_policy(quality):
+    from lookahead_router.policies import KeepQuality
+
+    return BestQuality() if quality is None else KeepQuality(quality)
+
+
+def figures(router: Router, test: RoutingDataset, single: int) -> dict:
+    chosen = np.array([test.pool.index(each.name) for each in router.route_batch(list(test.prompts))])
+    spent = metrics.mean_cost(test.costs_usd, chosen)
+    found = {
+        "score": float(metrics.chosen_scores(test.scores, chosen).mean()),
+        "saved": 1 - spent / float(test.costs_usd[:, single].mean()),
+    }
+    if isinstance(router.policy, BestQuality):
+        scores = router.predict(list(test.prompts)).select(test.pool.names).scores
+        price = test.costs_usd.mean(axis=0)
+        weights = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 80) / max(float(np.ptp(price)), 1e-12)])
+        choices = [(scores - weight * price).argmax(axis=1) for weight in weights]
+        usd = np.array([metrics.mean_cost(test.costs_usd, choice) for choice in choices])
+        gained = np.array([metrics.chosen_scores(test.scores, choice).mean() for choice in choices])
+        for share in (0.95, 1.0):
+            is_reached = gained >= share * test.scores[:, single].mean() - 1e-12
+            least = usd[is_reached].min() if is_reached.any() else np.inf
+            found[f"could save at {share}"] = max(0.0, 1 - least / float(test.costs_usd[:, single].mean()))
+    return found
+
+
+def joining(predictor: OpenPoolPredictor, train: RoutingDataset, test: RoutingDataset, draw: int) -> dict:
+    """The fifth candidate by 50 answers and by all, the other four by all."""
+    names = train.pool.names
+    fifth = train.pool.index(names[draw % N_CANDIDATES])
+    base = Router(predictor.with_candidates([name for name in names if name != names[fifth]]))
+    router = base.onboard(train.with_candidates([name for name in names if name != names[fifth]]))
+    few = train.with_candidates([names[fifth]]).select(np.arange(N_JOINING))
+    joined = router.onboard(few)
+    whole = Router(predictor.with_candidates(names)).onboard(train)
+    single = train.best_single()
+    return {label: figures(one, test, single)["score"] for label, one in (("50", joined), ("all", whole))}
+
+
+def summary(rows: list[dict]) -> str:
+    lines = list(rows[0]["lines"])
+    text = [
+        "| | score | beside best single: median, worst of 20 | draws below by > 1 point | saved | at 95 % | at 100 % |"
+    ]
+    text.append("|---|--:|--:|--:|--:|--:|--:|")
+    for line in lines:
+        there = [row for row in rows if line in row["lines"]]
+        gaps = 100 * np.array([row["lines"][line]["score"] - row["single"] for row in there])
+        cells = [100 * np.mean([row["lines"][line]["score"] for row in there])]
+        saved = [100 * np.mean([row["lines"][line].get(name, np.nan) for row in there])
+                 for name in ("saved", "could save at 0.95", "could save at 1.0")]  # fmt: skip
+        text.append(
+            f"| {line} | {cells[0]:.1f} | {np.median(gaps):+.1f}, {gaps.min():+.1f} | {(gaps < -1).sum()} of {len(gaps)} "
+            f"| {saved[0]:.0f} % | {saved[1]:.0f} % | {saved[2]:.0f} % |"
+        )
+    best = max(BASELINES, key=lambda each: np.mean([row["lines"][each]["score"] for row in rows]))
+    for mine in ("fit", "fit, best quality"):
+        gap = [100 * (row["lines"][mine]["score"] - row["lines"][best]["score"]) for row in rows]
+        top = [100 * (row["lines"][mine]["score"] - max(row["lines"][b]["score"] for b in BASELINES)) for row in rows]
+        text.append(
+            f"{mine}, median beside {best}: {np.median(gap):+.2f}; beside each draw's best: {np.median(top):+.2f}"
+        )
+    text.append(f"best single {100 * np.mean([row['single'] for row in rows]):.1f}, "
+                f"oracle {100 * np.mean([row['oracle'] for row in rows]):.1f}")  # fmt: skip
+    text.append(f"chosen: { {c: sum(r['chosen'] == c for r in rows) for c in sorted({r['chosen'] for r in rows})} }")
+    text.append(f"promised saved {100 * np.mean([r['promised'] or 0 for r in rows]):.1f} %")
+    gaps = [100 * (row["joining"]["50"] - row["joining"]["all"]) for row in rows]
+    text.append(
+        f"joining: median {np.median(gaps):+.2f}, worst {min(gaps):+.2f}, within 2: {sum(g >= -2 for g in gaps)}"
+    )
+    text.append(f"seconds of fit without the network: {np.mean([row['seconds'] for row in rows]):.1f}")
+    return "\n".join(text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--pools", default="mmlupro12,routerbench3")
+    parser.add_argument("--features", type=Path)
+    parser.add_argument("--held-out", type=Path)
+    parser.add_argument("--cache", type=Path, default=Path("own-pool-cache"))
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--first", type=int, default=0, help="first draw; others than the reported ones to develop on")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    found = {}
+    draws = range(options.first, options.first + options.draws)
+    for name in options.pools.split(","):
+        given = held_out(options, draws) if name == "held-out" else wide(name, options, draws)
+        found[name] = [one_draw(predictor, dataset, draw) for draw, predictor, dataset in given]
+        options.output.write_text(json.dumps(found))
+        print(f"\n## {name}, {len(found[name])} draws\n{summary(found[name])}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
