@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lookahead_router.errors import DataError, SchemaError
+
 if TYPE_CHECKING:
     from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.data.outcomes import OutcomeTable
@@ -28,4 +30,9 @@ def _read(path: Path) -> "OutcomeTable":
 
     if path.suffix.lower() not in (".jsonl", ".ndjson") or is_routing_dataset(path):
         return OutcomeTable.from_file(path)
-    return outcome_table(read_answers(path))
+    try:
+        return outcome_table(read_answers(path))
+    except SchemaError:
+        raise
+    except DataError as error:  # of no file's own
+        raise DataError(f"{path}: {error}") from error

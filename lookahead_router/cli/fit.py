@@ -24,8 +24,11 @@ def fit(
     pool: Annotated[Path | None, typer.Option(help="pool.yaml with the candidates' prices and profiles.")] = None,
     candidates: CandidatesOption = None,
     quality: Annotated[
-        float, typer.Option(help="Share of the best single candidate's score to keep, as cheaply as it allows.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            help="Share of the best single candidate's score to keep, as cheaply as it allows; the best if absent."
+        ),
+    ] = None,
     predictors: Annotated[
         str | None, typer.Option(help="Kinds to try, with commas between; profiles, knn, classifier, rule if absent.")
     ] = None,

@@ -18,7 +18,7 @@ from lookahead_router.evaluation.entries import Entry
 from lookahead_router.evaluation.prices import expected_pool, usual_costs
 from lookahead_router.evaluation.results import ComparisonReport, plain
 from lookahead_router.metrics import Interval
-from lookahead_router.policies import BestQuality, KeepQuality, Policy, checked_utilities
+from lookahead_router.policies import BestQuality, KeepQuality, checked_utilities
 from lookahead_router.predictors.fitted import FITTED, fitted_class
 from lookahead_router.predictors.network_embedder import NetworkEmbedder
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
@@ -34,6 +34,8 @@ COMPONENT_VARIANCE = 0.002
 """Prior variance of an ability for a domain component, at most: of some hundred prompts, more learns noise."""
 MIN_PROMPTS = 20
 """Prompts with a score of every candidate below which nothing can be chosen."""
+OFFERED = 0.95
+"""Share of the best single candidate's score that is shown beside it where routing does not beat it."""
 SHARES = (None, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.87, 0.85, 0.8, 0.75, 0.7)
 """Shares of the best candidate's expected quality that are tried; `None` asks for the best."""
 
@@ -47,7 +49,9 @@ class Setting:
     score: Interval
     """Mean score of the chosen answers, in [0, 1]."""
     gained: Interval
-    """Score above the best single candidate's, prompt by prompt."""
+    """Score above that of the candidate that the other folds have as the best single one, prompt by prompt."""
+    standard_error: float
+    """Of `gained`."""
     usd_per_prompt: float | None
     """Mean dollars; `None` where a candidate's are not known."""
     saved: Interval | None
@@ -67,6 +71,7 @@ class FitResult:
     best_single: str
     """The candidate with the best mean score."""
     best_single_score: float
+    """Mean score of the best single candidate, which each fold has from the others as predictors have theirs."""
     best_single_usd: float | None
     """Mean dollars of its answers; `None` where they are not known."""
     settings: tuple[Setting, ...]
@@ -74,14 +79,14 @@ class FitResult:
     setting: Setting | None
     """The one of the router; `None` where it sends all to the best single candidate."""
     errors: dict[str, float]
-    """Mean squared error of the foreseen differences between candidates, by kind; the least one was chosen."""
+    """Mean squared error of the foreseen scores, by kind; the least one was chosen."""
     comparison: ComparisonReport
     """All that was tried, each on prompts that it was not fitted on."""
     n_prompts: int
     n_compared: int
     """Prompts with a score of every candidate, on which it was chosen."""
-    target: float
-    """Share of the best single candidate's mean score that was to be kept."""
+    target: float | None
+    """Share of the best single candidate's mean score that was to be kept; `None` where the best was asked for."""
     notes: tuple[str, ...]
     """What a user should know of the data."""
 
@@ -132,7 +137,7 @@ def fit(
     profiles: Mapping[str, str] | None = None,
     predictors: Sequence[str] = PREDICTORS,
     start: Router | None = None,
-    quality: float = 1.0,
+    quality: float | None = None,
     n_folds: int = 5,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -141,10 +146,9 @@ def fit(
     """Fits predictors on scored answers, and chooses one by how it does on prompts that it has not seen.
 
     Prompts are split into folds, near-duplicates together; each fold is foreseen by fits on the others. The predictor
-    whose foreseen differences between candidates are nearest to the observed ones is fitted again on all prompts. Its
-    policy is the cheapest that keeps the quality asked for. It is recommended where it then scores better than the
-    best single candidate, or costs less at that quality, by more than chance; otherwise the router sends every prompt
-    to that candidate, and says so.
+    whose foreseen scores are nearest to the observed ones is fitted again on all prompts. It is recommended where it
+    beats the best single candidate: scores higher by more than a standard error, or costs less for as much. Otherwise
+    the router sends every prompt to that candidate, and says so.
 
     Args:
         answers: prompts with observed scores in [0, 1]; costs, where known, decide what can be saved.
@@ -153,7 +157,8 @@ def fit(
         predictors: kinds to try: `profiles`, or any of `FITTED`.
         start: a router whose predictor is for any pool, for the network and the public profiles; the embedded one
             when absent.
-        quality: share of the best single candidate's mean score to keep, > 0.
+        quality: share of the best single candidate's mean score to keep, > 0, as cheaply as that allows; the best
+            score when absent.
         n_folds: at least 2.
         n_resamples: bootstrap samples behind the 95 % intervals.
         seed: of folds, bootstrap and whatever is random in fitting.
@@ -180,24 +185,21 @@ def fit(
         folds = folds_of(list(dataset.prompts), min(n_folds, len(rows)), seed)
         found = crossfit(fittings, dataset, folds, lambda step, share: on_progress(step, 0.2 + 0.6 * share))
         comparison = _compare(found, rows, dataset, n_resamples, seed)
-        errors = {
-            label: difference_error(one.predict(rows.prompts).scores, rows.scores) for label, one in found.items()
-        }
+        errors = {label: squared_error(one.predict(rows.prompts).scores, rows.scores) for label, one in found.items()}
         kind = min((label for label in found if label != BEST_SINGLE), key=errors.__getitem__)
-        settings = _settings(found[kind], rows, dataset, n_resamples, seed)
-        setting = _recommended(settings, quality, float(rows.scores[:, dataset.best_single()].mean()))
+        measured = _Rows(rows, dataset.pool, found[BEST_SINGLE], n_resamples, seed)
+        settings = _settings(found, kind, measured)
+        setting = _recommended(settings, quality, float(measured.single_scores.mean()))
         chosen = kind if setting is not None else BEST_SINGLE
         on_progress(f"fitting {chosen} on all prompts", 0.9)
         predictor = _fittings(started, (chosen,), seed)[chosen](dataset)
-    single = dataset.best_single()
     policy = BestQuality() if setting is None or setting.quality is None else KeepQuality(setting.quality)
-    usd = _dollars(rows, dataset.pool)[:, single].mean()
     return FitResult(
         router=Router(predictor, policy=policy),
         chosen=chosen,
-        best_single=dataset.pool.names[single],
-        best_single_score=float(rows.scores[:, single].mean()),
-        best_single_usd=None if np.isnan(usd) else float(usd),
+        best_single=dataset.pool.names[dataset.best_single()],
+        best_single_score=float(measured.single_scores.mean()),
+        best_single_usd=float(measured.single_dollars.mean()) if measured.has_dollars else None,
         settings=settings,
         setting=setting,
         errors=errors,
@@ -209,15 +211,17 @@ def fit(
     )
 
 
-def difference_error(foreseen: np.ndarray, observed: np.ndarray) -> float:
-    """Mean squared error of scores, each less the mean over the candidates of its prompt: what decides between them.
+def squared_error(foreseen: np.ndarray, observed: np.ndarray) -> float:
+    """Mean squared error of predicted scores: least where they are the expected ones.
+
+    It reads every answer, where the routed score reads only the prompts that are routed otherwise; among some hundred
+    prompts it tells predictors apart where that one is noise.
 
     Args:
         foreseen: `(n, K)` predicted scores.
         observed: `(n, K)` observed scores.
     """
-    gaps = foreseen - observed
-    return float(((gaps - gaps.mean(axis=1, keepdims=True)) ** 2).mean())
+    return float(((foreseen - observed) ** 2).mean())
 
 
 def _check_options(predictors: Sequence[str], quality: float, n_folds: int) -> None:
@@ -230,7 +234,8 @@ def _check_options(predictors: Sequence[str], quality: float, n_folds: int) -> N
             )
     if set(predictors) <= {BEST_SINGLE, "random"}:
         raise ConfigurationError(f"name a predictor that reads prompts to try, such as {PROFILES}")
-    if not isinstance(quality, int | float) or isinstance(quality, bool) or not 0 < quality < float("inf"):
+    is_number = isinstance(quality, int | float) and not isinstance(quality, bool)
+    if quality is not None and not (is_number and 0 < quality < float("inf")):
         raise ConfigurationError(f"quality is a share > 0 of the best single candidate's score, got {quality!r}")
     if type(n_folds) is not int or n_folds < 2:
         raise ConfigurationError(f"n_folds is a number of at least 2, got {n_folds!r}")
@@ -326,68 +331,99 @@ def _compare(
     return compare(entries, [material], n_resamples=n_resamples, seed=seed, check_leakage=False, keep_going=False)
 
 
-def _dollars(rows: RoutingDataset, pool: CandidatePool) -> np.ndarray:
-    """`(n, K)` dollars of every answer: measured, or the expected ones where they were not."""
-    return np.where(np.isnan(rows.costs_usd), usual_costs(pool), rows.costs_usd)
+class _Rows:
+    """The prompts on which settings are measured, beside the best single candidate of the other folds."""
+
+    def __init__(
+        self, rows: RoutingDataset, pool: CandidatePool, best_single: Crossfitted, n_resamples: int, seed: int
+    ) -> None:
+        self.dataset = rows
+        self.dollars = np.where(np.isnan(rows.costs_usd), usual_costs(pool), rows.costs_usd)
+        """`(n, K)`: measured, or the expected ones where they were not."""
+        self.has_dollars = not np.isnan(self.dollars).any() and not np.isnan(usual_costs(pool)).any()
+        choice = best_single.predict(rows.prompts).scores.argmax(axis=1)
+        self.single_scores = metrics.chosen_scores(rows.scores, choice)
+        self.single_dollars = metrics.chosen_scores(self.dollars, choice)
+        self._counts = metrics.resample_counts(np.zeros(len(rows)), n_resamples=n_resamples, seed=seed)
+
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """`(n_resamples + 1,)` mean on the data, and on every resample."""
+        return self._counts @ values / len(values)
 
 
-def _settings(
-    predictor: Crossfitted, rows: RoutingDataset, dataset: RoutingDataset, n_resamples: int, seed: int
-) -> tuple[Setting, ...]:
-    """What the predictor would have got, asked for the best, and where dollars are known for ever less of it."""
-    prediction = predictor.predict(rows.prompts)
-    dollars, single = _dollars(rows, dataset.pool), dataset.best_single()
-    has_dollars = not np.isnan(dollars).any() and not np.isnan(usual_costs(dataset.pool)).any()
-    counts = metrics.resample_counts(np.zeros(len(rows)), n_resamples=n_resamples, seed=seed)
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return counts @ values / len(values)
-
-    found = []
-    for share in SHARES if has_dollars else SHARES[:1]:
-        policy: Policy = BestQuality() if share is None else KeepQuality(share)
-        choice = checked_utilities(policy, prediction, prediction.pool).argmax(axis=1)
-        scores = metrics.chosen_scores(rows.scores, choice)
-        spent, theirs = metrics.chosen_scores(dollars, choice), dollars[:, single]
-        saved = None
-        if has_dollars and theirs.sum() > 0:
-            saved = metrics.sample_interval(1 - mean(spent) / np.maximum(mean(theirs), 1e-300))
-        shares = metrics.shares(choice, len(dataset.pool)).tolist()
-        found.append(
-            Setting(
-                quality=share,
-                score=metrics.sample_interval(mean(scores)),
-                gained=metrics.sample_interval(mean(scores - rows.scores[:, single])),
-                usd_per_prompt=float(spent.mean()) if has_dollars else None,
-                saved=saved,
-                shares=dict(zip(dataset.pool.names, shares, strict=True)),
-            )
-        )
-    return tuple(found)
+def _settings(found: Mapping[str, Crossfitted], kind: str, rows: _Rows) -> tuple[Setting, ...]:
+    """What a kind of predictor would have got, asked for the best, and where dollars are known for ever less of it."""
+    prediction = found[kind].predict(rows.dataset.prompts)
+    return tuple(
+        _setting(share, checked_utilities(policy, prediction, prediction.pool).argmax(axis=1), rows)
+        for share in (SHARES if rows.has_dollars else SHARES[:1])
+        for policy in (BestQuality() if share is None else KeepQuality(share),)
+    )
 
 
-def _recommended(settings: Sequence[Setting], quality: float, single: float) -> Setting | None:
-    """The cheapest setting that keeps the quality; `None` where none beats the best single candidate."""
-    kept = [each for each in settings if each.score.value >= quality * single - 1e-12]
-    cheaper = [each for each in kept if each.saved is not None and each.saved.low > 0]
-    if cheaper:
-        return max(cheaper, key=lambda each: each.saved.value)
-    return next((each for each in kept if each.gained.low > 0), None)
+def _setting(share: float | None, choice: np.ndarray, rows: _Rows) -> Setting:
+    scores, spent = metrics.chosen_scores(rows.dataset.scores, choice), metrics.chosen_scores(rows.dollars, choice)
+    gaps = scores - rows.single_scores
+    saved = None
+    if rows.has_dollars and rows.single_dollars.sum() > 0:
+        saved = metrics.sample_interval(1 - rows.means(spent) / np.maximum(rows.means(rows.single_dollars), 1e-300))
+    names = rows.dataset.pool.names
+    return Setting(
+        quality=share,
+        score=metrics.sample_interval(rows.means(scores)),
+        gained=metrics.sample_interval(rows.means(gaps)),
+        standard_error=float(gaps.std() / len(gaps) ** 0.5),
+        usd_per_prompt=float(spent.mean()) if rows.has_dollars else None,
+        saved=saved,
+        shares=dict(zip(names, metrics.shares(choice, len(names)).tolist(), strict=True)),
+    )
+
+
+def _recommended(settings: Sequence[Setting], quality: float | None, single: float) -> Setting | None:
+    """The setting that beats the best single candidate; `None` where none does.
+
+    Asked for a share of its quality, it is the cheapest setting that keeps it. Else it is the best quality, if that
+    gains more than its standard error; or the cheapest setting that loses nothing by more than its standard error.
+    What is cheaper has to be by more than chance.
+    """
+    cheaper = [each for each in settings if each.saved is not None and each.saved.low > 0]
+    if quality is None and settings[0].gained.value > settings[0].standard_error:
+        return settings[0]
+    if quality is None:
+        kept = [each for each in cheaper if each.gained.value - each.standard_error >= -1e-12]
+    else:
+        kept = [each for each in cheaper if each.score.value >= quality * single - 1e-12]
+    return max(kept, key=lambda each: each.saved.value, default=None)
 
 
 def _verdict(result: FitResult) -> str:
-    single = f"{result.best_single} for every prompt ({100 * result.best_single_score:.1f} points)"
+    single = f"{result.best_single} for every prompt"
     setting = result.setting
     if setting is None:
         best = result.settings[0]
         return (
-            f"No router beat {single}. The nearest gained {_points(best.gained)} points, which may be chance: the "
-            f"router that was made sends everything to {result.best_single}."
+            f"Routing did not beat {single}: {_points(best.gained)} points asked for the best, to its "
+            f"{100 * result.best_single_score:.1f}.{_offer(result)} The router that was made sends everything to "
+            f"{result.best_single}."
         )
     gained = f"{100 * setting.score.value:.1f} points, {_points(setting.gained)} beside {single}"
+    chance = "" if setting.gained.low > 0 else ", which the interval does not tell from chance"
     if setting.saved is None:
-        return f"Routing beat {single}: {gained}."
+        return f"Routing scored {gained}{chance}."
+    if setting.saved.value < 0:
+        more = Interval(-setting.saved.value, -setting.saved.high, -setting.saved.low)
+        return f"Routing scored {gained}{chance}, for {_percent(more)} more dollars."
     return f"Routing would have saved {_percent(setting.saved)} of the dollars, at {gained}."
+
+
+def _offer(result: FitResult) -> str:
+    """What a little less quality would have saved, where that is more than chance and was not asked for."""
+    less = [each for each in result.settings if each.score.value >= OFFERED * result.best_single_score]
+    less = [each for each in less if each.saved is not None and each.saved.low > 0]
+    if result.target is not None or not less:
+        return ""
+    saved = max(less, key=lambda each: each.saved.value).saved
+    return f" Keeping {100 * OFFERED:g} % of that would have saved {_percent(saved)} of the dollars: quality={OFFERED}."
 
 
 def _points(value: Interval) -> str:

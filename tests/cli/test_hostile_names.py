@@ -101,6 +101,7 @@ def shown(predictor, strange, data, table, tmp_path):
         "candidates": [("candidates", "--router", strange), ("candidates", "--router", strange, "--json")],
         "collect": [("collect", prompts, "--pool", pool, "--output", tmp_path / f"o{BAD}.jsonl", "--dry-run")],
         "onboard": [("onboard", data, "--output", tmp_path / "learnt")],
+        "fit": [("fit", data, "--output", tmp_path / f"fit{BAD}".replace("/", ""))],
         "card": [("card", copy)],
         "push": [("push", predictor, "org/name", "--dry-run")],
     }
@@ -134,6 +135,7 @@ MISTAKES = {
         ("x", "--output", "x", "--pool", "x", "--redact", BAD),
     ],
     "onboard": [(f"{BAD}.jsonl", "--output", "x"), ("x.jsonl", "--output", "x", "--router", BAD)],
+    "fit": [(f"{BAD}.jsonl", "--output", "x"), ("x.jsonl", "--output", "x", "--predictors", BAD)],
     "card": [(BAD,)],
     "push": [(BAD, "org/name")],
 }
