@@ -16,11 +16,28 @@ from lookahead_router.cli.info import info
 from lookahead_router.cli.onboard import onboard
 from lookahead_router.cli.push import push
 from lookahead_router.cli.route import route
+from lookahead_router.cli.sample import sample
 from lookahead_router.cli.serve import serve
 from lookahead_router.cli.train import train
 from lookahead_router.cli.tune import calibrate, tune
 
-COMMANDS = (route, serve, candidates, collect, fit, onboard, evaluate, tune, train, import_, export, info, card, push)
+COMMANDS = (
+    route,
+    serve,
+    candidates,
+    sample,
+    collect,
+    fit,
+    onboard,
+    evaluate,
+    tune,
+    train,
+    import_,
+    export,
+    info,
+    card,
+    push,
+)
 """In the order of the help. A command is a function in a file of its own, under the function's name."""
 
 app = typer.Typer(
