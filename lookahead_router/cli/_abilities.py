@@ -54,7 +54,7 @@ def open_predictor(router: "Router", command: str) -> "OpenPoolPredictor":
     if not isinstance(router.predictor, OpenPoolPredictor):
         raise ConfigurationError(
             f"{command} is for predictors of any pool, such as the embedded one; the pool of {router.predictor!r} is "
-            "fixed by its training"
+            "fixed by its training; of a fitted one, fit all answers together again"
         )
     return router.predictor
 

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 SCORED_HELP = "Scored answers: what judge wrote, or a routing dataset; Parquet or JSONL."
 
 
-def read_scored(paths: "Sequence[str | Path]") -> "RoutingDataset":
-    """The scored answers of all files together, with a row per prompt.
+def read_scored(paths: Sequence[str]) -> "RoutingDataset":
+    """The scored answers of all files together, with a row per prompt; of one dataset of the Hub, its rows.
 
     Raises:
         DataError: a file that cannot be read, or no scored answer.
+        HubError: a repository that cannot be read.
     """
+    from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.hub import is_repo_id
+
+    if len(paths) == 1 and not Path(paths[0]).suffix and is_repo_id(paths[0]):
+        return RoutingDataset.from_hub(paths[0])
     from lookahead_router.data.outcomes import OutcomeTable
 
     return OutcomeTable.concatenate([_read(Path(path)) for path in paths]).to_dataset()

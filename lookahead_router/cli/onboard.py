@@ -9,7 +9,6 @@ import typer
 
 from lookahead_router.cli._abilities import KINDS, chances, open_predictor
 from lookahead_router.cli._options import (
-    DATA_HELP,
     BackendOption,
     CandidatesOption,
     JsonOption,
@@ -19,6 +18,7 @@ from lookahead_router.cli._options import (
     parse_candidates,
 )
 from lookahead_router.cli._output import progress, show, show_json, show_table
+from lookahead_router.cli._scored import SCORED_HELP, read_scored
 from lookahead_router.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ _EXAMPLE = "What can I cook with rice, eggs and spinach?"
 
 
 def onboard(
-    answers: Annotated[str, typer.Argument(help=f"Scored answers. {DATA_HELP}")],
+    where: Annotated[
+        list[str],
+        typer.Argument(metavar="[ROUTER] ANSWERS", help=f"The router, if not the embedded one, and {SCORED_HELP}"),
+    ],
     output: Annotated[Path, typer.Option(help="Folder that the router is written to.")],
     router: RouterOption = None,
     revision: RevisionOption = None,
@@ -42,15 +45,15 @@ def onboard(
     Some 20 answers make a difference, 100 a good profile; each candidate may have answered other prompts, but the
     same ones tell more. Without --candidates the router is among those of the answers and, with --router, its own.
     """
-    from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.saved.find import OPEN_EMBEDDED
     from lookahead_router.saved.folder import PredictorFolder
 
+    router, answers = _places(where, router)
     target = PredictorFolder(output)
     if output.exists() and not target.holds_nothing_else():
         raise ConfigurationError(f"{output} exists and holds more than a saved predictor; choose another folder")
     with progress("reading answers") as update:
-        dataset = RoutingDataset.from_file(answers)
+        dataset = read_scored([answers])
         update("loading the router", None)
         start = load_router(router or OPEN_EMBEDDED, revision=revision, backend=backend)
         open_predictor(start, "onboard")
@@ -70,6 +73,15 @@ def onboard(
     show_table(head, [_row(record) for record in records], texts=(0, len(head) - 1))
     show("Chances of a good answer on typical prompts, in percent, before and after.")
     show(f"Next: lookahead-router route --router {shlex.quote(str(output))} {shlex.quote(_EXAMPLE)}")
+
+
+def _places(where: list[str], router: str | None) -> tuple[str | None, str]:
+    """The router to go on from, where one is named, and the answers."""
+    if len(where) > 2 or (len(where) == 2 and router is not None):
+        raise ConfigurationError(
+            "give a router once, and one file of answers: onboard [ROUTER] ANSWERS --output FOLDER"
+        )
+    return (where[0], where[1]) if len(where) == 2 else (router, where[0])
 
 
 def _records(start: "Router", learnt: "Router", dataset: "RoutingDataset") -> list[dict[str, Any]]:

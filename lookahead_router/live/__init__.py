@@ -5,6 +5,7 @@ from lookahead_router.live.client import Completion
 from lookahead_router.live.collect import Collected, acollect, collect
 from lookahead_router.live.expected import Expected, expected_calls
 from lookahead_router.live.pool import CandidateConfig, PoolConfig
+from lookahead_router.live.sample import Sample, sample
 
 __all__ = [
     "Answer",
@@ -14,8 +15,10 @@ __all__ = [
     "Expected",
     "PoolConfig",
     "Question",
+    "Sample",
     "acollect",
     "collect",
     "expected_calls",
     "read_answers",
+    "sample",
 ]

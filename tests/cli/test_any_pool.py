@@ -148,3 +148,20 @@ def test_info_says_what_names_were_taken_for_without_the_network(cli, folder, tm
     assert record["profiles"]["openai/gpt-4o"]["how"] == "newest"
     assert record["profiles"]["mine"]["taken_for"] is None
     assert (record["n_known"], record["prices_as_of"]) == (8, "2026-01-15")
+
+
+def test_a_router_that_was_fitted_goes_on_with_more_answers_and_a_candidate_that_joins(cli, folder, answers, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli("onboard", folder, answers, "--output", first)[0] == 0
+    lines = [{"prompt": f"one two {i}", "candidate": "newcomer", "score": 1.0, "response": "x"} for i in range(5)]
+    (tmp_path / "more.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    code, out, err = cli("onboard", first, tmp_path / "more.jsonl", "--output", second, "--json")
+    assert code == 0, err
+    found = {each["name"]: each["n_answers"] for each in json.loads(out)["candidates"]}
+    assert found["newcomer"] == 5
+    assert {"mine", "newcomer"} <= set(Router.from_pretrained(second).pool.names)
+
+
+def test_a_router_is_named_once(cli, folder, answers, tmp_path):
+    code, _, err = cli("onboard", folder, answers, "--router", folder, "--output", tmp_path / "x")
+    assert (code, "give a router once" in err) == (2, True)
