@@ -15,6 +15,7 @@ from lookahead_router.cli.import_ import import_
 from lookahead_router.cli.info import info
 from lookahead_router.cli.onboard import onboard
 from lookahead_router.cli.push import push
+from lookahead_router.cli.report import report
 from lookahead_router.cli.route import route
 from lookahead_router.cli.sample import sample
 from lookahead_router.cli.serve import serve
@@ -29,6 +30,7 @@ COMMANDS = (
     collect,
     fit,
     onboard,
+    report,
     evaluate,
     tune,
     train,

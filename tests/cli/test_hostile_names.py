@@ -81,6 +81,8 @@ def shown(predictor, strange, data, table, tmp_path):
     pool.write_text(json.dumps({"candidates": [{"name": POOL[0]}]}))
     copy = tmp_path / f"copy{BAD}"
     shutil.copytree(predictor, copy)
+    decisions = tmp_path / "decisions.jsonl"
+    decisions.write_text(json.dumps({"candidate": POOL[0], "reason": BAD, "time": BAD}) + "\n")
     return {
         "route": [
             ("route", BAD, f"b\n{BAD}", "--router", predictor),
@@ -101,6 +103,7 @@ def shown(predictor, strange, data, table, tmp_path):
         "candidates": [("candidates", "--router", strange), ("candidates", "--router", strange, "--json")],
         "collect": [("collect", prompts, "--pool", pool, "--output", tmp_path / f"o{BAD}.jsonl", "--dry-run")],
         "onboard": [("onboard", data, "--output", tmp_path / "learnt")],
+        "report": [("report", decisions, data)],
         "sample": [("sample", data, "--n", 5, "--output", tmp_path / f"drawn{BAD}.jsonl".replace("/", ""))],
         "fit": [("fit", data, "--output", tmp_path / f"fit{BAD}".replace("/", ""))],
         "card": [("card", copy)],
@@ -136,6 +139,7 @@ MISTAKES = {
         ("x", "--output", "x", "--pool", "x", "--redact", BAD),
     ],
     "onboard": [(f"{BAD}.jsonl", "--output", "x"), ("x.jsonl", "--output", "x", "--router", BAD)],
+    "report": [(f"{BAD}.jsonl", "x.jsonl"), ("x.jsonl", f"{BAD}.jsonl")],
     "sample": [(f"{BAD}.jsonl", "--output", "x"), ("x.jsonl", "--output", "x", "--redact", BAD)],
     "fit": [(f"{BAD}.jsonl", "--output", "x"), ("x.jsonl", "--output", "x", "--predictors", BAD)],
     "card": [(BAD,)],
