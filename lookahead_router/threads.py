@@ -7,6 +7,7 @@ work that waits for threads of the parent waits for ever. So both are made anew 
 import math
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,35 @@ from typing import Generic, TypeVar
 from lookahead_router.errors import ConfigurationError
 
 T = TypeVar("T")
+
+
+class ProcessLock:
+    """A lock for `with`, which is open in a forked child, whoever held it in the parent."""
+
+    def __init__(self) -> None:
+        self._open()
+        _locks.add(self)
+
+    def _open(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._lock.release()
+
+
+_locks: "weakref.WeakSet[ProcessLock]" = weakref.WeakSet()
+
+
+def _open_locks() -> None:
+    for lock in list(_locks):
+        lock._open()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open_locks)
 
 
 class PerProcess(Generic[T]):

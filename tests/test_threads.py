@@ -1,13 +1,16 @@
+import gc
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
 
-from lookahead_router.errors import ConfigurationError
-from lookahead_router.threads import PerProcess, _quota, allowed_cores, check_n_threads, compute_threads
+from lookahead_router.dispatch import Cooldowns, RecentThreads
+from lookahead_router.errors import ConfigurationError, Failure
+from lookahead_router.threads import PerProcess, ProcessLock, _quota, allowed_cores, check_n_threads, compute_threads
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -74,6 +77,57 @@ def test_the_threads_of_async_predictions_work_in_a_child():
         assert compute_threads().submit(os.getpid).result(10) == os.getpid()
 
     assert in_a_child(check) == 0
+
+
+@forks
+@pytest.mark.parametrize("kind", [Cooldowns, RecentThreads])
+def test_a_child_does_not_wait_for_a_lock_that_another_thread_held(kind):
+    shared = kind()
+    held, may_end = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with shared._lock:
+            held.set()
+            may_end.wait(20)
+
+    def use() -> None:
+        if kind is Cooldowns:
+            shared.failed("a", Failure.TIMEOUT)
+            assert shared.seconds_left("a") > 0
+        else:
+            shared["a"] = "c"
+            assert shared["a"] == "c"
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(20)
+    try:
+        assert in_a_child(use) == 0
+    finally:
+        may_end.set()
+        thread.join()
+    use()
+
+
+def test_a_lock_lets_one_in_at_a_time_and_keeps_nothing_alive():
+    lock, inside = ProcessLock(), []
+
+    def work(lock: ProcessLock) -> None:
+        with lock:
+            inside.append("in")
+            assert inside.count("in") - inside.count("out") == 1
+            inside.append("out")
+
+    threads = [threading.Thread(target=work, args=(lock,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(inside) == 16
+    gone = weakref.ref(lock)
+    del lock
+    gc.collect()
+    assert gone() is None
 
 
 # Cores

@@ -1,11 +1,11 @@
 """What follows from each class of failure, and who is asked last for a while because of it."""
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lookahead_router.failures import Failure
+from lookahead_router.threads import ProcessLock
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Cooldowns:
         self.max_seconds = max_seconds
         self.max_retry_after_seconds = max_retry_after_seconds
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._until: dict[str, float] = {}
         self._in_a_row: dict[str, int] = {}
         self._why: dict[str, Failure] = {}

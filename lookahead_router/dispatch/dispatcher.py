@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lookahead_router.dispatch.cooldowns import RULES, Cooldowns
-from lookahead_router.dispatch.sources import arrange_router, names_behind, open_router
+from lookahead_router.dispatch.sources import Prices, arrange_router, names_behind, open_router
 from lookahead_router.dispatch.threads import RecentThreads
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
 from lookahead_router.failures import Failure, failure_of, retry_after
@@ -120,6 +120,7 @@ class Dispatcher:
         profiles: Mapping[str, str] | None = None,
         policy: Any = None,
         quality: float | None = None,
+        prices: Prices | None = None,
         default: str | None = None,
         fallbacks: Fallbacks = None,
         fallback_on: Callable[[Exception], bool] | None = None,
@@ -142,6 +143,8 @@ class Dispatcher:
             policy: scores to utilities; the router's own when absent.
             quality: in place of a policy, the share in [0, 1] of the best candidate's expected quality to keep, as
                 cheaply as that allows: `KeepQuality(quality)`.
+            prices: `{name here: dollars of a call}`, or `{name here: (dollars per million prompt tokens, dollars per
+                million response tokens)}`; those of aliases, of the pool or of the catalogue where it names none.
             default: answers where the predictor fails, or there is nothing to route on.
             fallbacks: `"next-best"` asks the next candidate of the ranking where one fails, by `RULES`.
             fallback_on: which errors are worth another candidate; goes before `RULES`.
@@ -171,7 +174,7 @@ class Dispatcher:
         self._open = functools.partial(
             open_router, router, revision=revision, aliases=aliases, names=names, profiles=profiles
         )
-        self._arrange = functools.partial(arrange_router, aliases=aliases, names=names, policy=policy)
+        self._arrange = functools.partial(arrange_router, aliases=aliases, names=names, prices=prices, policy=policy)
         self._theirs = names_behind(aliases or {})
         self._routers: tuple[Router, Router] | None = self._opened()
         self._has_learnt = False

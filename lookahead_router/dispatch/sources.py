@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _lock = PerProcess(threading.Lock)
 Aliases = Mapping[str, str | Candidate]
+Prices = Mapping[str, float | tuple[float, float]]
 
 
 @functools.lru_cache(maxsize=8)
@@ -74,19 +75,25 @@ def open_router(
 
 
 def arrange_router(
-    router: "Router", *, aliases: Aliases | None = None, names: Iterable[str] | None = None, policy: Any = None
+    router: "Router",
+    *,
+    aliases: Aliases | None = None,
+    names: Iterable[str] | None = None,
+    prices: Prices | None = None,
+    policy: Any = None,
 ) -> "Router":
-    """The router among the named candidates and under the policy.
+    """The router among the named candidates, at their prices and under the policy.
 
     Args:
         router: what `open_router` gave.
         aliases: `{name in the router's pool: the name here, or a Candidate with prices}`.
         names: the candidates to decide among; all when absent.
+        prices: as `Router.with_prices` takes them, under the names here.
         policy: scores to utilities; the router's own when absent.
 
     Raises:
-        ConfigurationError: a policy that cannot decide among the candidates.
-        UnknownCandidateError: an alias or a name that the pool does not hold.
+        ConfigurationError: a policy that cannot decide among the candidates, or a price that is none.
+        UnknownCandidateError: an alias, a name or a price that the pool does not hold.
     """
     if aliases:
         router = router.with_aliases(aliases)
@@ -94,6 +101,8 @@ def arrange_router(
         names = list(names)
         _check_names(names, router.pool)
         router = router.restrict_to(names)
+    if prices:
+        router = router.with_prices(prices)
     return router if policy is None else router.with_policy(policy)
 
 

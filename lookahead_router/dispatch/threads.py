@@ -1,7 +1,8 @@
 """Who answered a conversation last."""
 
-import threading
 from collections import UserDict
+
+from lookahead_router.threads import ProcessLock
 
 
 class RecentThreads(UserDict):
@@ -13,7 +14,7 @@ class RecentThreads(UserDict):
     def __init__(self, max_threads: int = 10_000) -> None:
         super().__init__()
         self.max_threads = max_threads
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     def __setitem__(self, thread: str, name: str) -> None:
         with self._lock:

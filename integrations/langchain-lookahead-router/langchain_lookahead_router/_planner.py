@@ -33,6 +33,7 @@ class Planner:
     profiles: Mapping[str, str] | None = None
     policy: Any = None
     quality: float | None = None
+    prices: Mapping[str, Any] | None = None
     default: str | None = None
     fallbacks: Fallbacks = None
     fallback_on: Callable[[Exception], bool] | None = None
@@ -51,6 +52,7 @@ class Planner:
             profiles=self.profiles,
             policy=self.policy,
             quality=self.quality,
+            prices=self.prices,
             default=self.default,
             fallbacks=self.fallbacks,
             fallback_on=self.fallback_on,

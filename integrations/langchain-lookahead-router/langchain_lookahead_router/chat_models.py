@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -19,22 +19,24 @@ from langchain_core.outputs import ChatResult, LLMResult
 from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableBinding, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
-from lookahead_router import Cooldowns, Dispatcher, RecentThreads
+from lookahead_router import Cooldowns, RecentThreads
 from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from langchain_lookahead_router._calls import Call, Step, acomplete, astream, complete, stream
 from langchain_lookahead_router._candidates import SchemaBinding, ToolBinding, chat_models
 from langchain_lookahead_router._capabilities import shared_profile
+from langchain_lookahead_router._learning import Learner, MadeOfFields
 from langchain_lookahead_router._messages import CONTEXT_CHARS, QUERY_KEY, check_route_on
 from langchain_lookahead_router._planner import Fallbacks, Planner, Sticky
-from langchain_lookahead_router._threads import off_loop
+
+if TYPE_CHECKING:
+    from lookahead_router import Router
 
 CANDIDATE_KEY = "lookahead_candidate"
 POLICY_KEY = "lookahead_policy"
 
 _BINDING = "lookahead_binding"
-_PLANNER_FIELDS = tuple(field.name for field in dataclasses.fields(Planner))
 
 # What chat models are often built with. Code that treats models alike passes them, so they are no error.
 _GENERATION_OPTIONS = frozenset(
@@ -49,7 +51,7 @@ _FORWARDED = ("output_version", "disable_streaming")
 _CANDIDATES_OWN = ("cache", "rate_limiter")
 
 
-class ChatLookaheadRouter(BaseChatModel):
+class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
     """A chat model made of several, which answers each call with the one predicted to answer best.
 
     Example:
@@ -89,6 +91,9 @@ class ChatLookaheadRouter(BaseChatModel):
     """Scores to utilities; the router's own, `BestQuality()` as a rule, when absent."""
     quality: float | None = None
     """In place of a policy, the share of the best candidate's expected quality to keep, as cheaply as that allows."""
+    prices: dict[str, Any] | None = None
+    """`{name in candidates: dollars of a call}`, or `{name: (dollars per million prompt tokens, dollars per million
+    response tokens)}`; those of the aliases or of what is known of the name where it is not there."""
     default: str | None = None
     """Answers when the predictor fails, or there is nothing to route on; without it the failure is raised."""
     fallbacks: Fallbacks = None
@@ -114,7 +119,9 @@ class ChatLookaheadRouter(BaseChatModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    _planned_by: tuple[tuple, Planner] | None = PrivateAttr(default=None)
+    _made_of: ClassVar = tuple(field.name for field in dataclasses.fields(Planner))
+    _make: ClassVar = Planner
+    _made_by: tuple[tuple, Planner] | None = PrivateAttr(default=None)
 
     def __init__(self, **fields: Any) -> None:
         """Takes the fields above, and those of every chat model but `cache` and `rate_limiter`.
@@ -136,7 +143,7 @@ class ChatLookaheadRouter(BaseChatModel):
             findings = error.errors(include_url=False, include_input=False)  # inputs may hold keys
             places = (f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}" for finding in findings)
             raise ConfigurationError("; ".join(places)) from None
-        dispatcher = self._planner.dispatcher
+        dispatcher = self._made.dispatcher
         if self.candidate is not None:
             dispatcher.check_name(self.candidate)
 
@@ -299,7 +306,7 @@ class ChatLookaheadRouter(BaseChatModel):
             kwargs["stop"] = stop
         return Call(
             llm=self,
-            planner=self._planner,
+            planner=self._made,
             input=input,
             messages=messages,
             config=config,
@@ -309,52 +316,10 @@ class ChatLookaheadRouter(BaseChatModel):
             policy=configurable.get(POLICY_KEY),
         )
 
-    def observe(self, prompt: LanguageModelInput, candidate: str, score: float) -> None:
-        """Learns how good an answer was; calls from now on know it, and so do copies made from now on.
-
-        Safe under threads. What was learnt stands in `router`, whose `save` keeps it.
-
-        Args:
-            prompt: what was asked, as `invoke` takes it.
-            candidate: who answered, as the answer's routing record says.
-            score: how good the answer was, in [0, 1].
-
-        Raises:
-            ConfigurationError: the predictor's pool is fixed.
-            UnknownCandidateError: the name is no candidate.
-            PromptError: the prompt cannot be routed.
-            DataError: the score is no number in [0, 1].
-        """
-        with Dispatcher.learning():
-            planner = self._planner
-            planner.observe(prompt, candidate, score)
-            self.router, self.revision = planner.dispatcher.base, None
-
-    async def aobserve(self, prompt: LanguageModelInput, candidate: str, score: float) -> None:
-        """Like `observe`, off the event loop."""
-        await off_loop(self.observe, prompt, candidate, score)
-
-    @property
-    def _planner(self) -> Planner:
-        """Made again when a field was set or copied with another value."""
-        if (planner := self._planned()) is not None:
-            return planner
-        with Dispatcher.learning():  # which sets two fields
-            if (planner := self._planned()) is None:
-                values = self._planner_fields()
-                planner = Planner(**dict(zip(_PLANNER_FIELDS, values, strict=True)))
-                self._planned_by = values, planner
-            return planner
-
-    def _planned(self) -> Planner | None:
-        """The planner of the fields as they are; `None` where it has to be made."""
-        if (made := self._planned_by) is None:
-            return None
-        is_same = all(old is new for old, new in zip(made[0], self._planner_fields(), strict=True))
-        return made[1] if is_same else None
-
-    def _planner_fields(self) -> tuple:
-        return tuple(getattr(self, name) for name in _PLANNER_FIELDS)
+    def _learnt(self, prompt: LanguageModelInput, candidate: str, score: float) -> "Router":
+        planner = self._made
+        planner.observe(prompt, candidate, score)
+        return planner.dispatcher.base
 
     # Bindings. Return annotations are resolved at runtime, so that they work through `with_fallbacks`.
 

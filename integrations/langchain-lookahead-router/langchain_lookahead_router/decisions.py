@@ -4,13 +4,14 @@ It answers `Choice` questions, so it can be the classifier of LangChain's own `M
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.messages import BaseMessage
-from lookahead_router import Dispatcher, Router, read_request
+from lookahead_router import Dispatcher, read_request
 from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from langchain_lookahead_router._learning import MadeOfFields
 from langchain_lookahead_router._messages import CONTEXT_CHARS, check_route_on
 from langchain_lookahead_router._threads import off_loop
 
@@ -21,10 +22,8 @@ except ImportError as error:
         "LookaheadDecisionModel needs langchain-core 1.8 or newer; with an older one use LookaheadRouterMiddleware"
     ) from error
 
-_DISPATCHER_FIELDS = ("router", "candidates", "revision", "profiles", "policy", "quality")
 
-
-class LookaheadDecisionModel(BaseDecisionModel):
+class LookaheadDecisionModel(MadeOfFields[Dispatcher], BaseDecisionModel):
     """Answers the question which of some labels a prompt should go to.
 
     A label is the name of a candidate, or its criteria name one: `{"candidate": "gpt-5-mini"}`.
@@ -58,6 +57,9 @@ class LookaheadDecisionModel(BaseDecisionModel):
     """Scores to utilities; the router's own when absent."""
     quality: float | None = None
     """In place of a policy, the share of the best candidate's expected quality to keep, as cheaply as that allows."""
+    prices: dict[str, Any] | None = None
+    """`{name in candidates: dollars of a call}`, or `{name: (dollars per million prompt tokens, dollars per million
+    response tokens)}`; those of the aliases or of what is known of the name where it is not there."""
     route_on: Any = Field(default=None, exclude=True, repr=False)
     """From the state to the text to route on; what the state holds of a conversation where it is absent or gives
     `None`."""
@@ -66,7 +68,9 @@ class LookaheadDecisionModel(BaseDecisionModel):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    _loaded: tuple[tuple, Router] | None = PrivateAttr(default=None)
+    _made_of: ClassVar = ("router", "candidates", "revision", "profiles", "policy", "quality", "prices")
+    _make: ClassVar = Dispatcher
+    _made_by: tuple[tuple, Dispatcher] | None = PrivateAttr(default=None)
 
     def __init__(self, **fields: Any) -> None:
         """Takes the fields above.
@@ -78,7 +82,7 @@ class LookaheadDecisionModel(BaseDecisionModel):
         """
         check_route_on(fields.get("route_on"))
         super().__init__(**fields)
-        _ = self._router
+        _ = self._made
 
     @property
     def _provider(self) -> str:
@@ -99,7 +103,7 @@ class LookaheadDecisionModel(BaseDecisionModel):
             raise ConfigurationError(
                 f"question {name!r} is a {type(question).__name__}; the router answers Choice only"
             )
-        router = self._router
+        router = self._made.router
         labels = {
             _candidate(label, criteria, router.pool.names): label for label, criteria in question.criteria.items()
         }
@@ -116,15 +120,6 @@ class LookaheadDecisionModel(BaseDecisionModel):
             | {label: score / total if total > 0 else 1 / len(scores) for label, score in scores.items()},
             "confidence": min(1.0, max(0.0, decision.scores[decision.name])),
         }
-
-    @property
-    def _router(self) -> Router:
-        """Made again when a field was set or copied with another value."""
-        values = tuple(getattr(self, name) for name in _DISPATCHER_FIELDS)
-        if self._loaded is None or any(old is not new for old, new in zip(self._loaded[0], values, strict=True)):
-            options = dict(zip(_DISPATCHER_FIELDS, values, strict=True))
-            self._loaded = (values, Dispatcher(**options).router)
-        return self._loaded[1]
 
     def __deepcopy__(self, memo: dict | None = None) -> "LookaheadDecisionModel":
         return self.model_copy()  # the weights are shared

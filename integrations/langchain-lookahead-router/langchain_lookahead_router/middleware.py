@@ -77,6 +77,7 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
         profiles: Mapping[str, str] | None = None,
         policy: Any = None,
         quality: float | None = None,
+        prices: Mapping[str, Any] | None = None,
         default: str | None = None,
         fallbacks: Fallbacks = None,
         fallback_on: Callable[[Exception], bool] | None = None,
@@ -98,6 +99,8 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             policy: scores to utilities; the router's own when absent.
             quality: in place of a policy, the share of the best candidate's expected quality to keep, as cheaply as
                 that allows.
+            prices: `{name in candidates: dollars of a call}`, or `{name: (dollars per million prompt tokens, dollars
+                per million response tokens)}`.
             default: answers when there is nothing to route on or the predictor fails; the agent's own
                 model when absent.
             fallbacks: `"next-best"` asks the next candidate in the ranking when one fails.
@@ -129,6 +132,7 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             profiles=profiles,
             policy=policy,
             quality=quality,
+            prices=prices,
             default=default,
             fallbacks=fallbacks,
             fallback_on=fallback_on,

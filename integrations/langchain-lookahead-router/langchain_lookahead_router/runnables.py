@@ -1,20 +1,22 @@
 """`LookaheadRouter`: a Runnable from a prompt to a decision."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableSerializable
 from lookahead_router import Dispatcher, read_request
 from lookahead_router.errors import PromptError
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from langchain_lookahead_router._learning import Learner, MadeOfFields
 from langchain_lookahead_router._messages import CONTEXT_CHARS, QUERY_KEY, check_route_on, query_of, to_messages
 from langchain_lookahead_router._threads import off_loop
 
-_DISPATCHER_FIELDS = ("router", "candidates", "revision", "aliases", "profiles", "policy", "quality")
+if TYPE_CHECKING:
+    from lookahead_router import Router
 
 
-class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
+class LookaheadRouter(Learner, MadeOfFields[Dispatcher], RunnableSerializable[Any, dict[str, Any]]):
     """Decides which candidate should answer, and asks none.
 
     The input is a string, a prompt value, messages, or a mapping with `messages` such as the state of a
@@ -43,6 +45,9 @@ class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
     """Scores to utilities; the router's own, `BestQuality()` as a rule, when absent."""
     quality: float | None = None
     """In place of a policy, the share of the best candidate's expected quality to keep, as cheaply as that allows."""
+    prices: dict[str, Any] | None = None
+    """`{name in candidates: dollars of a call}`, or `{name: (dollars per million prompt tokens, dollars per million
+    response tokens)}`; those of the aliases or of what is known of the name where it is not there."""
     route_on: Any = Field(default=None, exclude=True, repr=False)
     """From the messages to the text to route on; the user's last question where it is absent or gives `None`.
     `config["configurable"]["lookahead_query"]` goes before it."""
@@ -51,7 +56,9 @@ class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    _dispatched_by: tuple[tuple, Dispatcher] | None = PrivateAttr(default=None)
+    _made_of: ClassVar = ("router", "candidates", "revision", "aliases", "profiles", "policy", "quality", "prices")
+    _make: ClassVar = Dispatcher
+    _made_by: tuple[tuple, Dispatcher] | None = PrivateAttr(default=None)
 
     def __init__(self, router: Any = None, **fields: Any) -> None:
         """Takes the fields above; `router` may stand first.
@@ -64,7 +71,7 @@ class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
         """
         check_route_on(fields.get("route_on"))
         super().__init__(router=router, **fields)
-        _ = self._dispatcher
+        _ = self._made
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
         """The decision for one prompt.
@@ -83,60 +90,18 @@ class LookaheadRouter(RunnableSerializable[Any, dict[str, Any]]):
         return await self._acall_with_config(decide, input, config)
 
     def _decide(self, value: Any, config: RunnableConfig) -> dict[str, Any]:
-        record = self._dispatcher.plan(self._text(value, query_of(config))).record
+        record = self._made.plan(self._text(value, query_of(config))).record
         return {key: value for key, value in record.items() if key not in ("reason", "attempts", "excluded")}
 
-    def observe(self, input: Any, candidate: str, score: float) -> None:
-        """Learns how good an answer was; decisions from now on know it. Safe under threads.
-
-        What was learnt stands in `router`, whose `save` keeps it.
-
-        Args:
-            input: what was asked, as `invoke` takes it.
-            candidate: who answered.
-            score: how good the answer was, in [0, 1].
-
-        Raises:
-            ConfigurationError: the predictor's pool is fixed.
-            UnknownCandidateError: the name is no candidate.
-            PromptError: the prompt cannot be routed.
-            DataError: the score is no number in [0, 1].
-        """
-        with Dispatcher.learning():
-            dispatcher = self._dispatcher
-            dispatcher.observe(self._text(input, None), candidate, score)
-            self.router, self.revision = dispatcher.base, None
-
-    async def aobserve(self, input: Any, candidate: str, score: float) -> None:
-        """Like `observe`, off the event loop."""
-        await off_loop(self.observe, input, candidate, score)
+    def _learnt(self, prompt: Any, candidate: str, score: float) -> "Router":
+        dispatcher = self._made
+        dispatcher.observe(self._text(prompt, None), candidate, score)
+        return dispatcher.base
 
     def _text(self, value: Any, query: str | None) -> str:
         """What is routed on."""
         route_on = self.route_on if query is None else lambda _: query
         return read_request(to_messages(value), route_on=route_on, context_chars=self.context_chars).text
-
-    @property
-    def _dispatcher(self) -> Dispatcher:
-        """Made again when a field was set or copied with another value."""
-        if (dispatcher := self._dispatched()) is not None:
-            return dispatcher
-        with Dispatcher.learning():  # which sets two fields
-            if (dispatcher := self._dispatched()) is None:
-                values = self._dispatched_fields()
-                dispatcher = Dispatcher(**dict(zip(_DISPATCHER_FIELDS, values, strict=True)))
-                self._dispatched_by = values, dispatcher
-            return dispatcher
-
-    def _dispatched(self) -> Dispatcher | None:
-        """The dispatcher of the fields as they are; `None` where it has to be made."""
-        if (made := self._dispatched_by) is None:
-            return None
-        is_same = all(old is new for old, new in zip(made[0], self._dispatched_fields(), strict=True))
-        return made[1] if is_same else None
-
-    def _dispatched_fields(self) -> tuple:
-        return tuple(getattr(self, name) for name in _DISPATCHER_FIELDS)
 
     def __deepcopy__(self, memo: dict | None = None) -> "LookaheadRouter":
         return self.model_copy()  # the weights are shared

@@ -42,6 +42,17 @@ def test_an_unknown_name_warns_once_and_works():
         assert record(llm)["candidate"] in ("gpt-5", "qqq")
 
 
+def test_prices_let_quality_choose_among_names_that_nobody_knows():
+    prices = {"mine": (0.1, 0.2), "openai/gpt-4o": 1.0}
+    assert record(make(profiles=PROFILES, quality=0.0, prices=prices))["candidate"] == "mine"
+    dearer = make(profiles=PROFILES, quality=0.0, prices={**prices, "mine": 2.0})
+    assert record(dearer)["candidate"] == "openai/gpt-4o"
+    dearer.sticky = "turn"  # the dispatcher is made again
+    assert record(dearer)["candidate"] == "openai/gpt-4o"
+    with pytest.raises(UnknownCandidateError, match="yours"):
+        make(profiles=PROFILES, prices={"yours": 1.0})
+
+
 def test_quality_is_a_policy_and_excludes_another():
     llm = make(["gpt-5", "claude-sonnet-4"], quality=0.0)
     assert record(llm)["candidate"] == "gpt-5"  # the cheaper

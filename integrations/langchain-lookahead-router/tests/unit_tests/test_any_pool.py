@@ -60,6 +60,25 @@ def test_quality_is_a_policy_and_excludes_another():
         chat(quality=0.9)
 
 
+def test_prices_let_quality_choose_among_names_that_nobody_knows():
+    prices = {"mine": (0.1, 0.2), "openai/gpt-4o": 1.0}
+    assert record(chat(quality=0.0, prices=prices))["candidate"] == "mine"
+    assert record(chat(quality=0.0, prices={**prices, "mine": 2.0}))["candidate"] == "openai/gpt-4o"
+    options = {"router": Router(make_predictor()), "profiles": PROFILES, "quality": 0.0, "prices": prices}
+    assert LookaheadRouter(candidates=list(models()), **options).invoke("one two")["candidate"] == "mine"
+    LookaheadRouterMiddleware(candidates=models(), **options)
+    with pytest.raises(UnknownCandidateError, match="yours"):
+        chat(prices={"yours": 1.0})
+    with pytest.raises(ConfigurationError):
+        chat(prices={"mine": "cheap"})
+
+
+def test_a_copy_at_other_prices_is_asked_at_these():
+    llm = chat(quality=0.0, prices={"mine": 1.0, "openai/gpt-4o": 2.0})
+    assert record(llm)["candidate"] == "mine"
+    assert record(llm.model_copy(update={"prices": {"mine": 2.0, "openai/gpt-4o": 1.0}}))["candidate"] != "mine"
+
+
 @pytest.mark.parametrize("make", [chat, lambda **o: LookaheadRouterMiddleware(**{"candidates": models(), **o})])
 def test_a_profile_of_nobody_is_told_at_once(make):
     with pytest.raises(UnknownCandidateError, match="'qqq'"):

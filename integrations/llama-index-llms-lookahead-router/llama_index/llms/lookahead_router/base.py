@@ -29,6 +29,7 @@ from pydantic.json_schema import SkipJsonSchema
 from llama_index.llms.lookahead_router.calls import Ask, Call, aanswer, answer, astream, stream
 from llama_index.llms.lookahead_router.candidates import abilities_of, check_pickles, intersect, llms, settings_of
 from llama_index.llms.lookahead_router.events import LookaheadRoutingEvent
+from llama_index.llms.lookahead_router.history import portable
 from llama_index.llms.lookahead_router.requests import Prompt, Wishes, read, turn_of
 from llama_index.llms.lookahead_router.scope import RECORD_KEY, ScopeSpans
 from llama_index.llms.lookahead_router.templates import AsksByTemplate, RoutedStructuredLLM
@@ -100,6 +101,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         profiles: Mapping[str, str] | None = None,
         policy: Any = None,
         quality: float | None = None,
+        prices: Mapping[str, float | tuple[float, float]] | None = None,
         default: str | None = None,
         fallbacks: Literal["next-best"] | None = None,
         fallback_on: Callable[[Exception], bool] | None = None,
@@ -124,6 +126,8 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             policy: scores to utilities; the router's own when absent.
             quality: in place of a policy, the share of the best candidate's expected quality to keep, as cheaply as
                 that allows.
+            prices: `{name in candidates: dollars of a call}`, or `{name: (dollars per million prompt tokens, dollars
+                per million response tokens)}`; what answers cost is told by the latter.
             default: name of the candidate that answers when routing fails, say for want of a user message.
                 Wrong options are raised nevertheless.
             fallbacks: `"next-best"` asks the next best candidate when one fails, and raises the last one's
@@ -158,6 +162,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             profiles=profiles,
             policy=policy,
             quality=quality,
+            prices=prices,
             default=default,
             fallbacks=fallbacks,
             fallback_on=fallback_on,
@@ -249,16 +254,18 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         return RoutedStructuredLLM(llm=self, output_cls=output_cls, **kwargs)
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return self._call(messages, kwargs, lambda llm: llm.chat(messages, **kwargs))
+        return self._call(messages, kwargs, lambda llm: llm.chat(self._portable(messages, llm), **kwargs))
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return await self._acall(messages, kwargs, lambda llm: llm.achat(messages, **kwargs))
+        return await self._acall(messages, kwargs, lambda llm: llm.achat(self._portable(messages, llm), **kwargs))
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        return self._stream(messages, kwargs, lambda llm: llm.stream_chat(messages, **kwargs))
+        return self._stream(messages, kwargs, lambda llm: llm.stream_chat(self._portable(messages, llm), **kwargs))
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        return await self._astream(messages, kwargs, lambda llm: llm.astream_chat(messages, **kwargs))
+        return await self._astream(
+            messages, kwargs, lambda llm: llm.astream_chat(self._portable(messages, llm), **kwargs)
+        )
 
     # `formatted` goes by position, so that a candidate's events list the same keyword arguments as in a direct call.
 
@@ -284,7 +291,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         return self._call(
             _conversation(user_msg, chat_history),
             kwargs,
-            lambda llm: llm.chat_with_tools(tools, user_msg, _copy(chat_history), **kwargs),
+            lambda llm: llm.chat_with_tools(tools, user_msg, self._portable(chat_history, llm), **kwargs),
             needs=("tools",),
         )
 
@@ -298,7 +305,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         return await self._acall(
             _conversation(user_msg, chat_history),
             kwargs,
-            lambda llm: llm.achat_with_tools(tools, user_msg, _copy(chat_history), **kwargs),
+            lambda llm: llm.achat_with_tools(tools, user_msg, self._portable(chat_history, llm), **kwargs),
             needs=("tools",),
         )
 
@@ -312,7 +319,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         return self._stream(
             _conversation(user_msg, chat_history),
             kwargs,
-            lambda llm: llm.stream_chat_with_tools(tools, user_msg, _copy(chat_history), **kwargs),
+            lambda llm: llm.stream_chat_with_tools(tools, user_msg, self._portable(chat_history, llm), **kwargs),
             needs=("tools",),
         )
 
@@ -326,7 +333,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         return await self._astream(
             _conversation(user_msg, chat_history),
             kwargs,
-            lambda llm: llm.astream_chat_with_tools(tools, user_msg, _copy(chat_history), **kwargs),
+            lambda llm: llm.astream_chat_with_tools(tools, user_msg, self._portable(chat_history, llm), **kwargs),
             needs=("tools",),
         )
 
@@ -350,6 +357,10 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
 
     def _prepare_chat_with_tools(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         raise NotImplementedError("each candidate prepares its own calls; use chat_with_tools or its twins")
+
+    def _portable(self, messages: Sequence[ChatMessage] | None, llm: LLM) -> list[ChatMessage] | None:
+        """A copy of the history as the candidate can take it; some append to it, and the next must not find that."""
+        return None if messages is None else portable(messages, llm, self.candidates, self.dispatcher.threads)
 
     # Planning takes the router's own options out of `kwargs`, and only then does `ask` read them.
 
@@ -425,11 +436,6 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
 
 def _rebuild(cls: type[LookaheadRouterLLM], fields: dict[str, Any]) -> LookaheadRouterLLM:
     return cls(**fields)
-
-
-def _copy(chat_history: list[ChatMessage] | None) -> list[ChatMessage] | None:
-    """Some LLMs append the user's message to the history; the next candidate must not find it there."""
-    return None if chat_history is None else list(chat_history)
 
 
 def _conversation(user_msg: str | ChatMessage | None, chat_history: list[ChatMessage] | None) -> list[ChatMessage]:

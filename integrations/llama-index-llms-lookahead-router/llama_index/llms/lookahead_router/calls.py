@@ -15,6 +15,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.llms.llm import LLM
 from pydantic import ValidationError
 
+from llama_index.llms.lookahead_router.history import remember_author
 from llama_index.llms.lookahead_router.scope import RECORD_KEY, Scope
 from lookahead_router import Attempts, Candidate, Dispatcher, Holdback
 from lookahead_router.errors import NoAnswerError
@@ -100,9 +101,11 @@ class Call:
             update={"additional_kwargs": {**response.additional_kwargs, RECORD_KEY: self._record}}
         )
 
-    def answered(self) -> None:
-        """Notes that the candidate has answered."""
+    def answered(self, response: ChatResponse | CompletionResponse | None) -> None:
+        """Notes that the candidate has answered, with the last of what it gave."""
         self._attempts.answered()
+        if isinstance(response, ChatResponse):
+            remember_author(response.message, self.name, self._dispatcher.threads)
         if self._turn is not None:
             self._dispatcher.threads[self._turn] = self.name
 
@@ -126,7 +129,7 @@ def answer(call: Call, ask: Ask) -> Any:
     while True:
         response = _ask(call, ask)
         if call.accepts(response):
-            call.answered()
+            call.answered(response)
             return call.stamp(response)
 
 
@@ -135,7 +138,7 @@ async def aanswer(call: Call, ask: Ask) -> Any:
     while True:
         response = await _aask(call, ask)
         if call.accepts(response):
-            call.answered()
+            call.answered(response)
             return call.stamp(response)
 
 
@@ -146,7 +149,7 @@ def stream(call: Call, ask: Ask) -> Generator[Any, None, None]:
     def responses() -> Generator[Any, None, None]:
         opened = first
         while True:
-            held = Holdback()
+            held, response = Holdback(), None
             try:
                 with closing(opened):
                     for response in opened:
@@ -160,7 +163,7 @@ def stream(call: Call, ask: Ask) -> Generator[Any, None, None]:
                 rest = held.rest()
                 if held.has_begun or call.accepts(*rest):
                     yield from map(call.stamp, rest)
-                    call.answered()
+                    call.answered(response)
                     return
             opened = _ask(call, ask)
 
@@ -174,7 +177,7 @@ async def astream(call: Call, ask: Ask) -> AsyncGenerator[Any, None]:
     async def responses() -> AsyncGenerator[Any, None]:
         opened = first
         while True:
-            held = Holdback()
+            held, response = Holdback(), None
             try:
                 async with aclosing(opened):
                     async for response in opened:
@@ -189,7 +192,7 @@ async def astream(call: Call, ask: Ask) -> AsyncGenerator[Any, None]:
                 if held.has_begun or call.accepts(*rest):
                     for each in rest:
                         yield call.stamp(each)
-                    call.answered()
+                    call.answered(response)
                     return
             opened = await _aask(call, ask)
 

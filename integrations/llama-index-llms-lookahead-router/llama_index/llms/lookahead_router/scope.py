@@ -5,7 +5,6 @@ buries, chat memories know the session, and their responses have metadata. Llama
 """
 
 import inspect
-import threading
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from contextlib import aclosing, closing, contextmanager
 from contextvars import ContextVar
@@ -24,6 +23,8 @@ from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.response_synthesizers import BaseSynthesizer
 from pydantic import PrivateAttr
+
+from lookahead_router.threads import ProcessLock
 
 RECORD_KEY = "lookahead_router"
 """Where responses of LLMs and of engines hold the routing record."""
@@ -51,7 +52,7 @@ class Records(list[dict[str, Any]]):
         self.summary: dict[str, Any] = {}
         """The last call's record, since that wrote the answer, with all of them under `calls`; follows them."""
         self._places: dict[object, int] = {}
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     def note(self, call: object, record: dict[str, Any]) -> None:
         """Keeps the record of a call, in place of the one before."""
