@@ -1,0 +1,194 @@
+"""What the server adds to a call, beside asking the candidate directly and beside LiteLLM's proxy.
+
+Every target is a process of its own on this machine; the candidate answers at once. The targets take turns, round by
+round, so that whatever else the machine does falls on all of them. LiteLLM belongs in an environment of its own.
+
+    python benchmarks/serving.py --litellm /path/to/venv/bin/litellm --rounds 5 --output serving.json
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import numpy as np
+
+from lookahead_router import Router
+
+CANDIDATES = ("gpt-4o-2024-08-06", "llama-3.1-8b-instruct")
+PROMPTS = (Path(__file__).parents[1] / "examples" / "prompts.txt").read_text().splitlines()
+KEY = "sk-" + hashlib.sha256(b"benchmark").hexdigest()
+
+
+CHOICE = {"index": 0, "message": {"role": "assistant", "content": "yes " * 100}, "finish_reason": "stop"}
+USAGE = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}
+ANSWER = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [CHOICE], "usage": USAGE}
+BODY = json.dumps(ANSWER).encode()
+REPLY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+
+
+class Candidate(asyncio.Protocol):
+    """Answers every request at once, with little work of its own."""
+
+    def connection_made(self, transport):
+        self.transport, self.buffer = transport, b""
+
+    def data_received(self, data):
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            length = re.search(rb"(?i)content-length: *(\d+)", self.buffer[:end])
+            whole = end + 4 + (int(length[1]) if length else 0)
+            if len(self.buffer) < whole:
+                return
+            self.buffer = self.buffer[whole:]
+            self.transport.write(REPLY)
+
+
+async def be_candidate(port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(Candidate, "127.0.0.1", port, backlog=1024)
+    await server.serve_forever()
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(stack: ExitStack, command: list[str], port: int, log: Path, more: dict[str, str] | None = None) -> int:
+    """Starts a process, which is up once its port takes connections; its id."""
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", **(more or {})}
+    process = subprocess.Popen(command, stdout=log.open("w"), stderr=subprocess.STDOUT, env=environment)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    end = time.monotonic() + 120
+    while True:
+        if process.poll() is not None or time.monotonic() > end:
+            raise SystemExit(f"{command[0]} did not start:\n{log.read_text()[-2000:]}")
+        with closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process.pid
+        time.sleep(0.1)
+
+
+async def one_client(port: int, model: str, n: int, first: int, seconds: list[float]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for k in range(n):
+        text = PROMPTS[(first + k) % len(PROMPTS)]
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}).encode()
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost:{port}\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        started = time.perf_counter()
+        writer.write(head.encode() + body)
+        answer = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", answer)
+        if b" 200 " not in answer[:20] or length is None:
+            raise SystemExit(f"port {port} answered {answer!r}")
+        await reader.readexactly(int(length[1]))
+        seconds.append(time.perf_counter() - started)
+    writer.close()
+
+
+async def measure(port: int, model: str, n_clients: int, n_requests: int) -> tuple[np.ndarray, float]:
+    """Milliseconds of each request, and requests a second."""
+    seconds: list[float] = []
+    started = time.perf_counter()
+    await asyncio.gather(*(one_client(port, model, n_requests // n_clients, 7 * k, seconds) for k in range(n_clients)))
+    return 1e3 * np.array(seconds), len(seconds) / (time.perf_counter() - started)
+
+
+def routing_alone(n: int) -> np.ndarray:
+    """Milliseconds of the decision in a process that does nothing else."""
+    router = Router.from_pretrained(candidates=CANDIDATES)
+    times = []
+    for k in range(n + 20):
+        started = time.perf_counter()
+        router.route(PROMPTS[k % len(PROMPTS)])
+        times.append(1e3 * (time.perf_counter() - started))
+    return np.array(times[20:])
+
+
+def targets(stack: ExitStack, folder: Path, litellm: str | None) -> dict[str, tuple[int, str]]:
+    """Port and model of everything that is asked."""
+    behind, ours = free_port(), free_port()
+    start(stack, [sys.executable, __file__, "--be-candidate", str(behind)], behind, folder / "candidate.log")
+    url = f"http://127.0.0.1:{behind}/v1"
+    pool = folder / "pool.json"
+    entries = [{"name": name, "base_url": url, "max_concurrency": 1000} for name in CANDIDATES]
+    pool.write_text(json.dumps({"candidates": entries}))
+    command = [sys.executable, "-m", "lookahead_router.cli.main", "serve", str(pool), "--port", str(ours)]
+    start(stack, [*command, "--log-level", "warning"], ours, folder / "ours.log")
+    found = {
+        "the candidate itself": (behind, CANDIDATES[1]),
+        "our server, candidate named": (ours, CANDIDATES[1]),
+        "our server, auto": (ours, "auto"),
+    }
+    if litellm is not None:
+        port = free_port()
+        config = folder / "litellm.json"
+        group = [
+            {"model_name": "group", "litellm_params": {"model": f"openai/{name}", "api_base": url, "api_key": KEY}}
+            for name in CANDIDATES
+        ]
+        config.write_text(json.dumps({"model_list": group, "litellm_settings": {"telemetry": False}}))
+        command = [litellm, "--config", str(config), "--port", str(port), "--telemetry", "False"]
+        start(stack, command, port, folder / "litellm.log", {"LITELLM_MASTER_KEY": KEY, "PYTHONPATH": ""})
+        found["LiteLLM's proxy, plain routing"] = (port, "group")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--litellm", help="its command, in an environment of its own")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--be-candidate", type=int)
+    arguments = parser.parse_args()
+    if arguments.be_candidate:
+        asyncio.run(be_candidate(arguments.be_candidate))
+        return
+    results: dict[str, dict] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        asked = targets(stack, folder, arguments.litellm)
+        alone: list[float] = []
+        for n_clients in (1, 10, 100):
+            for port, model in asked.values():  # warm
+                asyncio.run(measure(port, model, n_clients, 2 * n_clients))
+        for number in range(arguments.rounds):
+            alone.append(float(np.median(routing_alone(100))))
+            for n_clients in (1, 10, 100):
+                for name, (port, model) in asked.items():
+                    n = arguments.requests if n_clients < 100 else 3 * arguments.requests
+                    times, rate = asyncio.run(measure(port, model, n_clients, n))
+                    figures = results.setdefault(name, {}).setdefault(
+                        str(n_clients), {"p50": [], "p99": [], "rate": []}
+                    )
+                    figures["p50"].append(float(np.percentile(times, 50)))
+                    figures["p99"].append(float(np.percentile(times, 99)))
+                    figures["rate"].append(rate)
+            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
+    for name, by_clients in results.items():
+        for n_clients, figures in by_clients.items():
+            medians = {key: round(statistics.median(values), 2) for key, values in figures.items()}
+            print(f"{name:32} {n_clients:>4} clients {medians}")
+    print(f"routing alone: {statistics.median(alone):.2f} ms")
+    if arguments.output:
+        arguments.output.write_text(json.dumps({"targets": results, "routing_alone_ms": alone}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
