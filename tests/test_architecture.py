@@ -18,7 +18,7 @@ LAYERS = [
     {"predictors"},
     {"router"},
     {"dispatch"},
-    {"training", "evaluation", "live"},
+    {"training", "evaluation", "live", "integrations"},
     {"server"},
     {"cli"},
     {"__main__"},

@@ -1,0 +1,1 @@
+"""Hooks for other routers and proxies, which stand on the core alone."""
