@@ -273,6 +273,8 @@ class Answers:
     """`(n,)` logit of a candidate without abilities."""
     scores: np.ndarray
     """`(n,)` in [0, 1]."""
+    weights: np.ndarray | float = 1.0
+    """`(n,)` in (0, 1]: how much of an answer each counts as."""
 
 
 def posterior(
@@ -301,9 +303,9 @@ def posterior(
         precision, pull, parts = np.eye(n_shared * width), np.zeros(n_shared * width), []
         for k, given in enumerate(answers):
             chance = sigmoid(given.design @ theta[k] + given.offset)
-            weight = chance * (1 - chance) + 1e-9
+            weight = given.weights * chance * (1 - chance) + 1e-9
             information = (given.design * weight[:, None]).T @ given.design
-            target = information @ theta[k] + given.design.T @ (given.scores - chance)
+            target = information @ theta[k] + given.design.T @ (given.weights * (given.scores - chance))
             gain = own[k] @ np.linalg.inv(identity + information @ own[k])
             through = moves[k] - gain @ (information @ moves[k])
             precision += moves[k].T @ (information @ through)

@@ -19,7 +19,7 @@ BAG_TOKENS = 32
 """Words of an answer that a slot stands for."""
 REST_TOKENS = 128
 """Where the part of an answer ends that the later slots stand for."""
-EVERYDAY = {"easy": 0.98, "open": 0.03, "plain": np.nan}
+EVERYDAY = {"easy": 0.98, "textbook": 0.95, "open": 0.03, "plain": np.nan}
 """Chance that a current candidate answers an everyday prompt of each kind well; none of `plain` is told."""
 MIN_ANSWERS = 100
 """Candidates with fewer answers are not asked about everyday prompts, nor about consistency."""

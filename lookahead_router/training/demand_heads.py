@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from lookahead_router.networks.demands import DemandNetwork
 from lookahead_router.networks.outputs import DemandOutput
 from lookahead_router.training.demand_answers import Population, draw_answers
-from lookahead_router.training.demand_objectives import Abilities, answer_losses, consistency_loss
+from lookahead_router.training.demand_objectives import Abilities, answer_losses, choice_loss, consistency_loss
 from lookahead_router.training.demand_recipe import DemandObjectiveSettings, DemandRecipe, HeadSettings
 
 N_ASKED = 64
@@ -40,8 +40,8 @@ def fit_head(
         settings: of the optimiser.
     """
     head, dropout, aims = network.head, network.head.dropout.p, recipe.objective
-    if settings.everyday_weight is not None:
-        aims = aims.model_copy(update={"everyday_weight": settings.everyday_weight})
+    own = {name: getattr(settings, name) for name in ("everyday_weight", "choice_weight")}
+    aims = aims.model_copy(update={name: weight for name, weight in own.items() if weight is not None})
     n_steps = max(1, int(settings.n_epochs * (np.diff(rows.starts) > 0).sum() / settings.batch_size))
     groups = [
         {"params": list(head.parameters()), "weight_decay": settings.weight_decay},
@@ -100,6 +100,7 @@ def view_losses(
     logits = abilities.all_logits(output, torch.from_numpy(random.choice(rows.often_asked, N_ASKED)))
     if n_views == 2:
         parts["consistency"] = aims.consistency_weight * consistency_loss(output, logits, n)
+        parts["choice"] = aims.choice_weight * choice_loss(logits, n)
     labels = torch.tensor(rows.labels[drawn], dtype=torch.float32)
     is_everyday = torch.isfinite(labels)
     if is_everyday.any():

@@ -92,6 +92,12 @@ def consistency_loss(output: DemandOutput, logits: torch.Tensor, n_prompts: int)
     ).square().mean()
 
 
+def choice_loss(logits: torch.Tensor, n_prompts: int) -> torch.Tensor:
+    """Squared differences between the two views of each prompt, of what sets a candidate's logits apart from others'."""
+    moved = logits[:n_prompts] - logits[n_prompts:]
+    return (moved - moved.mean(dim=1, keepdim=True)).square().mean()
+
+
 def bag_loss(token_logits: torch.Tensor, bags: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the words that each slot stands for, whatever their order.
 

@@ -35,8 +35,8 @@ class PopulationSettings(Value):
     max_answers: int = Field(default=48, ge=1)
     """Answers to a prompt that one step looks at, drawn at random."""
     everyday: Path | None = None
-    """JSONL of everyday prompts with a kind: `easy`, which any candidate answers, `open`, which none does, and
-    `plain`, which teaches nothing but to stay the same in other clothes. Beside the recipe's file."""
+    """JSONL of everyday prompts with a kind: `easy` and `textbook`, which current candidates answer, `open`, which none
+    does, and `plain`, which teaches nothing but to stay the same in other clothes. Beside the recipe's file."""
 
 
 class DemandNetworkSettings(Value):
@@ -62,6 +62,8 @@ class DemandObjectiveSettings(Value):
     """Of the Huber loss of log tokens."""
     consistency_weight: float = Field(default=0.5, ge=0)
     """Of the squared difference of logits between a question and the same in other clothes."""
+    choice_weight: float = Field(default=0.0, ge=0)
+    """Of that of the differences between candidates, which choices rest on, beside the former."""
     distillation_weight: float = Field(default=1.0, ge=0)
     """Of the cosine distance to what the frozen backbone says of the plain question."""
     everyday_weight: float = Field(default=2.0, ge=0)
@@ -101,6 +103,8 @@ class HeadSettings(Value):
     dropout: float = Field(default=0.1, ge=0, lt=1)
     batch_size: int = Field(default=256, ge=1)
     everyday_weight: float | None = Field(default=None, ge=0)
+    """In place of the objective's."""
+    choice_weight: float | None = Field(default=None, ge=0)
     """In place of the objective's."""
 
 

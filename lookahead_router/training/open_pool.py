@@ -68,7 +68,7 @@ def build_open_pool(
     config = parse_network_config(json.loads((network / "network.json").read_bytes()))
     if foreseen is None:
         foreseen = foresee_all(network, table.prompts.tolist(), on_progress)
-    names, answers, counts = public_answers(table, exclude_sources, splits)
+    names, answers, counts = public_answers(table, exclude_sources, splits, seen_prompts(network, table))
     entries = [_entry(each, about.get(each, {}), counts[each]) for each in names]
     facts = np.stack([facts_of_entry(entry) for entry in entries])
     population, profiles = fit_population(
@@ -117,10 +117,32 @@ def foresee_all(network: Path, prompts: Sequence[str], on_progress: Callable[[st
     return Foreseen(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
+def seen_prompts(network: Path, table: OutcomeTable) -> np.ndarray:
+    """`(n_prompts,)` bool: which prompts of the table the network was fitted on, by the recipe in `training.json`.
+
+    All of the train split, where the network has no such file.
+    """
+    is_train, path = np.isin(table.splits, ("train", "")), network / "training.json"
+    if not path.is_file():
+        return is_train
+    data = json.loads(path.read_bytes())["recipe"]["data"]
+    fitted = {s for s in set(table.sources.tolist()) if any(fnmatch(s, pattern) for pattern in data["sources"])}
+    rows = np.isin(table.sources, list(fitted))
+    seen = np.zeros(len(table.prompts), dtype=bool)
+    seen[table.prompt_index[rows]] = True
+    return seen & np.isin(table.splits, (data["train_split"], ""))
+
+
 def public_answers(
-    table: OutcomeTable, exclude_sources: Sequence[str], splits: Sequence[str]
+    table: OutcomeTable, exclude_sources: Sequence[str], splits: Sequence[str], is_seen: np.ndarray
 ) -> tuple[list[str], PublicAnswers, dict[str, Counter]]:
     """The answers that make profiles: names of their candidates, the answers, and their number by name and source.
+
+    Args:
+        table: public outcomes.
+        exclude_sources: patterns of sources that count for nothing.
+        splits: that count.
+        is_seen: `(n_prompts,)` bool, of `seen_prompts`.
 
     Raises:
         DataError: none is left.
@@ -146,6 +168,7 @@ def public_answers(
         sources=source_index,
         is_judge=np.array([kinds[str(source)] != "correct" for source in sources]),
         output_tokens=table.output_tokens[rows].astype(np.float64),
+        is_new=~is_seen[table.prompt_index[rows]],
     )
     return names, answers, counts
 

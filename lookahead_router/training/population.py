@@ -1,7 +1,7 @@
 """From public outcomes of many candidates to the population, and to a profile of each (empirical Bayes)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,13 @@ from lookahead_router.predictors.profiles import Answers, Foreseen, Population, 
 
 MIN_VARIANCE = 1e-4
 """Of a principal component as a share of the first one's, below which it is not scaled up further."""
+SEEN_WEIGHT = 0.3
+"""What an answer counts as where the network was fitted on its prompt, whose demands it foresees better than those of
+any new one; chosen on validation."""
+EXPECTED_WEIGHT = 0.1
+"""What an answer counts as that nobody gave, but that is expected of every candidate: to an everyday prompt."""
+MIN_NEW_ANSWERS = 20
+"""To prompts that are new to the network, of a candidate that tells how far abilities spread."""
 N_COMPONENTS = 64
 N_ANCHORS = 256
 MIN_COVARIANCE = 1e-4
@@ -18,6 +25,8 @@ FAMILY_SHARE = 0.15
 """Of the spread of abilities, what relatives share."""
 MODEL_SHARE = 0.6
 """Of the spread of abilities, what versions of one model share beyond that."""
+N_LENIENCY_ROUNDS = 3
+"""Of profiles and leniency in turn, once the population stands."""
 VERBOSITY_SHARES = (0.05, 0.95)
 """Of the prompts, between which the verbosity counts: lengths are not drawn on beyond what was seen."""
 
@@ -39,6 +48,21 @@ class PublicAnswers:
     has none."""
     output_tokens: np.ndarray
     """`(n,)` lengths, NaN where unknown."""
+    is_new: np.ndarray | None = None
+    """`(n,)` bool: whether the network was not fitted on the prompt; `None` where it was on none."""
+    expected: np.ndarray | None = None
+    """`(m, 2)`: prompts that every candidate is taken to answer, and with what chance; `None` for none."""
+
+    def select(self, rows: np.ndarray) -> "PublicAnswers":
+        """The answers of the rows."""
+        common = ("is_judge", "expected")
+        own = {name: values for name, values in vars(self).items() if name not in common and values is not None}
+        return replace(self, **{name: values[rows] for name, values in own.items()})
+
+    @property
+    def weights(self) -> np.ndarray:
+        """`(n,)` what each counts as."""
+        return np.ones(len(self.scores)) if self.is_new is None else np.where(self.is_new, 1.0, SEEN_WEIGHT)
 
 
 def fit_population(
@@ -54,6 +78,9 @@ def fit_population(
     on_progress: Callable[[str, float], None] = lambda step, share: None,
 ) -> tuple[Population, list[Profile]]:
     """Expectation maximisation: profiles under the population, then the population of these profiles.
+
+    How far abilities spread, and what facts tell of them, is learnt from answers to prompts that are new to the
+    network, where there are such; the profiles then rest on all answers.
 
     Args:
         foreseen: all prompts.
@@ -73,32 +100,24 @@ def fit_population(
     if (counts == 0).any():
         empty = ", ".join(name for name, count in zip(names, counts, strict=True) if not count)
         raise DataError(f"no answer of {empty}; leave them out")
-    width = foreseen.demands.shape[1] + 1
-    kinships = _kinships(families or [""] * len(names), models or [""] * len(names))
-    order = np.argsort(answers.candidates, kind="stable")
-    bounds = np.cumsum(counts)[:-1]
-    leniency = np.zeros(len(answers.is_judge))
-    regression = np.zeros((facts.shape[1], width))
-    covariance = np.diag([1.0] + [0.05] * (width - 1))
+    families, models = families or [""] * len(names), models or [""] * len(names)
+    teachers, taught = _new_answers(answers)
+    fit = _Rounds(foreseen, facts.shape[1])
+    kin = _kinships([families[k] for k in teachers], [models[k] for k in teachers])
     for round_ in range(n_rounds):
         on_progress(f"population, round {round_ + 1} of {n_rounds}", round_ / n_rounds)
-        means = facts @ regression
-        given = _answers(foreseen, answers, leniency, order, bounds)
-        found = _posteriors(given, means, covariance, kinships)
-        modes = np.stack([mode for mode, _ in found])
-        leniency = _leniency(foreseen, answers, modes, leniency)
-        regression = _ridge(facts, modes)
-        gaps = modes - facts @ regression
-        # Each posterior's own width counts: a candidate of few answers tells little about the spread.
-        covariance = (gaps.T @ gaps + sum(spread for _, spread in found)) / len(found)
-        covariance += MIN_COVARIANCE * np.eye(width)
+        found = fit.profiles(taught, facts[teachers], kin)
+        fit.learn_population(found, facts[teachers])
+    if taught is not answers:
+        for _ in range(N_LENIENCY_ROUNDS):
+            found = fit.profiles(answers, facts, _kinships(families, models))
     verbosities = tuple(np.quantile(foreseen.verbosity[answers.prompts], VERBOSITY_SHARES).tolist())
     lengths, spread, variance = _fit_lengths(foreseen, answers, len(names), verbosities)
     embeddings = foreseen.embedding[np.unique(answers.prompts)]
     center, components = _components(embeddings)
     population = Population(
-        covariance=covariance,
-        regression=regression,
+        covariance=fit.covariance,
+        regression=fit.regression,
         lengths=lengths.mean(axis=0),
         lengths_covariance=spread,
         length_variance=variance,
@@ -112,6 +131,49 @@ def fit_population(
         for (mode, cov), length, count in zip(found, lengths, counts, strict=True)
     ]
     return population, profiles
+
+
+def _new_answers(answers: PublicAnswers) -> tuple[np.ndarray, PublicAnswers]:
+    """The candidates with enough answers to new prompts, and those answers, by their place among them; else all."""
+    n_all = answers.candidates.max() + 1
+    if answers.is_new is None or answers.is_new.all():
+        return np.arange(n_all), answers
+    counts = np.bincount(answers.candidates[answers.is_new], minlength=n_all)
+    teachers = np.flatnonzero(counts >= MIN_NEW_ANSWERS)
+    if len(teachers) < 2:
+        return np.arange(n_all), answers
+    rows = np.flatnonzero(answers.is_new & np.isin(answers.candidates, teachers))
+    taught = answers.select(rows)
+    return teachers, replace(taught, candidates=np.searchsorted(teachers, taught.candidates))
+
+
+class _Rounds:
+    """What the rounds of expectation maximisation carry along."""
+
+    def __init__(self, foreseen: Foreseen, n_facts: int) -> None:
+        self.foreseen = foreseen
+        width = foreseen.demands.shape[1] + 1
+        self.regression = np.zeros((n_facts, width))
+        self.covariance = np.diag([1.0] + [0.05] * (width - 1))
+        self.leniency: np.ndarray | None = None
+
+    def profiles(self, answers: PublicAnswers, facts: np.ndarray, kinships: Sequence) -> list:
+        """Every candidate's posterior under the population so far; judges' leniency moves one step."""
+        if self.leniency is None:
+            self.leniency = np.zeros(len(answers.is_judge))
+        given = _answers(self.foreseen, answers, self.leniency)
+        found = _posteriors(given, facts @ self.regression, self.covariance, kinships)
+        self.leniency = _leniency(self.foreseen, answers, np.stack([mode for mode, _ in found]), self.leniency)
+        return found
+
+    def learn_population(self, found: Sequence[tuple[np.ndarray, np.ndarray]], facts: np.ndarray) -> None:
+        """The population of these profiles."""
+        modes = np.stack([mode for mode, _ in found])
+        self.regression = _ridge(facts, modes)
+        gaps = modes - facts @ self.regression
+        # Each posterior's own width counts: a candidate of few answers tells little about the spread.
+        self.covariance = (gaps.T @ gaps + sum(spread for _, spread in found)) / len(found)
+        self.covariance += MIN_COVARIANCE * np.eye(len(self.covariance))
 
 
 def _kinships(families: Sequence[str], models: Sequence[str]) -> list[tuple[np.ndarray, list[str]]]:
@@ -145,14 +207,22 @@ def _posteriors(
     return found
 
 
-def _answers(
-    foreseen: Foreseen, answers: PublicAnswers, leniency: np.ndarray, order: np.ndarray, bounds: np.ndarray
-) -> list[Answers]:
-    """What each candidate answered; `order` groups the rows by candidate, between `bounds`."""
+def _answers(foreseen: Foreseen, answers: PublicAnswers, leniency: np.ndarray) -> list[Answers]:
+    """What each candidate answered."""
     design = np.concatenate([np.ones((len(foreseen), 1)), foreseen.demands], axis=1, dtype=np.float64)
     offsets = leniency[answers.sources] - foreseen.difficulty[answers.prompts].astype(np.float64)
+    weights = answers.weights
+    order = np.argsort(answers.candidates, kind="stable")
+    bounds = np.cumsum(np.bincount(answers.candidates))[:-1]
+    expected = np.empty((0, 2)) if answers.expected is None else answers.expected
+    easy = expected[:, 0].astype(int)
     return [
-        Answers(design[answers.prompts[rows]], offsets[rows], answers.scores[rows].astype(np.float64))
+        Answers(
+            design[np.concatenate([answers.prompts[rows], easy])],
+            np.concatenate([offsets[rows], -foreseen.difficulty[easy]]),
+            np.concatenate([answers.scores[rows], expected[:, 1]]),
+            np.concatenate([weights[rows], np.full(len(easy), EXPECTED_WEIGHT)]),
+        )
         for rows in np.split(order, bounds)
     ]
 
@@ -162,8 +232,9 @@ def _leniency(foreseen: Foreseen, answers: PublicAnswers, modes: np.ndarray, bef
     abilities = modes[answers.candidates]
     logits = abilities[:, 0] + (foreseen.demands[answers.prompts] * abilities[:, 1:]).sum(axis=1)
     chance = sigmoid(logits - foreseen.difficulty[answers.prompts] + before[answers.sources])
-    slopes = np.bincount(answers.sources, answers.scores - chance, minlength=len(before)) - before
-    curvature = np.bincount(answers.sources, chance * (1 - chance), minlength=len(before)) + 1.0
+    weights = answers.weights
+    slopes = np.bincount(answers.sources, weights * (answers.scores - chance), minlength=len(before)) - before
+    curvature = np.bincount(answers.sources, weights * chance * (1 - chance), minlength=len(before)) + 1.0
     return np.where(answers.is_judge, before + slopes / curvature, 0.0)
 
 

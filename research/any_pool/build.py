@@ -71,7 +71,7 @@ def main() -> None:
         pool=POOL,
         prices_as_of=options.prices_as_of,
         exclude_sources=EXCLUDED,
-        splits=("train", ""),
+        splits=("train", "validation", ""),
         foreseen=foreseen,
         on_progress=tell,
     )

@@ -80,8 +80,8 @@ class World:
         return np.array([place[each] for each in self.ids])
 
     def population(self, drop_sources: tuple[str, ...] = (), n_candidates: int | None = None, seed: int = 0):
-        """Population and profiles of all candidates that are not held out, from the train split."""
-        use = (self.split[self.prompt] == "train") & ~self.is_held[self.candidate]
+        """Population and profiles of all candidates that are not held out, from all but the test split."""
+        use = (self.split[self.prompt] != "test") & ~self.is_held[self.candidate]
         use &= ~np.array([any(str(s).startswith(d) for d in (*STUDY_ONLY, *drop_sources)) for s in self.source])
         counts = np.bincount(self.candidate[use], minlength=len(self.names))
         known = np.flatnonzero(counts >= 50)
@@ -94,6 +94,7 @@ class World:
             self.prompt[use], np.searchsorted(known, self.candidate[use]), self.score[use], index,
             np.array([kinds[s] != "correct" for s in sources]),
             np.where(self.tokens[use] > 0, self.tokens[use], np.nan),
+            (self.split != "train")[self.prompt[use]],
         )  # fmt: skip
         names = [self.names[k] for k in known]
         population, profiles = fit_population(
