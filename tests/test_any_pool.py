@@ -31,7 +31,9 @@ def test_names_that_people_use_are_known(router):
 
 def test_easy_prompts_are_answered_well_by_all_and_open_problems_by_none(router):
     for prompt in ("hi", "What is 2+2?"):
-        assert min(router.route(prompt).probabilities.values()) > 0.88
+        assert min(router.route(prompt).probabilities.values()) > 0.9
+    textbook = router.route("Prove that the square root of 2 is irrational.").probabilities
+    assert min(textbook.values()) > 0.85
     assert max(router.route("Prove the Riemann hypothesis.").probabilities.values()) < 0.4
 
 
@@ -75,7 +77,7 @@ def test_a_benchmarks_instruction_seldom_changes_the_choice(router):
     ):
         dressed = router.predict([dress.format(prompt) for prompt in prompts]).probabilities
         lost.append(plain.max(axis=1) - plain[np.arange(len(prompts)), dressed.argmax(axis=1)])
-    assert (np.array(lost) > 0.02).mean() <= 0.08
+    assert (np.array(lost) > 0.02).mean() <= 0.05
 
 
 def test_a_saved_router_keeps_what_it_learnt(router, tmp_path):

@@ -1,26 +1,23 @@
 """Answers of many candidates as a demand network is trained on them: prompts, groups, judged answers, references."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from lookahead_router.data.outcomes import OutcomeTable
-from lookahead_router.errors import DataError, SchemaError
+from lookahead_router.errors import DataError
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.training.demand_objectives import Answers
 from lookahead_router.training.demand_recipe import PopulationSettings
+from lookahead_router.training.everyday import EVERYDAY, read_everyday
 
 BAG_TOKENS = 32
 """Words of an answer that a slot stands for."""
 REST_TOKENS = 128
 """Where the part of an answer ends that the later slots stand for."""
-EVERYDAY = {"easy": 0.98, "textbook": 0.95, "open": 0.03, "plain": np.nan}
-"""Chance that a current candidate answers an everyday prompt of each kind well; none of `plain` is told."""
 MIN_ANSWERS = 100
 """Candidates with fewer answers are not asked about everyday prompts, nor about consistency."""
 
@@ -134,29 +131,6 @@ def build_population(table: OutcomeTable, split: str, settings: PopulationSettin
         names=table.candidates,
         n_offsets=1 + len(judged),
     )
-
-
-def read_everyday(path: Path) -> list[tuple[str, str]]:
-    """Prompts and kinds of a JSONL of everyday prompts.
-
-    Raises:
-        SchemaError: no such file, or a malformed line.
-    """
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except OSError as error:
-        raise SchemaError("no such file of everyday prompts", path=str(path)) from error
-    found = []
-    for row, line in enumerate(lines):
-        try:
-            record = json.loads(line)
-            prompt, kind = record["prompt"], record["kind"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise SchemaError("expected an object with prompt and kind", path=str(path), row=row) from error
-        if not isinstance(prompt, str) or kind not in EVERYDAY:
-            raise SchemaError(f"expected text, and a kind of {', '.join(EVERYDAY)}", path=str(path), row=row)
-        found.append((prompt, kind))
-    return found
 
 
 def draw_answers(rows: Population, drawn: np.ndarray, limit: int, random: np.random.Generator) -> Answers:

@@ -93,7 +93,7 @@ def consistency_loss(output: DemandOutput, logits: torch.Tensor, n_prompts: int)
 
 
 def choice_loss(logits: torch.Tensor, n_prompts: int) -> torch.Tensor:
-    """Squared differences between the two views of each prompt, of what sets a candidate's logits apart from others'."""
+    """Squared differences between the two views of each prompt, of what sets a candidate's logits apart."""
     moved = logits[:n_prompts] - logits[n_prompts:]
     return (moved - moved.mean(dim=1, keepdim=True)).square().mean()
 

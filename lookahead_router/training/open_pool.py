@@ -4,6 +4,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,14 @@ from lookahead_router.predictors.open_pool_folder import write_profiles
 from lookahead_router.predictors.profiles import Foreseen
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
+from lookahead_router.training.everyday import EVERYDAY, read_everyday
 from lookahead_router.training.population import PublicAnswers, fit_population
 from lookahead_router.types import Candidate, CandidatePool
 
 UNRELATED = ("other", "other-open", "derived", "japanese", "korean", "llama-derived", "mistral-derived", "")
 """Families in name only."""
+N_EVERYDAY = 200
+"""Everyday prompts, drawn at random, that say what is expected of every candidate."""
 MIN_ANSWERS = 30
 """Public answers below which a candidate gets no profile."""
 
@@ -42,6 +46,7 @@ def build_open_pool(
     prices_as_of: str = "",
     exclude_sources: Sequence[str] = (),
     splits: Sequence[str] = ("train", "validation", "test"),
+    everyday: Path | None = None,
     foreseen: Foreseen | None = None,
     on_progress: Callable[[str, float], None] = lambda step, share: None,
 ) -> None:
@@ -58,6 +63,7 @@ def build_open_pool(
         prices_as_of: date or origin of the prices.
         exclude_sources: patterns of sources whose scores make no profile.
         splits: whose prompts' answers make profiles; the network must not have been measured on others.
+        everyday: JSONL of everyday prompts, as a recipe's: what is expected of every candidate.
         foreseen: what the network says of `table.prompts`, where that is known; computed otherwise.
         on_progress: told before each step what comes, and what share of all is done.
 
@@ -69,6 +75,8 @@ def build_open_pool(
     if foreseen is None:
         foreseen = foresee_all(network, table.prompts.tolist(), on_progress)
     names, answers, counts = public_answers(table, exclude_sources, splits, seen_prompts(network, table))
+    if everyday is not None:
+        foreseen, answers = _with_everyday(foreseen, answers, network, everyday)
     entries = [_entry(each, about.get(each, {}), counts[each]) for each in names]
     facts = np.stack([facts_of_entry(entry) for entry in entries])
     population, profiles = fit_population(
@@ -81,16 +89,7 @@ def build_open_pool(
         on_progress=on_progress,
     )
     catalogue = Catalogue(entries, profiles)
-    members = []
-    for each in pool:
-        match = catalogue.match(each)
-        if match.how not in ("exact", "same", "newest"):
-            raise ConfigurationError(f"the default pool names {each!r}, of which there is no profile")
-        prices = {
-            "input_usd_per_million_tokens": match.entry.input_usd_per_million_tokens,
-            "output_usd_per_million_tokens": match.entry.output_usd_per_million_tokens,
-        }
-        members.append(Member(Candidate(name=each, **prices), catalogue.profile(match.entry), match))
+    members = [_member(catalogue, each) for each in pool]
     with replacing_folder(output) as temporary:
         target = PredictorFolder(temporary)
         for file in ("tokenizer.json", "model.safetensors", "onnx/model.onnx", "onnx/model_int8.onnx", "training.json"):
@@ -105,7 +104,34 @@ def build_open_pool(
         target.write(head, CandidatePool(member.candidate for member in members))
 
 
-def foresee_all(network: Path, prompts: Sequence[str], on_progress: Callable[[str, float], None]) -> Foreseen:
+def _member(catalogue: Catalogue, name: str) -> Member:
+    """A candidate of the default pool."""
+    match = catalogue.match(name)
+    if match.how not in ("exact", "same", "newest"):
+        raise ConfigurationError(f"the default pool names {name!r}, of which there is no profile")
+    prices = {
+        "input_usd_per_million_tokens": match.entry.input_usd_per_million_tokens,
+        "output_usd_per_million_tokens": match.entry.output_usd_per_million_tokens,
+    }
+    return Member(Candidate(name=name, **prices), catalogue.profile(match.entry), match)
+
+
+def _with_everyday(
+    foreseen: Foreseen, answers: PublicAnswers, network: Path, path: Path
+) -> tuple[Foreseen, PublicAnswers]:
+    """The prompts with `N_EVERYDAY` of everyday's after them, and what is expected there."""
+    told = [(prompt, EVERYDAY[kind]) for prompt, kind in read_everyday(path) if np.isfinite(EVERYDAY[kind])]
+    told = [told[row] for row in np.random.default_rng(0).permutation(len(told))[:N_EVERYDAY]]
+    more = foresee_all(network, [prompt for prompt, _ in told])
+    rows = len(foreseen) + np.arange(len(told))
+    joined = {name: np.concatenate([values, getattr(more, name)]) for name, values in vars(foreseen).items()}
+    chances = np.array([chance for _, chance in told])
+    return Foreseen(**joined), replace(answers, expected=np.stack([rows, chances], axis=1))
+
+
+def foresee_all(
+    network: Path, prompts: Sequence[str], on_progress: Callable[[str, float], None] = lambda step, share: None
+) -> Foreseen:
     """What the network's int8 graph says of all prompts."""
     config = parse_network_config(json.loads((network / "network.json").read_bytes()))
     tokenizer = PromptTokenizer.of(config, PromptTokenizer.read(network / "tokenizer.json"))

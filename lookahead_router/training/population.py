@@ -113,7 +113,8 @@ def fit_population(
             found = fit.profiles(answers, facts, _kinships(families, models))
     verbosities = tuple(np.quantile(foreseen.verbosity[answers.prompts], VERBOSITY_SHARES).tolist())
     lengths, spread, variance = _fit_lengths(foreseen, answers, len(names), verbosities)
-    embeddings = foreseen.embedding[np.unique(answers.prompts)]
+    everyday = [] if answers.expected is None else answers.expected[:, 0].astype(int)
+    embeddings = foreseen.embedding[np.unique([*answers.prompts, *everyday])]
     center, components = _components(embeddings)
     population = Population(
         covariance=fit.covariance,

@@ -72,6 +72,7 @@ def main() -> None:
         prices_as_of=options.prices_as_of,
         exclude_sources=EXCLUDED,
         splits=("train", "validation", ""),
+        everyday=Path(__file__).parents[2] / "recipes" / "everyday" / "prompts.jsonl",
         foreseen=foreseen,
         on_progress=tell,
     )
