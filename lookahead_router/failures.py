@@ -36,6 +36,8 @@ class Failure(StrEnum):
     """No such model or address."""
     CONTEXT_OVERFLOW = "context overflow"
     """The request is longer than the model can read."""
+    UNSUPPORTED = "unsupported"
+    """The model cannot do what the request asks, such as tools or images, or does not take one of its options."""
     CONTENT_FILTER = "content filter"
     """The provider's filter stopped the request or the answer."""
     BAD_REQUEST = "bad request"
@@ -69,37 +71,48 @@ def is_transient(error: BaseException) -> bool:
 def failure_of(error: BaseException) -> Failure:
     """The class of failure that an LLM client's error belongs to.
 
-    Where the error itself says nothing, those that it was raised from are asked.
+    Where the error itself says nothing, those that it is a group of, or was raised from, are asked.
     """
-    seen: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and len(seen) < _MAX_DEPTH and cause not in seen:
-        failure = _own_failure(cause)
-        if failure is not None:
-            return failure
-        seen.append(cause)
-        reason = getattr(cause, "reason", None)  # where urllib keeps it
-        cause = cause.__cause__ or (reason if isinstance(reason, BaseException) else None)
-    return Failure.UNKNOWN
+    failures = (failure for each in _behind(error) if (failure := _own_failure(each)) is not None)
+    return next(failures, Failure.UNKNOWN)
 
 
 def retry_after(error: BaseException) -> float | None:
     """Seconds, at least 0, after which the provider wants to be asked again; `None` where it does not say."""
+    asked = (wait for each in _behind(error) for wait in _waits(each) if wait is not None)
+    return next(asked, None)
+
+
+def _behind(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it holds or comes from, the nearest first."""
+    found = [error]
+    for each in found:  # which grows meanwhile
+        yield each
+        reason = getattr(each, "reason", None)  # where urllib keeps it
+        context = None if each.__suppress_context__ else each.__context__
+        behind = [*getattr(each, "exceptions", ()), each.__cause__, reason, context]
+        found += [e for e in behind if isinstance(e, BaseException) and all(e is not known for known in found)]
+        del found[_MAX_BEHIND:]
+
+
+def _waits(error: BaseException) -> Iterator[float | None]:
     for place in (error, getattr(error, "response", None)):
         value = getattr(place, "retry_after", None)
         if isinstance(value, int | float) and not isinstance(value, bool):
-            return _seconds(value, 1.0)
+            yield _seconds(value, 1.0)
         headers = getattr(place, "headers", None)
         if hasattr(headers, "get"):
             lowered = {str(key).lower(): value for key, value in dict(headers).items()}
-            for key, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-                seconds = _seconds(lowered.get(key), unit)
-                if seconds is not None:
-                    return seconds
-    return None
+            yield _seconds(lowered.get("retry-after-ms"), 0.001)
+            yield _seconds(lowered.get("retry-after"), 1.0)
+    for body in _bodies(error):
+        delay = body.get("retryDelay")  # Google's: "34s"
+        if isinstance(delay, str):
+            yield _seconds(delay.removesuffix("s"), 1.0)
 
 
 _MAX_DEPTH = 6
+_MAX_BEHIND = 12  # errors behind one that are asked
 _MAX_TEXT = 4000  # characters of a message that are read
 _SEPARATORS = re.compile(r"[\s_.-]+")
 
@@ -113,19 +126,23 @@ _CODES = {
         Failure.OVERLOAD: """overloaded overloaded_error engine_overloaded model_overloaded UNAVAILABLE
             service_unavailable ServiceUnavailableException ModelNotReadyException slow_down no_capacity""",
         Failure.SERVER_ERROR: """server_error api_error internal_error internal_server_error INTERNAL
-            InternalServerException InternalFailure ModelErrorException ModelStreamErrorException ABORTED DATA_LOSS""",
+            InternalServerException InternalFailure ModelErrorException ModelStreamErrorException ABORTED DATA_LOSS
+            generation incomplete_generation""",
         Failure.TIMEOUT: """timeout timeout_error request_timeout gateway_timeout DEADLINE_EXCEEDED
-            ModelTimeoutException RequestTimeout RequestTimeoutException""",
+            ModelTimeoutException RequestTimeout RequestTimeoutException CANCELLED""",
         Failure.AUTHENTICATION: """authentication_error invalid_api_key permission_error permission_denied
             UNAUTHENTICATED unauthorized forbidden API_KEY_INVALID billing_error billing_not_active account_deactivated
             AccessDenied AccessDeniedException UnrecognizedClientException ExpiredTokenException
-            InvalidSignatureException invalid_authentication payment_required unsupported_country_region_territory""",
+            InvalidSignatureException invalid_authentication payment_required unsupported_country_region_territory
+            billing_hard_limit_reached insufficient_balance insufficient_credits Arrearage""",
         Failure.NOT_FOUND: """not_found not_found_error model_not_found deployment_not_found DeploymentNotFound
-            ResourceNotFoundException no_such_model model_not_available""",
+            ResourceNotFoundException no_such_model model_not_available invalid_model model_not_exist
+            model_decommissioned""",
         Failure.CONTEXT_OVERFLOW: """context_length_exceeded context_window_exceeded string_above_max_length
             request_too_large prompt_too_long exceed_context_size_error tokens_limit_reached""",
+        Failure.UNSUPPORTED: "unsupported_value unsupported_parameter unsupported_feature",
         Failure.CONTENT_FILTER: """content_filter content_filter_error content_policy_violation
-            ResponsibleAIPolicyViolation moderation_blocked content_filtered""",
+            ResponsibleAIPolicyViolation moderation_blocked content_filtered data_inspection_failed""",
         Failure.BAD_REQUEST: """invalid_request_error invalid_request bad_request INVALID_ARGUMENT ValidationException
             FAILED_PRECONDITION OUT_OF_RANGE UNIMPLEMENTED""",
     }.items()
@@ -134,7 +151,7 @@ _CODES = {
 _STATUSES = {
     Failure.RATE_LIMIT: {429},
     Failure.OVERLOAD: {503, 529},
-    Failure.TIMEOUT: {408, 504, 524, 598, 599},
+    Failure.TIMEOUT: {408, 499, 504, 524, 598, 599},
     Failure.AUTHENTICATION: {401, 402, 403},
     Failure.NOT_FOUND: {404, 410},
     Failure.CONTEXT_OVERFLOW: {413},
@@ -142,7 +159,7 @@ _STATUSES = {
 }
 
 # Types by name along the inheritance, since no client is a dependency: of the standard library, OpenAI and Anthropic,
-# httpx and httpcore, aiohttp, requests, urllib3, botocore, websockets.
+# httpx and httpcore, aiohttp, anyio, requests, urllib3, botocore, websockets.
 _TYPES = {
     failure: frozenset(names.split())
     for failure, names in {
@@ -150,7 +167,8 @@ _TYPES = {
         Failure.CONNECTION: """ConnectionError APIConnectionError TransportError NetworkError ProtocolError
             ClientConnectionError ClientPayloadError ChunkedEncodingError ConnectionClosed ConnectionClosedError
             HTTPClientError IncompleteRead NewConnectionError MaxRetryError NameResolutionError
-            EndpointConnectionError BadStatusLine gaierror SSLError InvalidChunkLength""",
+            EndpointConnectionError BadStatusLine gaierror SSLError InvalidChunkLength IncompleteReadError
+            BrokenResourceError ClosedResourceError EndOfStream""",
         Failure.NO_ANSWER: """JSONDecodeError APIResponseValidationError DecodingError DecodeError ContentDecodingError
             ContentTypeError OutputParserException""",
         Failure.RATE_LIMIT: "RateLimitError TooManyRequests ResourceExhausted",
@@ -164,28 +182,53 @@ _TYPES = {
 
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.ETIMEDOUT})
 
+_FEATURE = r"\b(tool|function|image|vision|audio|video|document|pdf|json|response_format|system|developer)"
+
 # Phrases of messages that come without a code of their own. The first that occurs wins.
 _PHRASES = {
     Failure.CONTEXT_OVERFLOW: re.compile(
         r"maximum context length|context[ _]length[ _]exceeded|context window|context size|maximum model length"
         r"|(prompt|input|request|conversation|context) (is|are|was) too (long|large)|too many (input |total )?tokens"
         r"|input token count|exceeds? the (maximum|available|model'?s?) (number of |allowed )?(input |context )?"
-        r"(tokens?|context|length)|reduce the length of (the|your) (messages|prompt|input)",
+        r"(tokens?|context|length)|reduce the length of (the|your) (messages|prompt|input)"
+        r"|max(imum)? (prompt|input|sequence) (length|tokens)|(prompt|input|request) exceeds? (the )?max"
+        r"|(longer|larger|greater) than the (model'?s? |maximum |available )*(context|input)"
+        r"|exceed(s|ed)? (the )?(model'?s? )?(context|token|total tokens?) (limit|length|window)"
+        r"|inputs`? (tokens \+ `?max_new_tokens`? must be|must have less than)|input length should be"
+        r"|context length of only|prompt tokens (is |are )?too long",
     ),
     Failure.CONTENT_FILTER: re.compile(
         r"content management policy|content filter|content policy|blocked by (the )?safety|safety (settings|filters?)"
+        r"|inappropriate content|content exists risk|flagged (by|as|for)|violating our usage polic"
+    ),
+    Failure.UNSUPPORTED: re.compile(
+        rf"(not|n't|only) support(ed)? .{{0,40}}{_FEATURE}|{_FEATURE}[\w `'\"-]{{0,40}} (is|are) (not|only) "
+        r"(supported|enabled|available)|no endpoints found that support|at most 0 \w+|--enable-auto-tool-choice"
     ),
     Failure.AUTHENTICATION: re.compile(
         r"(invalid|incorrect|missing|expired) api[ _-]?key|api key (is )?(not valid|invalid|expired)"
+        r"|credit balance|insufficient (balance|credits?|funds)|billing (hard )?limit"
     ),
     Failure.OVERLOAD: re.compile(r"overloaded|at capacity|out of capacity|service (is )?(temporarily )?unavailable"),
     Failure.RATE_LIMIT: re.compile(r"rate[ -]?limit|too many requests|quota exceeded|exceeded your (current )?quota"),
-    Failure.NOT_FOUND: re.compile(r"model .{0,200}(does not exist|not found)"),
+    Failure.NOT_FOUND: re.compile(
+        r"model .{0,200}(does not exist|not found|has been (decommissioned|deprecated|retired))|model not (exist|found)"
+        r"|not a valid model|model identifier is invalid|invalid model( id| name|:|$)"
+        r"|on-demand throughput isn't supported"
+    ),
     Failure.NO_ANSWER: re.compile(r"no generation chunks were returned|unexpected response type"),
     Failure.SERVER_ERROR: re.compile(r"internal server error|server had an error"),
 }
 # A rejected request says by these what is wrong with it. Other words in it may be the user's, quoted.
-_OF_A_REJECTED_REQUEST = (Failure.CONTEXT_OVERFLOW, Failure.CONTENT_FILTER, Failure.AUTHENTICATION)
+_OF_A_REJECTED_REQUEST = (
+    Failure.CONTEXT_OVERFLOW,
+    Failure.CONTENT_FILTER,
+    Failure.NOT_FOUND,
+    Failure.UNSUPPORTED,
+    Failure.AUTHENTICATION,
+)
+# A refusal says so under the status of a wrong key, or of an address that is not there.
+_OF_A_REFUSAL = {403: (Failure.CONTENT_FILTER,), 404: (Failure.UNSUPPORTED,)}
 # So do the checks of clients themselves.
 _OF_A_CHECK = (Failure.CONTEXT_OVERFLOW, Failure.NO_ANSWER)
 
@@ -221,8 +264,10 @@ def _of_status(status: int, message: str) -> Failure:
     failure = next((failure for failure, statuses in _STATUSES.items() if status in statuses), None)
     if failure is None and status < 500:
         return _by_words(message, _OF_A_REJECTED_REQUEST) or Failure.BAD_REQUEST
-    # Some servers answer 500 where a prompt is too long for the model.
-    return failure or _by_words(message, (Failure.CONTEXT_OVERFLOW,)) or Failure.SERVER_ERROR
+    if status in _OF_A_REFUSAL:
+        return _by_words(message, _OF_A_REFUSAL[status]) or failure
+    # Some servers answer 500 where a prompt is too long for the model, or holds an image.
+    return failure or _by_words(message, (Failure.CONTEXT_OVERFLOW, Failure.UNSUPPORTED)) or Failure.SERVER_ERROR
 
 
 def _by_words(message: str, classes: Any) -> Failure | None:
@@ -257,7 +302,7 @@ def _codes(error: BaseException, bodies: Sequence[Mapping]) -> Iterator[str]:
         if isinstance(value, str):
             yield value
     for body in bodies:
-        for name in ("code", "Code", "type", "status", "reason", "__type"):
+        for name in ("code", "Code", "type", "error_type", "status", "reason", "__type"):
             value = body.get(name)
             if isinstance(value, str):
                 yield value.rpartition("#")[2]
@@ -296,10 +341,10 @@ def _parsed(text: str | bytes | bytearray) -> Any:
 
 
 def _message(error: BaseException, bodies: Sequence[Mapping]) -> str:
-    texts = [body.get("message") for body in bodies]
+    texts = [body.get(name) for body in bodies for name in ("message", "Message", "error", "detail")]
     with contextlib.suppress(Exception):  # of a client's own making
         texts.append(str(error))
-    return "\n".join(text[:_MAX_TEXT] for text in texts if isinstance(text, str)).lower()
+    return "\n".join(text[:_MAX_TEXT] for text in texts if isinstance(text, str)).lower().replace("’", "'")
 
 
 def _seconds(value: Any, unit: float) -> float | None:

@@ -209,6 +209,7 @@ ASKS_NEXT = {
     Failure.AUTHENTICATION: HTTPError(401),
     Failure.NOT_FOUND: HTTPError(404),
     Failure.CONTEXT_OVERFLOW: HTTPError(413),
+    Failure.UNSUPPORTED: type("OptionError", (Exception,), {"code": "unsupported_parameter"})(),
     Failure.CONTENT_FILTER: type("FilterError", (Exception,), {"code": "content_filter"})(),
 }
 RAISES = {Failure.BAD_REQUEST: HTTPError(400), Failure.UNKNOWN: KeyError("x")}

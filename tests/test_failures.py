@@ -1,5 +1,6 @@
 """Which class of failure an error belongs to, whichever client raised it and wherever the provider said so."""
 
+import asyncio
 import errno
 import http.client
 import json
@@ -74,6 +75,11 @@ def raised_from(error, cause):
     return error
 
 
+def raised_within(error, other, *, suppress=False):
+    error.__context__, error.__suppress_context__ = other, suppress
+    return error
+
+
 CASES = {
     Failure.RATE_LIMIT: [
         status(429),
@@ -101,6 +107,7 @@ CASES = {
         aws("ServiceUnavailableException", 400),
         grpc("UNAVAILABLE"),
         error_with("The model is overloaded. Please try again later."),
+        error_with(body={"error": "Model is overloaded", "error_type": "overloaded"}),
         Exception('{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'),
     ],
     Failure.SERVER_ERROR: [
@@ -126,6 +133,8 @@ CASES = {
         grpc("DEADLINE_EXCEEDED"),
         raised_from(RuntimeError("wrapped"), TimeoutError()),
         urllib.error.URLError(TimeoutError()),
+        raised_within(RuntimeError("the call failed"), TimeoutError()),
+        status(499),
     ],
     Failure.CONNECTION: [
         ConnectionResetError(),
@@ -142,6 +151,11 @@ CASES = {
         named("RemoteProtocolError", type("TransportError", (Exception,), {})),
         named("ClientConnectionError", code=1006),  # a websocket's number, no status
         raised_from(named("ChatError"), ConnectionResetError()),
+        ExceptionGroup("unhandled errors in a TaskGroup", [KeyError("x"), ConnectionResetError()]),
+        raised_from(named("ToolError"), ExceptionGroup("of a TaskGroup", [named("ConnectError", ConnectionError)])),
+        asyncio.IncompleteReadError(b"x", 2),
+        named("BrokenResourceError"),
+        named("EndOfStream"),
     ],
     Failure.NO_ANSWER: [
         NoAnswerError("a"),
@@ -161,6 +175,9 @@ CASES = {
         google(403, "PERMISSION_DENIED"),
         aws("AccessDeniedException", 400),
         status(400, "Incorrect API key provided"),
+        anthropic(400, "invalid_request_error", "Your credit balance is too low to access the API."),
+        openai(400, type="invalid_request_error", code="billing_hard_limit_reached"),
+        openai(400, "Insufficient Balance", type="unknown_error", code="invalid_request_error"),
         grpc("UNAUTHENTICATED"),
     ],
     Failure.NOT_FOUND: [
@@ -170,6 +187,12 @@ CASES = {
         anthropic(404, "not_found_error"),
         error_with("model 'llama9' not found, try pulling it first"),
         aws("ResourceNotFoundException", 400),
+        aws("ValidationException", 400, "The provided model identifier is invalid."),
+        aws("ValidationException", 400, "Invocation of this model ID with on-demand throughput isn’t supported."),
+        openai(400, "The model `old` has been decommissioned", code="model_decommissioned"),
+        openai(400, "Invalid model: old", type="invalid_model", code="1500"),
+        openai(400, "Model Not Exist", type="invalid_request_error", code="invalid_request_error"),
+        openai(400, "old/one is not a valid model ID"),
     ],
     Failure.CONTEXT_OVERFLOW: [
         status(413),
@@ -180,17 +203,44 @@ CASES = {
         aws("ValidationException", 400, "Input is too long for requested model."),
         status(500, "the request exceeds the available context size"),
         ValueError("Requested tokens (5000) exceed context window of 4096"),
+        status(422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4097. Given: 9000"),
+        status(422, "Input validation error: `inputs` must have less than 1024 tokens. Given: 5000"),
+        status(400, "This model's maximum prompt length is 131072 but the request contains 537812 tokens."),
+        status(400, "The input (5000 tokens) is longer than the model's context length (4096 tokens)."),
+        anthropic(400, "invalid_request_error", "input length and `max_tokens` exceed context limit: 190000 + 20000"),
+        status(400, "Invalid request: Your request exceeded model token limit: 131072"),
+        status(400, "Range of input length should be [1, 30720]"),
+        status(400, "Prompt exceeds max length"),
+        status(400, "the number of input tokens 5000 cannot exceed the total tokens limit 4096 for this model"),
+        status(400, "the model is loaded with context length of only 4096 tokens, which is not enough"),
+    ],
+    Failure.UNSUPPORTED: [
+        openai(400, type="invalid_request_error", code="unsupported_parameter"),
+        openai(400, "'temperature' does not support 0.2 with this model.", code="unsupported_value"),
+        status(400, "registry.ollama.ai/library/gemma:2b does not support tools"),
+        status(400, "`tools` is not supported in this model"),
+        status(400, "Invalid content type. image_url is only supported by certain models."),
+        status(404, "No endpoints found that support image input"),
+        aws("ValidationException", 400, "This model doesn't support tool use in streaming mode."),
+        status(500, "image input is not supported - hint: you may need to provide the mmproj"),
+        status(400, "At most 0 image(s) may be provided in one prompt."),
+        status(400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
+        google(400, "INVALID_ARGUMENT", "Function calling is not enabled for models/gemma-3-27b-it"),
     ],
     Failure.CONTENT_FILTER: [
         openai(400, code="content_filter"),
         openai(400, type="image_generation_user_error", code="content_policy_violation"),
+        openai(400, type="data_inspection_failed", code="data_inspection_failed"),
+        openai(400, "Content Exists Risk", type="invalid_request_error", code="invalid_request_error"),
+        status(403, "Your input was flagged by moderation"),
         status(400, "The response was filtered due to the prompt triggering Azure OpenAI's content management policy"),
     ],
     Failure.BAD_REQUEST: [
         status(400),
         status(422),
-        openai(400, type="invalid_request_error", code="unsupported_parameter"),
         anthropic(200, "invalid_request_error"),
+        openai(400, "Invalid schema for function 'add': True is not of type 'object'", type="invalid_request_error"),
+        openai(400, "messages: roles must alternate", type="invalid_request_error"),
         google(400, "INVALID_ARGUMENT"),
         aws("ValidationException", 400),
     ],
@@ -283,3 +333,19 @@ def test_retry_after_may_be_a_date():
     error = status(429, headers={"Retry-After": formatdate(time.time() + 60, usegmt=True)})
     assert 55 < retry_after(error) <= 61
     assert retry_after(status(429, headers={"Retry-After": formatdate(0, usegmt=True)})) == 0.0
+
+
+def test_an_error_that_hides_what_it_was_raised_within_is_judged_by_itself():
+    assert failure_of(raised_within(RuntimeError("x"), TimeoutError(), suppress=True)) is Failure.UNKNOWN
+
+
+def test_errors_that_lead_back_to_each_other_come_to_an_end():
+    first, second = RuntimeError("x"), RuntimeError("y")
+    first.__cause__, second.__cause__ = second, first
+    assert failure_of(first) is Failure.UNKNOWN
+
+
+def test_google_asks_to_wait_in_the_body():
+    wait = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34s"}
+    assert retry_after(google(429, "RESOURCE_EXHAUSTED", "x", wait)) == 34.0
+    assert retry_after(raised_from(RuntimeError("wrapped"), status(429, retry_after=3))) == 3.0

@@ -31,6 +31,7 @@ RULES: Mapping[Failure, Rule] = {
     Failure.NOT_FOUND: Rule(True, 300.0),
     Failure.CONTEXT_OVERFLOW: Rule(True),
     Failure.CONTENT_FILTER: Rule(True),
+    Failure.UNSUPPORTED: Rule(True),
     Failure.BAD_REQUEST: Rule(False),
     Failure.UNKNOWN: Rule(False),
 }

@@ -303,6 +303,7 @@ def _reason(lane: Lane, error: BaseException, failure: Failure) -> str:
         Failure.NOT_FOUND: f"{lane.place} has no model {lane.config.model_name!r}",
         Failure.CONNECTION: f"{lane.place} cannot be reached, or breaks off",
         Failure.NO_ANSWER: f"{lane.place} sends something else than answers",
+        Failure.UNSUPPORTED: f"{lane.place} does not take its parameters, or parts of its requests; check them",
         Failure.BAD_REQUEST: f"{lane.place} refuses its requests; check its parameters",
         Failure.UNKNOWN: f"its calls raise {type(error).__name__}",
     }

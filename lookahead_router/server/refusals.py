@@ -15,10 +15,11 @@ _OF_FAILURE = {
     Failure.TIMEOUT: (504, "server_error"),
     Failure.CONTEXT_OVERFLOW: (400, "invalid_request_error"),
     Failure.CONTENT_FILTER: (400, "invalid_request_error"),
+    Failure.UNSUPPORTED: (400, "invalid_request_error"),
     Failure.BAD_REQUEST: (400, "invalid_request_error"),
 }
 """Status and type of an error by the class of the last candidate's failure; for the others, 502 and `server_error`."""
-_TOLD = (Failure.CONTEXT_OVERFLOW, Failure.CONTENT_FILTER, Failure.BAD_REQUEST)
+_TOLD = (Failure.CONTEXT_OVERFLOW, Failure.CONTENT_FILTER, Failure.UNSUPPORTED, Failure.BAD_REQUEST)
 """Failures that the request brought about: the candidate's own words about it are the client's to read."""
 
 
