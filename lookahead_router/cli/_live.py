@@ -4,17 +4,19 @@ import importlib
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lookahead_router.cli._input import read_prompts
-from lookahead_router.cli._output import UNKNOWN, note, progress
+from lookahead_router.cli._output import UNKNOWN, note, progress, show, show_json, show_table
 from lookahead_router.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from lookahead_router.live.engine import Progress
+    from lookahead_router.live.expected import Expected
 
 BudgetUsdOption = Annotated[
     float | None, typer.Option("--budget-usd", min=0, help="The most dollars to spend on this output, in all runs.")
@@ -55,7 +57,7 @@ def function_of(text: str, option: str) -> Callable:
 
 
 @contextmanager
-def live_progress(words: str, things: str, output: Path) -> Iterator[Callable[["Progress"], None]]:
+def live_progress(words: str, things: str, output: Path | str) -> Iterator[Callable[["Progress"], None]]:
     """Shows how far calls are; an interrupt is told what it does and how to go on."""
     is_told = False
 
@@ -72,7 +74,7 @@ def live_progress(words: str, things: str, output: Path) -> Iterator[Callable[["
         try:
             yield tell
         except KeyboardInterrupt:
-            note(f"interrupted; all answers so far are in {output}, and the same command goes on")
+            note(f"interrupted; all {things} so far are in {output}, and the same command goes on")
             raise
 
 
@@ -98,3 +100,24 @@ def number(value: float | None, digits: int = 0) -> str:
 def spent_record(spent: Any) -> dict[str, Any]:
     """What was spent, as JSON."""
     return {name: round(value, 12) if isinstance(value, float) else value for name, value in vars(spent).items()}
+
+
+def show_expected(expected: "Expected", things: str, as_json: bool) -> None:
+    """Shows what a dry run found."""
+    if as_json:
+        show_json(asdict(expected))
+        return
+    rows = [
+        (name, f"{count:,}", dollars(expected.usd[name]), dollars(expected.most_usd[name]))
+        for name, count in expected.calls.items()
+    ]
+    known, most = (
+        [value for value in values.values() if value is not None] for values in (expected.usd, expected.most_usd)
+    )
+    rows.append(("all", f"{sum(expected.calls.values()):,}", dollars(sum(known)), dollars(sum(most))))
+    show_table(("candidate", "calls", "expected", "at most"), rows, styles=[*[""] * (len(rows) - 1), "bold"])
+    repeats = f", {expected.n_repeats:,} repeats left out" if expected.n_repeats else ""
+    there = f"; {expected.n_there:,} {things} are there" if expected.n_there else ""
+    show(f"{expected.n_prompts:,} prompts{repeats}{there}. Nothing was asked.")
+    if len(known) < len(expected.usd):
+        show("What has no price is not in the dollars; set input_price and output_price.")

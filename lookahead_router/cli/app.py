@@ -13,6 +13,7 @@ from lookahead_router.cli.export import export
 from lookahead_router.cli.fit import fit
 from lookahead_router.cli.import_ import import_
 from lookahead_router.cli.info import info
+from lookahead_router.cli.judge import judge
 from lookahead_router.cli.onboard import onboard
 from lookahead_router.cli.push import push
 from lookahead_router.cli.report import report
@@ -28,6 +29,7 @@ COMMANDS = (
     candidates,
     sample,
     collect,
+    judge,
     fit,
     onboard,
     report,

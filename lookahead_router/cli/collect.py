@@ -16,6 +16,7 @@ from lookahead_router.cli._live import (
     live_progress,
     number,
     prompts_of,
+    show_expected,
     spent_record,
 )
 from lookahead_router.cli._options import JsonOption
@@ -24,7 +25,6 @@ from lookahead_router.errors import LookaheadRouterError
 
 if TYPE_CHECKING:
     from lookahead_router.live.collect import Collected
-    from lookahead_router.live.expected import Expected
 
 
 def collect(
@@ -54,7 +54,7 @@ def collect(
     if dry_run:
         from lookahead_router.live.expected import expected_calls
 
-        _show_expected(expected_calls(found, pool, output=output, redact=clean), as_json)
+        show_expected(expected_calls(found, pool, output=output, redact=clean), "answers", as_json)
         return
     with live_progress("asking", "answers", output) as tell:
         collected = ask(
@@ -111,23 +111,3 @@ def _show(collected: "Collected", output: Path) -> None:
         show("Answers are missing; the same command asks for them again.")
     target = shlex.quote(str(output))
     show(f"Next: lookahead-router judge {target} --judge judge.yaml --output scored.jsonl")
-
-
-def _show_expected(expected: "Expected", as_json: bool) -> None:
-    if as_json:
-        show_json(asdict(expected))
-        return
-    rows = [
-        (name, f"{count:,}", dollars(expected.usd[name]), dollars(expected.most_usd[name]))
-        for name, count in expected.calls.items()
-    ]
-    known, most = (
-        [value for value in values.values() if value is not None] for values in (expected.usd, expected.most_usd)
-    )
-    rows.append(("all", f"{sum(expected.calls.values()):,}", dollars(sum(known)), dollars(sum(most))))
-    show_table(("candidate", "calls", "expected", "at most"), rows, styles=[*[""] * (len(rows) - 1), "bold"])
-    repeats = f", {expected.n_repeats:,} repeats left out" if expected.n_repeats else ""
-    there = f"; {expected.n_there:,} answers are there" if expected.n_there else ""
-    show(f"{expected.n_prompts:,} prompts{repeats}{there}. Nothing was asked.")
-    if len(known) < len(expected.usd):
-        show("A candidate without a price is not in the dollars; set input_price and output_price in the pool file.")

@@ -1,4 +1,4 @@
-"""What `collect` would ask, and what that is expected to cost."""
+"""What `collect` and `judge` would ask, and what that is expected to cost."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,11 @@ from lookahead_router.live.answers import Redact, read_answers
 from lookahead_router.live.client import most_input_tokens
 from lookahead_router.live.collect import Prompts, answers_there, different, tasks_of
 from lookahead_router.live.engine import Task
+from lookahead_router.live.journal import read_records
+from lookahead_router.live.judge import Answers, answers_of, rows_for_judges
+from lookahead_router.live.judges import JudgeConfig, judge_of
 from lookahead_router.live.members import Pool, members_of
+from lookahead_router.live.panel import Panel
 from lookahead_router.live.pool import CandidateConfig, call_usd, known_entry, priced
 from lookahead_router.predictors.load import OPEN_EMBEDDED
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
@@ -21,11 +25,13 @@ from lookahead_router.prompts import read_request
 
 _SAMPLE = 300
 """Prompts whose answers' lengths are foreseen; the others are taken to be like them."""
+_REPLY_TOKENS = 200
+"""Of a judge."""
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What `collect` would do."""
+    """What `collect` or `judge` would do."""
 
     calls: Mapping[str, int]
     """Calls to be made, by candidate, where none fails."""
@@ -36,7 +42,7 @@ class Expected:
     n_prompts: int
     n_repeats: int
     n_there: int
-    """Answers that are there already."""
+    """Answers or verdicts that are there already."""
 
 
 def expected_calls(
@@ -64,22 +70,53 @@ def expected_calls(
         there = answers_there((answer.to_dict() for answer in read_answers(path)), path)
     tasks = {config.name: list(tasks_of(config, questions, there)) for config, _ in members}
     lengths = _foreseen_lengths([config for config, _ in members], tasks)
-    usd: dict[str, float | None] = {}
-    most: dict[str, float | None] = {}
-    for config, _ in members:
-        candidate, own = priced(config), tasks[config.name]
-        n_input = sum(read_request(list(task.messages), allow_empty=True).n_tokens for task in own)
-        usd[config.name] = call_usd(candidate, n_input, len(own) * lengths[config.name])
-        n_most = sum(most_input_tokens(task.messages) for task in own)
-        most[config.name] = call_usd(candidate, n_most, len(own) * config.max_tokens)
+    money = {config.name: _money(config, tasks[config.name], lengths[config.name]) for config, _ in members}
     return Expected(
         {name: len(each) for name, each in tasks.items()},
-        usd,
-        most,
+        {name: usd for name, (usd, _) in money.items()},
+        {name: most for name, (_, most) in money.items()},
         n_prompts=len(questions),
         n_repeats=n_repeats,
         n_there=len(questions) * len(members) - sum(map(len, tasks.values())),
     )
+
+
+def expected_verdicts(
+    answers: Answers, judge: JudgeConfig | str | Path, *, output: str | Path | None = None
+) -> Expected:
+    """What `judge` would ask LLM judges and what that is expected to cost; nothing is asked, run or written.
+
+    A judge's replies are taken to be as long as those that are there or, where there are none, 200 tokens.
+
+    Raises:
+        ConfigurationError: settings that are none.
+        DataError: malformed answers, or none.
+    """
+    found, config = answers_of(answers), judge_of(judge)
+    path = None if output is None else Path(output).with_name(f"{Path(output).name}.verdicts")
+    records = read_records(path) if path is not None and path.exists() else []
+    panel = Panel(config, found, rows_for_judges(found, config), records)
+    tasks = {each.name: panel.tasks(each.name) for each in config.judges}
+    lengths = [record["output_tokens"] for record in records if record.get("output_tokens")]
+    length = sum(lengths) / len(lengths) if lengths else _REPLY_TOKENS
+    money = {each.name: _money(each, tasks[each.name], length) for each in config.judges}
+    return Expected(
+        {name: len(each) for name, each in tasks.items()},
+        {name: usd for name, (usd, _) in money.items()},
+        {name: most for name, (_, most) in money.items()},
+        n_prompts=len({answer.prompt_id for answer in found}),
+        n_repeats=0,
+        n_there=len(config.judges) * panel.n_tasks - sum(map(len, tasks.values())),
+    )
+
+
+def _money(config: CandidateConfig, tasks: Sequence[Task], output_tokens: float) -> tuple[float | None, float | None]:
+    """Expected and highest dollars of calls."""
+    candidate = priced(config)
+    n_input = sum(read_request(list(task.messages), allow_empty=True).n_tokens for task in tasks)
+    n_most = sum(most_input_tokens(task.messages) for task in tasks)
+    expected = call_usd(candidate, n_input, len(tasks) * min(output_tokens, config.max_tokens))
+    return expected, call_usd(candidate, n_most, len(tasks) * config.max_tokens)
 
 
 def _foreseen_lengths(configs: Sequence[CandidateConfig], tasks: Mapping[str, Sequence[Task]]) -> dict[str, float]:
