@@ -103,9 +103,12 @@ class Answer:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without what is not there."""
-        kept = ("response", "input_tokens", "output_tokens", "cost_usd")
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        record = {name: value for name, value in values.items() if name in kept or value not in (None, "", {}, False)}
+        record = {}
+        for each in fields(self):
+            value = getattr(self, each.name)
+            default = {} if each.name == "scores_human" else each.default
+            if each.name in _ALWAYS or type(value) is not type(default) or value != default:
+                record[each.name] = value
         if self.messages is not None:
             record["messages"] = [dict(message) for message in self.messages]
         return record
@@ -134,6 +137,7 @@ class Answer:
         return cls(**known)
 
 
+_ALWAYS = ("response", "input_tokens", "output_tokens", "cost_usd")
 _ANSWER_FIELDS = tuple(each.name for each in fields(Answer))
 _ANSWER_TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("prompt_id", "prompt", "candidate", "response", "finish_reason", "error"), str),

@@ -78,6 +78,8 @@ def shown(predictor, strange, data, table, tmp_path):
     """Arguments with which each command shows names."""
     prompts, pool = tmp_path / "prompts.txt", tmp_path / "pool.json"
     prompts.write_text(BAD)
+    answers = tmp_path / "answers.jsonl"
+    answers.write_text(json.dumps({"prompt": BAD, "candidate": POOL[0], "response": BAD, "reference": BAD}))
     pool.write_text(json.dumps({"candidates": [{"name": POOL[0]}]}))
     copy = tmp_path / f"copy{BAD}"
     shutil.copytree(predictor, copy)
@@ -102,6 +104,7 @@ def shown(predictor, strange, data, table, tmp_path):
         "info": [("info", predictor), ("info", predictor, "--json")],
         "candidates": [("candidates", "--router", strange), ("candidates", "--router", strange, "--json")],
         "collect": [("collect", prompts, "--pool", pool, "--output", tmp_path / f"o{BAD}.jsonl", "--dry-run")],
+        "judge": [("judge", answers, "--judge", "exact", "--output", tmp_path / f"s{BAD}.jsonl")],
         "onboard": [("onboard", data, "--output", tmp_path / "learnt")],
         "report": [("report", decisions, data)],
         "sample": [("sample", data, "--n", 5, "--output", tmp_path / f"drawn{BAD}.jsonl".replace("/", ""))],
@@ -134,6 +137,10 @@ MISTAKES = {
     "import": [(BAD, "x", "o.jsonl"), ("routerbench", BAD, "o.jsonl"), ("routerbench", "x", f"o.{BAD}")],
     "info": [(BAD,), ("--revision", BAD)],
     "candidates": [("--router", BAD), ("--revision", BAD)],
+    "judge": [
+        (f"{BAD}.jsonl", "--output", "x", "--judge", "exact"),
+        ("x", "--output", "x", "--judge", BAD),
+    ],
     "collect": [
         (f"{BAD}.jsonl", "--output", "x", "--pool", f"{BAD}.yaml"),
         ("x", "--output", "x", "--pool", "x", "--redact", BAD),

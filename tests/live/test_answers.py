@@ -102,8 +102,10 @@ def test_answers_survive_the_file_and_unknown_columns_are_left_out(tmp_path):
         kind="judge", judge="j", scores_human={"a": 0.25},
     )  # fmt: skip
     failed = Answer("1" * 16, "What?", "b", None, error="content filter")
-    path = write(tmp_path, [{**answer.to_dict(), "more": 1}, failed.to_dict()], "answers.jsonl")
-    assert read_answers(path) == [answer, failed]
+    worst = Answer("1" * 16, "What?", "b", "0", cost_usd=0.0, reference=0, score=0.0, kind="correct")
+    path = write(tmp_path, [{**answer.to_dict(), "more": 1}, failed.to_dict(), worst.to_dict()], "answers.jsonl")
+    assert read_answers(path) == [answer, failed, worst]
+    assert read_answers(path)[2].score == 0.0
     assert (answer.score_human, failed.score_human) == (0.25, None)
 
 

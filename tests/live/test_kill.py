@@ -9,7 +9,8 @@ import pytest
 from live.killing import kill_at_random
 from servers.openai_server import Reply, text_of
 
-from lookahead_router.live import PoolConfig, collect, read_answers
+from lookahead_router.live import JudgeConfig, PoolConfig, collect, judge, read_answers
+from lookahead_router.live.journal import read_records
 
 PROMPTS = [f"Question {n} of the test?" for n in range(40)]
 
@@ -52,3 +53,41 @@ def test_collect_survives_kills(server, endpoint, tmp_path, n_kills):
     billed = sum(r["_usage"]["prompt_tokens"] + 2 * r["_usage"]["completion_tokens"] for r in server.answered)
     billed = billed / 1e6 - sum(answer.cost_usd for answer in undisturbed.answers)
     assert billed <= collected.spent.usd <= budget
+
+
+def verdict(request):
+    """A rating that depends on the request alone, after 20 to 60 ms."""
+    lot = zlib.crc32(f"{request['model']}{text_of(request['messages'][-1])}".encode())
+    return Reply(f"So it is.\nRating: {1 + lot % 10}", delay_seconds=0.02 + lot % 5 / 100)
+
+
+@pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_judge_survives_kills(server, endpoint, tmp_path, n_kills):
+    server.script = verdict
+    judges = [endpoint(name, max_concurrency=3, parameters={"max_tokens": 40}) for name in "ab"]
+    settings = {"judges": judges, "again": 0.2}
+    (tmp_path / "judge.json").write_text(json.dumps(settings))
+    (tmp_path / "answers.jsonl").write_text(
+        "".join(json.dumps({"prompt": prompt, "candidate": "c", "response": f"{prompt}!"}) + "\n" for prompt in PROMPTS)
+    )
+    output = tmp_path / "scored.jsonl"
+    budget = 2.0
+    command = ("judge", tmp_path / "answers.jsonl", "--judge", tmp_path / "judge.json", "--output", output)
+    killed = kill_at_random(server, (*command, "--budget-usd", budget), n_kills, seed=n_kills)
+    assert killed == n_kills
+
+    requests = list(server.requests)
+    undisturbed = judge(tmp_path / "answers.jsonl", JudgeConfig(**settings))
+    assert read_answers(output) == list(undisturbed.answers)
+    verdicts = read_records(tmp_path / "scored.jsonl.verdicts")
+    tasks = Counter((record["task"], record["judge"]) for record in verdicts)
+    assert set(tasks.values()) == {1}
+
+    repeated = len(requests) - len(tasks)
+    assert repeated <= 6 * killed
+    assert len({r["_idempotency_key"] for r in requests}) == len(tasks)
+    judged = judge(tmp_path / "answers.jsonl", JudgeConfig(**settings), output=output)
+    assert (judged.n_new, judged.spent.n_unfinished >= repeated) == (0, True)
+    measured = sum(record["cost_usd"] for record in verdicts)
+    assert judged.spent.usd == pytest.approx(measured + judged.spent.uncertain_usd, abs=1e-12)
+    assert judged.spent.usd <= budget
