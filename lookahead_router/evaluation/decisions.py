@@ -16,9 +16,9 @@ import numpy as np
 
 from lookahead_router import metrics
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.data.outcomes import OutcomeTable
 from lookahead_router.errors import DataError, PromptError, SchemaError, TruncatedPromptWarning
 from lookahead_router.evaluation.results import plain
+from lookahead_router.evaluation.scored import Scored, scored_dataset
 from lookahead_router.metrics import Interval
 from lookahead_router.predictors.network_embedder import NetworkEmbedder
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
@@ -131,7 +131,7 @@ def read_decisions(path: str | Path) -> list[dict[str, Any]]:
 
 def review(
     decisions: Iterable[Mapping[str, Any]],
-    scored: RoutingDataset | OutcomeTable,
+    scored: Scored,
     *,
     router: Router | None = None,
     n_resamples: int = 1000,
@@ -149,7 +149,7 @@ def review(
     Raises:
         DataError: no decision, or none of the scored candidates.
     """
-    scored = scored.to_dataset() if isinstance(scored, OutcomeTable) else scored
+    scored = scored_dataset(scored)
     decisions = list(decisions)
     feedback = [each for each in decisions if each.get("kind") == "feedback"]
     chosen = [each for each in decisions if each.get("kind", "decision") == "decision" and each.get("candidate")]

@@ -10,13 +10,13 @@ import numpy as np
 
 from lookahead_router import metrics
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.data.outcomes import OutcomeTable
 from lookahead_router.errors import ConfigurationError, DataError, TruncatedPromptWarning, UnknownProfileWarning
 from lookahead_router.evaluation.compare import Material, compare
 from lookahead_router.evaluation.crossfit import Crossfitted, Fitting, crossfit, folds_of, remembering, with_parts
 from lookahead_router.evaluation.entries import Entry
 from lookahead_router.evaluation.prices import expected_pool, usual_costs
 from lookahead_router.evaluation.results import ComparisonReport, plain
+from lookahead_router.evaluation.scored import Scored, scored_dataset
 from lookahead_router.metrics import Interval
 from lookahead_router.policies import BestQuality, KeepQuality, checked_utilities
 from lookahead_router.predictors.fitted import FITTED, fitted_class
@@ -131,7 +131,7 @@ class FitResult:
 
 
 def fit(
-    answers: RoutingDataset | OutcomeTable,
+    answers: Scored,
     *,
     candidates: Iterable[str | Candidate] | None = None,
     profiles: Mapping[str, str] | None = None,
@@ -151,7 +151,8 @@ def fit(
     the router sends every prompt to that candidate, and says so.
 
     Args:
-        answers: prompts with observed scores in [0, 1]; costs, where known, decide what can be saved.
+        answers: prompts with observed scores in [0, 1], or what `lookahead_router.live.judge` gives; costs, where
+            known, decide what can be saved.
         candidates: with their prices, where they have some; those of the answers when absent.
         profiles: `{name: known name}`: whose public profile a candidate starts from that nobody knows.
         predictors: kinds to try: `profiles`, or any of `FITTED`.
@@ -172,7 +173,7 @@ def fit(
         MissingDependencyError: a kind needs scikit-learn or torch, which is not installed.
     """
     _check_options(predictors, quality, n_folds)
-    answers = answers.to_dataset() if isinstance(answers, OutcomeTable) else answers
+    answers = scored_dataset(answers)
     dataset, notes = _prepared(answers, candidates)
     rows = dataset.select(~np.isnan(dataset.scores).any(axis=1))
     _check_rows(rows, dataset)

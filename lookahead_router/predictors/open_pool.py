@@ -212,7 +212,7 @@ class OpenPoolPredictor:
         if unjudged:
             raise DataError(f"no prompt has a score of {', '.join(unjudged)}; judge some, or leave them out")
         joining = [name for name in names if name not in self.pool.names]
-        grown = self._with([*self.members, *(self._join(dataset.pool[name], None) for name in joining)])
+        grown = self._with([*self.members, *(self._join_pool(dataset.pool[name]) for name in joining)])
         foreseen, _ = self.foresee(list(dataset.prompts))
         order = [grown.pool.index(name) for name in names]
         profiles = self.population.onboard(
@@ -300,6 +300,16 @@ class OpenPoolPredictor:
     def _starts_from(self, member: Member, known_name: str) -> bool:
         """Whether the profile of that very name was given to the member before."""
         return member.match.how == "given" and member.match.entry == self.catalogue.match(known_name).entry
+
+    def _join_pool(self, candidate: Candidate) -> Member:
+        """A candidate as it joins those whose answers are known."""
+        member = self._join(candidate, None)
+        if member.match.entry is not None:
+            return member
+        peers = [each for each in self.members if each.match.entry is None and each.profile.n_answers > 0]
+        starts = [self.population.start(facts_of_candidate(each.candidate)) for each in peers]
+        profile = self.population.among(member.profile, starts, [each.profile for each in peers])
+        return replace(member, profile=profile)
 
     def _join(self, candidate: Candidate, known_name: str | None) -> Member:
         """A candidate as it joins: from its own public profile, a relative's, or the population."""

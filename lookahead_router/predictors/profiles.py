@@ -107,6 +107,30 @@ class Population:
         """
         return Profile(facts @ self.regression, self.covariance, self.lengths, origin=origin)
 
+    def among(self, stranger: Profile, starts: Sequence[Profile], peers: Sequence[Profile]) -> Profile:
+        """Where a stranger starts from among strangers whose answers are known.
+
+        Half of the variance of strangers is the pool's, as in `onboard`: what sets peers apart from what their facts
+        let expect is partly the prompts' and the judge's doing, and holds for the one that joins.
+
+        Args:
+            stranger: of `start`.
+            starts: where the peers started from, of `start`.
+            peers: their profiles by now.
+        """
+        if not peers:
+            return stranger
+        n, width = self.n_abilities, self.n_abilities + self.components.shape[1]
+        shift = np.zeros(width)
+        for start, peer in zip(starts, peers, strict=True):
+            shift[: len(peer.mean)] += peer.mean
+            shift[:n] -= start.mean
+        mean = shift / (len(peers) + 1)
+        mean[:n] += stranger.mean
+        covariance = self._domain(width)
+        covariance[:n, :n] = self.covariance
+        return replace(stranger, mean=mean, covariance=covariance * (0.5 + 0.5 / (len(peers) + 1)))
+
     def design(self, foreseen: Foreseen) -> np.ndarray:
         """`(n, R + 1 + P)`: 1, the demands, and the domain components of every prompt."""
         domain = (foreseen.embedding - self.center) @ self.components

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from lookahead_router import Router, RoutingDataset, fit, metrics
 from lookahead_router.evaluation.crossfit import Remembered, with_parts
+from lookahead_router.evaluation.fit import COMPONENT_VARIANCE
 from lookahead_router.policies import BestQuality
 from lookahead_router.predictors.fitted import fitted_class
 from lookahead_router.predictors.network_embedder import NetworkEmbedder
@@ -124,25 +125,19 @@ def one_draw(predictor: OpenPoolPredictor, dataset: RoutingDataset, draw: int) -
         "quality": result.setting and result.setting.quality, "errors": result.errors,
         "single": float(test.scores[:, single].mean()), "single_usd": float(test.costs_usd[:, single].mean()),
         "hindsight": float(test.scores.mean(axis=0).max()), "oracle": float(test.scores.max(axis=1).mean()),
-        "promised": None if result.setting is None else result.setting.saved.value,
     }  # fmt: skip
     lines = {"fit": result.router, "fit, best quality": result.router.with_policy(BestQuality())}
     embedder = NetworkEmbedder(predictor)
     for label, (kind, settings) in BASELINES.items():
         lines[label] = Router(fitted_class(kind)(embedder=embedder, **settings).fit(train))
     found["lines"] = {label: figures(router, test, single) for label, router in lines.items()}
-    for setting in result.settings:
-        if result.chosen == "profiles" and setting.quality in (None, 0.98, 0.95, 0.9):
-            router = Router.with_policy(result.router, setting_policy(setting.quality))
-            found["lines"][f"profiles, {setting.quality}"] = figures(router, test, single)
+    for quality in (0.95, 0.9):
+        kept = fit(train, start=Router(predictor), quality=quality)
+        found["lines"][f"fit, quality={quality}"] = figures(kept.router, test, single)
+        promised = 0.0 if kept.setting is None or kept.setting.saved is None else kept.setting.saved.value
+        found[f"promised at {quality}"] = promised
     found["joining"] = joining(predictor, train, test, draw)
     return found
-
-
-def setting_policy(quality):
-    from lookahead_router.policies import KeepQuality
-
-    return BestQuality() if quality is None else KeepQuality(quality)
 
 
 def figures(router: Router, test: RoutingDataset, single: int) -> dict:
@@ -170,8 +165,10 @@ def joining(predictor: OpenPoolPredictor, train: RoutingDataset, test: RoutingDa
     """The fifth candidate by 50 answers and by all, the other four by all."""
     names = train.pool.names
     fifth = train.pool.index(names[draw % N_CANDIDATES])
-    base = Router(predictor.with_candidates([name for name in names if name != names[fifth]]))
-    router = base.onboard(train.with_candidates([name for name in names if name != names[fifth]]))
+    variance = min(predictor.population.component_variance, COMPONENT_VARIANCE)  # as `fit` has it
+    predictor = with_parts(predictor, population=replace(predictor.population, component_variance=variance))
+    others = [name for name in names if name != names[fifth]]
+    router = Router(predictor.with_candidates(others)).onboard(train.with_candidates(others))
     few = train.with_candidates([names[fifth]]).select(np.arange(N_JOINING))
     joined = router.onboard(few)
     whole = Router(predictor.with_candidates(names)).onboard(train)
@@ -180,38 +177,43 @@ def joining(predictor: OpenPoolPredictor, train: RoutingDataset, test: RoutingDa
 
 
 def summary(rows: list[dict]) -> str:
-    lines = list(rows[0]["lines"])
+    """Tables of all draws."""
     text = [
-        "| | score | beside best single: median, worst of 20 | draws below by > 1 point | saved | at 95 % | at 100 % |"
+        "| | score | beside best single: median, worst | draws below by > 1 | saved | could save at 95 % | at 100 % |",
+        "|---|--:|--:|--:|--:|--:|--:|",
     ]
-    text.append("|---|--:|--:|--:|--:|--:|--:|")
-    for line in lines:
-        there = [row for row in rows if line in row["lines"]]
-        gaps = 100 * np.array([row["lines"][line]["score"] - row["single"] for row in there])
-        cells = [100 * np.mean([row["lines"][line]["score"] for row in there])]
-        saved = [100 * np.mean([row["lines"][line].get(name, np.nan) for row in there])
-                 for name in ("saved", "could save at 0.95", "could save at 1.0")]  # fmt: skip
-        text.append(
-            f"| {line} | {cells[0]:.1f} | {np.median(gaps):+.1f}, {gaps.min():+.1f} "
-            f"| {(gaps < -1).sum()} of {len(gaps)} "
-            f"| {saved[0]:.0f} % | {saved[1]:.0f} % | {saved[2]:.0f} % |"
-        )
+    for line in rows[0]["lines"]:
+        gaps = 100 * np.array([row["lines"][line]["score"] - row["single"] for row in rows])
+        score = 100 * np.mean([row["lines"][line]["score"] for row in rows])
+        saved = [
+            100 * np.mean([row["lines"][line].get(name, np.nan) for row in rows])
+            for name in ("saved", "could save at 0.95", "could save at 1.0")
+        ]
+        shares = " | ".join("–" if np.isnan(share) else f"{share:.0f} %" for share in saved)
+        below = f"{(gaps < -1 - 1e-9).sum()} of {len(gaps)}"
+        text.append(f"| {line} | {score:.1f} | {np.median(gaps):+.1f}, {gaps.min():+.1f} | {below} | {shares} |")
     best = max(BASELINES, key=lambda each: np.mean([row["lines"][each]["score"] for row in rows]))
-    for mine in ("fit", "fit, best quality"):
-        gap = [100 * (row["lines"][mine]["score"] - row["lines"][best]["score"]) for row in rows]
-        top = [100 * (row["lines"][mine]["score"] - max(row["lines"][b]["score"] for b in BASELINES)) for row in rows]
-        text.append(
-            f"{mine}, median beside {best}: {np.median(gap):+.2f}; beside each draw's best: {np.median(top):+.2f}"
-        )
-    text.append(f"best single {100 * np.mean([row['single'] for row in rows]):.1f}, "
-                f"oracle {100 * np.mean([row['oracle'] for row in rows]):.1f}")  # fmt: skip
-    text.append(f"chosen: { {c: sum(r['chosen'] == c for r in rows) for c in sorted({r['chosen'] for r in rows})} }")
-    text.append(f"promised saved {100 * np.mean([r['promised'] or 0 for r in rows]):.1f} %")
-    gaps = [100 * (row["joining"]["50"] - row["joining"]["all"]) for row in rows]
+    mine = np.array([row["lines"]["fit"]["score"] for row in rows])
+    theirs = np.array([[row["lines"][each]["score"] for each in BASELINES] for row in rows])
+    gap = 100 * (mine - theirs[:, list(BASELINES).index(best)])
+    text += [
+        f"best single {100 * np.mean([row['single'] for row in rows]):.1f}, in hindsight "
+        f"{100 * np.mean([row['hindsight'] for row in rows]):.1f}, oracle "
+        f"{100 * np.mean([row['oracle'] for row in rows]):.1f}",
+        f"fit beside {best}, the best baseline: median {np.median(gap):+.2f}, mean {gap.mean():+.2f}; beside the best "
+        f"of each draw: median {np.median(100 * (mine - theirs.max(axis=1))):+.2f}",
+    ]
+    kinds = [row["chosen"] for row in rows]
+    text.append(f"chosen: {', '.join(f'{kind} {kinds.count(kind)}' for kind in sorted(set(kinds)))}")
+    for quality in (0.95, 0.9):
+        told = 100 * np.mean([row[f"promised at {quality}"] for row in rows])
+        text.append(f"saved at quality={quality} by cross-validation: {told:.0f} %")
+    gaps = 100 * np.array([row["joining"]["50"] - row["joining"]["all"] for row in rows])
     text.append(
-        f"joining: median {np.median(gaps):+.2f}, worst {min(gaps):+.2f}, within 2: {sum(g >= -2 for g in gaps)}"
+        f"fifth candidate by {N_JOINING} answers less by all: median {np.median(gaps):+.2f}, worst {gaps.min():+.2f}, "
+        f"within 2 points in {(gaps >= -2 - 1e-9).sum()} of {len(gaps)}"
     )
-    text.append(f"seconds of fit without the network: {np.mean([row['seconds'] for row in rows]):.1f}")
+    text.append(f"seconds of fit, without the network: {np.mean([row['seconds'] for row in rows]):.1f}")
     return "\n".join(text)
 
 

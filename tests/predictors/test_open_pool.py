@@ -226,3 +226,16 @@ def test_a_predictor_that_was_not_loaded_cannot_be_pickled_and_a_copy_is_itself(
     assert copy.deepcopy(predictor) is predictor
     with pytest.raises(ConfigurationError, match="only a predictor loaded from a folder"):
         pickle.dumps(predictor)
+
+
+def test_a_name_that_nobody_knows_joins_as_one_of_the_pool(predictor):
+    """What sets this pool apart from the public is known by then, and holds for whoever joins."""
+
+    def answers(names, n=40):
+        examples = [RoutingExample(f"one two {row}", {name: Outcome(score=1.0) for name in names}) for row in range(n)]
+        return RoutingDataset.from_examples(examples)
+
+    alone = predictor.onboard(answers(["new"], 1))
+    after = predictor.onboard(answers(["qqq", "zzz"])).onboard(answers(["new"], 1))
+    chances = [each.predict(["one two"]).select(["new"]).scores[0, 0] for each in (alone, after)]
+    assert chances[1] > chances[0] + 0.05

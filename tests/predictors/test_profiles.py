@@ -217,3 +217,23 @@ def test_facts_move_the_start_where_the_population_says_so():
     population = make_population(regression=regression)
     small, large = (population.start(facts_of(parameters_billion=size)) for size in (1, 100))
     assert large.mean[0] - small.mean[0] == pytest.approx(4.0)
+
+
+def test_a_stranger_that_joins_a_pool_starts_where_the_pool_has_moved():
+    population, shift = make_population(), np.array([1.5, -1.0, 0.5, 0.0])
+    theta = abilities(5, seed=3) * 0.4 + shift
+    foreseen, fresh = make_foreseen(120, seed=4), make_foreseen(400, seed=5)
+    scores = answer(foreseen, theta)
+    starts = strangers(population, 4)
+    peers = population.onboard(foreseen, starts, scores[:, :4])
+    alone, among = population.start(NO_FACTS), population.among(population.start(NO_FACTS), starts, peers)
+    few = foreseen.select(np.arange(8))
+    truth = sigmoid(population.design(fresh)[:, : N_DEMANDS + 1] @ theta[4] - fresh.difficulty)
+    errors = []
+    for start in (alone, among):
+        (found,) = population.onboard(few, [start], scores[:8, 4:])
+        errors.append(np.abs(population.predict(fresh, [found])[0][:, 0] - truth).mean())
+    assert errors[1] < 0.8 * errors[0]
+    assert np.linalg.eigvalsh(among.covariance).min() > 0
+    assert np.trace(among.covariance[:4, :4]) < np.trace(population.covariance)
+    assert population.among(alone, [], []) is alone
