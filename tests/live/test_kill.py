@@ -21,6 +21,14 @@ def script(request):
     return Reply("word " * (1 + lot % 30), delay_seconds=0.02 + lot % 5 / 100)
 
 
+def told(n_kills, n_calls, n_repeated, measured, billed, spent, budget):
+    """Figures for docs/results/own-pool.md; see them with -s."""
+    print(
+        f"\n{n_kills} kills: {n_calls} calls answered, {n_repeated} made again of those under way; measured "
+        f"${measured:.6f}, whole answers sent ${billed:.6f}, counted ${spent.usd:.6f} of a budget of ${budget}"
+    )
+
+
 @pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_collect_survives_kills(server, endpoint, tmp_path, n_kills):
     server.script = script
@@ -53,6 +61,7 @@ def test_collect_survives_kills(server, endpoint, tmp_path, n_kills):
     billed = sum(r["_usage"]["prompt_tokens"] + 2 * r["_usage"]["completion_tokens"] for r in server.answered)
     billed = billed / 1e6 - sum(answer.cost_usd for answer in undisturbed.answers)
     assert billed <= collected.spent.usd <= budget
+    told(killed, len(said), repeated, measured, billed, collected.spent, budget)
 
 
 def verdict(request):
@@ -76,7 +85,7 @@ def test_judge_survives_kills(server, endpoint, tmp_path, n_kills):
     killed = kill_at_random(server, (*command, "--budget-usd", budget), n_kills, seed=n_kills)
     assert killed == n_kills
 
-    requests = list(server.requests)
+    requests, answered = list(server.requests), list(server.answered)
     undisturbed = judge(tmp_path / "answers.jsonl", JudgeConfig(**settings))
     assert read_answers(output) == list(undisturbed.answers)
     verdicts = read_records(tmp_path / "scored.jsonl.verdicts")
@@ -90,4 +99,6 @@ def test_judge_survives_kills(server, endpoint, tmp_path, n_kills):
     assert (judged.n_new, judged.spent.n_unfinished >= repeated) == (0, True)
     measured = sum(record["cost_usd"] for record in verdicts)
     assert judged.spent.usd == pytest.approx(measured + judged.spent.uncertain_usd, abs=1e-12)
-    assert judged.spent.usd <= budget
+    billed = sum(r["_usage"]["prompt_tokens"] + 2 * r["_usage"]["completion_tokens"] for r in answered) / 1e6
+    assert billed <= judged.spent.usd <= budget
+    told(killed, len(tasks), repeated, measured, billed, judged.spent, budget)
