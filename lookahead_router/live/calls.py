@@ -43,7 +43,6 @@ class CallLog(Journal):
 
         Raises:
             DataError: the file is no log.
-            FileError: it cannot be written.
         """
         super().__init__(None if output is None else output.with_name(f"{output.name}.calls"), is_synced=False)
         self._failed: Counter[Call] = Counter()

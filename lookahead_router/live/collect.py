@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from lookahead_router.errors import LookaheadRouterWarning
+from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning
 from lookahead_router.live.answers import Answer, Question, Redact, questions_of, read_questions
 from lookahead_router.live.budget import Budget
 from lookahead_router.live.calls import Call, CallLog, Spent
@@ -134,6 +134,8 @@ async def acollect(
     members = members_of(pool, settings)
     questions, n_repeats = different(prompts, redact)
     path = None if output is None else Path(output)
+    if path is not None and isinstance(prompts, str | Path) and path.resolve() == Path(prompts).resolve():
+        raise ConfigurationError(f"{path} holds the prompts; choose another output for the answers")
     with only_here(path), Journal(path) as results, CallLog(path) as calls:
         there = answers_there(results.records, path)
         lanes = [lane_of(config, model, has_budget=budget_usd is not None) for config, model in members]

@@ -26,7 +26,7 @@ class Journal:
     """
 
     def __init__(self, path: Path | None, *, is_synced: bool = True) -> None:
-        """Opens a journal, new or old.
+        """Reads a journal that may be there.
 
         Args:
             path: the file; none when absent.
@@ -34,7 +34,6 @@ class Journal:
 
         Raises:
             DataError: the file is no journal: a line of it is no JSON object.
-            FileError: it cannot be written.
         """
         self.path, self._is_synced = path, is_synced
         self.records: list[dict[str, Any]] = []
@@ -44,16 +43,27 @@ class Journal:
         self._flusher: asyncio.Task | None = None
         self._size = 0
         self._lock = threading.Lock()
+        self._joint = b""
         if path is not None:
-            with writing(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self.records, whole = _whole_lines(path)
-                self._file = os.open(path, os.O_CREAT | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
-                self._size = len(whole)
-                self._take_back()
-                if whole and not whole.endswith(b"\n"):
-                    self._write(b"\n")
-                _sync_folder(path.parent)
+            self.records, whole = _whole_lines(path)
+            self._size = len(whole)
+            self._joint = b"\n" if whole and not whole.endswith(b"\n") else b""
+
+    def open(self) -> None:
+        """Makes the file ready to be written; `append` does so too, the first time. Until then it stays as it was.
+
+        Raises:
+            FileError: it cannot be written.
+        """
+        if self.path is None or self._file is not None:
+            return
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_CREAT | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o666)
+            self._take_back()
+            _sync_folder(self.path.parent)
+        if self._joint:
+            self._write(self._joint)
 
     async def append(self, record: Mapping[str, Any]) -> None:
         """Adds a record of plain JSON types, and waits until it is on the disk.
@@ -61,9 +71,10 @@ class Journal:
         Raises:
             FileError: the disk is full, or the file cannot be written any more; nothing of the record is in it.
         """
-        if self._file is None:
+        if self.path is None:
             self.records.append(dict(record))
             return
+        self.open()
         if not self._is_synced:
             self._write(_line(record))
             self.records.append(dict(record))
@@ -82,6 +93,7 @@ class Journal:
         """
         if self.path is None:
             return
+        self.open()
         with writing(self.path), self._room.open("wb") as file:
             for _ in range(-(-min(n_bytes, _MOST_ROOM) // _BLOCK)):
                 file.write(b"\1" * _BLOCK)  # zeros may take none
@@ -188,18 +200,21 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file")
-    try:
-        return _whole_lines(path)[0]
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    return _whole_lines(path)[0]
 
 
 def _whole_lines(path: Path) -> tuple[list[dict[str, Any]], bytes]:
     """The records of a file, and the part of its bytes that they take."""
-    data = path.read_bytes() if path.exists() else b""
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     end = data.rfind(b"\n") + 1
-    if _record(data[end:]) is not None:
+    rest = data[end:]
+    if _record(rest) is not None:
         end = len(data)  # whole, but for a line feed that an editor did not write
+    elif not rest.startswith(b'{"') and rest.strip(b"\0"):
+        end = len(data)  # no record that a crash cut off, nor what a loss of power leaves of one
     records = []
     for row, line in enumerate(data[:end].split(b"\n")):
         if line.strip():

@@ -318,12 +318,20 @@ def test_a_candidate_with_other_settings_does_not_add_to_the_same_file(server, e
 
 
 def test_an_output_that_is_something_else_is_refused_and_left(server, endpoint, tmp_path):
-    for content in ("my notes\n", '{"note": "mine"}\n'):
+    for content in ("my notes\n", "my notes", '{"note": "mine"}\n', '{"note": "mine"}', '{"prompt": "x"}'):
         (tmp_path / "notes.txt").write_text(content)
         with pytest.raises(DataError):
             collect(PROMPTS, pool_of(endpoint("a")), output=tmp_path / "notes.txt")
         assert (tmp_path / "notes.txt").read_text() == content
     assert server.requests == []
+
+
+def test_the_prompts_are_not_written_over(server, endpoint, tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "x"}\n')
+    with pytest.raises(ConfigurationError, match="holds the prompts"):
+        collect(path, pool_of(endpoint("a")), output=path)
+    assert path.read_text() == '{"prompt": "x"}\n'
 
 
 def test_two_runs_on_one_output_are_refused(server, endpoint, tmp_path):

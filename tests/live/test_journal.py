@@ -37,7 +37,7 @@ def test_many_records_at_one_time_share_flushes(tmp_path, monkeypatch):
     assert 0 < len(flushes) < 10
 
 
-@pytest.mark.parametrize("torn", [b'{"n": 1, "te', b"{", b"\0\0\0\0", '{"text": "é'.encode()[:-1]])
+@pytest.mark.parametrize("torn", [b'{"n": 1, "te', b'{"', b"\0\0\0\0", '{"text": "é'.encode()[:-1], b""])
 def test_a_line_that_a_crash_left_unfinished_is_taken_off(tmp_path, torn):
     path = tmp_path / "j.jsonl"
     path.write_bytes(b'{"n": 0}\n' + torn)
@@ -55,14 +55,25 @@ def test_a_whole_last_line_without_its_line_feed_is_kept(tmp_path):
     assert [record["n"] for record in read_records(path)] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("line", [b"secret", b"[1]", b'{"n": NaN}'])
-def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path, line):
+@pytest.mark.parametrize("line", [b"secret\n", b"[1]\n", b'{"n": NaN}\n', b"secret", b'{"n": NaN}\n{"'])
+@pytest.mark.parametrize("before", [b"", b'{"n": 0}\n'])
+def test_a_file_of_something_else_is_refused_and_left_as_it_is(tmp_path, before, line):
     path = tmp_path / "notes.txt"
-    path.write_bytes(b'{"n": 0}\n' + line + b"\n")
-    with pytest.raises(DataError, match="line 2: no JSON object") as caught:
+    path.write_bytes(before + line)
+    with pytest.raises(DataError, match=f"line {2 if before else 1}: no JSON object") as caught:
         Journal(path)
     assert "secret" not in str(caught.value)
-    assert path.read_bytes() == b'{"n": 0}\n' + line + b"\n"
+    assert path.read_bytes() == before + line
+
+
+def test_a_file_stays_as_it_was_until_something_is_written(tmp_path):
+    path = tmp_path / "j.jsonl"
+    with Journal(path):
+        assert not path.exists()
+    path.write_bytes(b'{"n": 0}\n{"n": 1, "te')
+    with Journal(path) as journal:
+        assert journal.records == [{"n": 0}]
+    assert path.read_bytes() == b'{"n": 0}\n{"n": 1, "te'
 
 
 def test_a_second_run_on_the_same_output_is_refused_and_one_after_the_first_is_not(tmp_path):

@@ -2,11 +2,13 @@
 budget."""
 
 import json
+import signal
+import time
 import zlib
 from collections import Counter
 
 import pytest
-from live.killing import kill_at_random
+from live.killing import kill_at_random, run
 from servers.openai_server import Reply, text_of
 
 from lookahead_router.live import JudgeConfig, PoolConfig, collect, judge, read_answers
@@ -62,6 +64,23 @@ def test_collect_survives_kills(server, endpoint, tmp_path, n_kills):
     billed = billed / 1e6 - sum(answer.cost_usd for answer in undisturbed.answers)
     assert billed <= collected.spent.usd <= budget
     told(killed, len(said), repeated, measured, billed, collected.spent, budget)
+
+
+def test_an_interrupt_waits_for_what_is_paid_and_tells_how_to_go_on(server, endpoint, tmp_path):
+    server.script = lambda request: Reply("x", delay_seconds=0.5)
+    (tmp_path / "pool.json").write_text(json.dumps({"candidates": [endpoint("a", max_concurrency=3)]}))
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    output = tmp_path / "answers.jsonl"
+    command = ("collect", tmp_path / "prompts.txt", "--pool", tmp_path / "pool.json", "--output", output)
+    with run(*command) as process:
+        while server.n_active < 3:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "ending: waiting for 3 calls under way, which are paid; Ctrl-C leaves them" in err
+    assert f"interrupted; all answers so far are in {output}, and the same command goes on" in err
+    assert len(read_answers(output)) == len(server.requests) == 3
 
 
 def verdict(request):
