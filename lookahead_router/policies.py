@@ -342,7 +342,7 @@ def checked_utilities(policy: Policy, prediction: Prediction, pool: CandidatePoo
         raise ConfigurationError(
             f"{policy!r} must give utilities of shape {prediction.scores.shape}, got {utilities.shape}"
         )
-    if not np.issubdtype(utilities.dtype, np.number) or np.isnan(utilities).any() or (utilities == np.inf).any():
+    if utilities.dtype.kind not in "iuf" or np.isnan(utilities).any() or (utilities == np.inf).any():
         raise ConfigurationError(f"{policy!r} gave a utility that is no number, NaN or infinite; only -inf excludes")
     if (utilities == -np.inf).all(axis=1).any():
         raise ConfigurationError(f"{policy!r} excludes every candidate of {', '.join(pool.names)}")

@@ -25,7 +25,7 @@ from lookahead_router.predictors.base import Predictor, prompt_texts
 from lookahead_router.predictors.load import embedded_location, load_predictor
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.prompts import Prompt, prompt_text
-from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction
+from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction, check_mapping
 
 if TYPE_CHECKING:
     from lookahead_router.data.dataset import RoutingDataset
@@ -55,8 +55,15 @@ class Router:
 
         Raises:
             UnknownCandidateError: an alias, or a name that the policy lists, is not in the pool.
-            ConfigurationError: no policy, or one that cannot decide among these candidates, say for want of prices.
+            ConfigurationError: no predictor, no policy, or one that cannot decide among these candidates, say for want
+                of prices.
         """
+        is_one = callable(getattr(predictor, "predict", None)) and not isinstance(predictor, type)
+        if not is_one or not isinstance(getattr(predictor, "pool", None), CandidatePool):
+            raise ConfigurationError(
+                f"a predictor is an object with a pool and predict(prompts), fitted or loaded, got {predictor!r:.200}; "
+                "Router.from_pretrained loads one from a folder or the Hub"
+            )
         self.predictor = predictor
         self.pool: CandidatePool = predictor.pool.rename(aliases or {})
         """The candidates that decisions are among, under their aliases."""
@@ -147,8 +154,10 @@ class Router:
             n_prompts: the prompts that it must hold.
 
         Raises:
-            PredictionError: it holds another number of them.
+            PredictionError: it is none, or holds another number of them.
         """
+        if not isinstance(prediction, Prediction):
+            raise PredictionError(f"{self.predictor!r} must give a Prediction, got {type(prediction).__name__}")
         if len(prediction) != n_prompts:
             raise PredictionError(
                 f"{self.predictor!r} gave {len(prediction)} rows for {n_prompts} prompts; it must give one a prompt"
@@ -246,6 +255,7 @@ class Router:
         if isinstance(candidates, Mapping):
             known = {name: of for name, of in candidates.items() if isinstance(of, str) and of != name}
             candidates = [of if isinstance(of, Candidate) else name for name, of in candidates.items()]
+        check_mapping(profiles or {}, "profiles")
         pool = CandidatePool(candidates)
         ours = dict(zip(self.pool.names, self._names, strict=True))
         if isinstance(self.predictor, OpenPoolPredictor):
@@ -294,6 +304,7 @@ class Router:
             UnknownCandidateError: a name is not in this router's pool.
             ConfigurationError: a price that is neither, or out of range.
         """
+        check_mapping(prices, "prices")
         return self.with_aliases({name: _priced(self.pool[name], price) for name, price in prices.items()})
 
     def with_policy(self, policy: Policy) -> "Router":

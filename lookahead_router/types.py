@@ -26,6 +26,12 @@ class Value(BaseModel):
             raise ConfigurationError(f"{type(self).__name__}: {describe(error)}") from error
 
 
+def check_mapping(value: object, name: str) -> None:
+    """Raises `ConfigurationError` for an option that has to be a mapping and is none."""
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{name} must be a mapping from names, got {type(value).__name__}")
+
+
 def describe(error: ValidationError) -> str:
     """Pydantic's findings in one line: where, and what is wrong there."""
     findings = (
@@ -147,6 +153,8 @@ class CandidatePool(Sequence[Candidate]):
         """
         if isinstance(names, str):
             raise ConfigurationError("expected a list of candidate names; wrap a single name in a list")
+        if not isinstance(names, Iterable):
+            raise ConfigurationError(f"expected a list of candidate names, got {type(names).__name__}")
         columns = sorted({self.index(name) for name in names})
         if not columns:
             raise ConfigurationError(f"no candidate is left; keep at least one of {', '.join(self.names)}")
@@ -161,6 +169,7 @@ class CandidatePool(Sequence[Candidate]):
             UnknownCandidateError: a name is not in the pool.
             ConfigurationError: two candidates would share a name.
         """
+        check_mapping(aliases, "aliases")
         for name in aliases:
             self.index(name)
         return CandidatePool(_renamed(candidate, aliases.get(candidate.name)) for candidate in self)
@@ -234,7 +243,10 @@ class Prediction:
             values = getattr(self, name)
             if values is None:
                 continue
-            values = np.asarray(values, dtype=np.float64)
+            try:
+                values = np.asarray(values, dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                raise PredictionError(f"{name} must be an array of numbers: {error}") from error
             shape = (n_prompts,) if name == "prompt_tokens" else (n_prompts, n_candidates)
             if values.shape != shape:
                 raise PredictionError(f"{name} must have the shape {shape}, got {values.shape}")

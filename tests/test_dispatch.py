@@ -475,3 +475,49 @@ def test_recent_threads_forget_the_one_not_used_longest():
     for thread in ("a", "b", "a", "c"):
         threads[thread] = "x"
     assert list(threads) == ["a", "c"]
+
+
+# Whatever is wrong is told when it is built
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: make(candidates="digits"),
+        lambda: make(candidates=["digits", "digits"]),
+        lambda: make(candidates=[]),
+        lambda: make(aliases=["digits"]),
+        lambda: make(profiles=["digits"]),
+        lambda: make(prices=[1.0]),
+        lambda: make(prices={"digits": "1"}),
+        lambda: make(threads=[]),
+        lambda: make(cooldowns={}),
+        lambda: make(abilities={"digits": {"tools": True}}),
+        lambda: make(abilities={"nobody": Abilities()}),
+        lambda: Abilities(can=["tools"]),
+        lambda: Abilities(can={"tool": False}),
+        lambda: Abilities(can={"tools": "no"}),
+        lambda: Abilities(window_tokens="4096"),
+        lambda: Abilities(window_tokens=0),
+        lambda: Cooldowns(max_seconds=0),
+        lambda: Cooldowns(max_seconds="10"),
+        lambda: Cooldowns(max_retry_after_seconds=float("nan")),
+        lambda: Cooldowns(clock=3),
+        lambda: RecentThreads(0),
+        lambda: RecentThreads("10"),
+        lambda: make().plan("x", needs=["tool"]),
+        lambda: make().plan("x", n_tokens="5"),
+        lambda: make().plan("x", n_tokens=-1),
+    ],
+)
+def test_what_is_no_option_is_a_configuration_error(build):
+    with pytest.raises(ConfigurationError):
+        build()
+
+
+def test_what_a_model_says_of_itself_goes_before_the_pool():
+    router = Router(RulePredictor([Candidate(name=name, capabilities=["text"]) for name in NAMES]))
+    dispatcher = Dispatcher(router, abilities={"words": Abilities(can={"tools": True})})
+    record = dispatcher.plan("a 1", needs=["tools"]).record
+    assert record["candidate"] == "words"
+    assert record["excluded"] == dict.fromkeys(("digits", "lazy"), "has no tools, says its entry in the pool")

@@ -410,3 +410,23 @@ def test_candidates_and_quality_are_given_when_a_router_is_loaded(predictor_fold
         Router.from_pretrained(predictor_folder, profiles={"a": "b"})
     with pytest.raises(ConfigurationError, match="price"):
         Router.from_pretrained(predictor_folder, quality=0.9)
+
+
+@pytest.mark.parametrize("given", [None, "digits", 5, Fixed])
+def test_what_is_no_predictor_makes_no_router(given):
+    with pytest.raises(ConfigurationError, match=r"a predictor is .*from_pretrained"):
+        Router(given)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda router: router.restrict_to(5),
+        lambda router: router.with_aliases(["digits"]),
+        lambda router: router.with_prices(["digits"]),
+        lambda router: router.with_candidates(["digits"], profiles=["digits"]),
+    ],
+)
+def test_options_of_another_type_are_configuration_errors(router, ask):
+    with pytest.raises(ConfigurationError):
+        ask(router)

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 
+from lookahead_router.errors import ConfigurationError
 from lookahead_router.failures import Failure
 from lookahead_router.threads import ProcessLock
 
@@ -57,7 +59,18 @@ class Cooldowns:
             max_seconds: bound of a cooldown that grows, > 0.
             max_retry_after_seconds: bound of what providers may ask for, >= 0.
             clock: seconds that never go back.
+
+        Raises:
+            ConfigurationError: a bound out of its range, or a clock that is no function.
         """
+        for name, value, is_fit in (
+            ("max_seconds", max_seconds, lambda bound: bound > 0),
+            ("max_retry_after_seconds", max_retry_after_seconds, lambda bound: bound >= 0),
+        ):
+            if isinstance(value, bool) or not isinstance(value, Real) or not is_fit(value):
+                raise ConfigurationError(f"{name} must be a number of seconds within its range, got {value!r}")
+        if not callable(clock):
+            raise ConfigurationError(f"clock must be a function, got {type(clock).__name__}")
         self.max_seconds = max_seconds
         self.max_retry_after_seconds = max_retry_after_seconds
         self._clock = clock

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,9 +16,9 @@ from lookahead_router.dispatch.threads import RecentThreads
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
 from lookahead_router.failures import Failure, failure_of, retry_after
 from lookahead_router.policies import chosen_policy
-from lookahead_router.prompts import Prompt
+from lookahead_router.prompts import NEEDS, Prompt, check_needs
 from lookahead_router.threads import PerProcess
-from lookahead_router.types import Candidate, Decision
+from lookahead_router.types import Candidate, CandidatePool, Decision, check_mapping
 
 if TYPE_CHECKING:
     from lookahead_router.router import Router  # loads what predicts
@@ -37,6 +38,17 @@ class Abilities:
     """Capability, in the words of `Candidate.capabilities`: whether the model has it."""
     window_tokens: int | None = None
     """Tokens of a conversation that it reads at most; goes before the pool's."""
+
+    def __post_init__(self) -> None:
+        check_mapping(self.can, "can")
+        if wrong := [name for name, can in self.can.items() if name not in NEEDS or not isinstance(can, bool | None)]:
+            raise ConfigurationError(
+                f"can says True or False of {', '.join(NEEDS)}; got {', '.join(map(repr, wrong))} with "
+                f"{', '.join(repr(self.can[name]) for name in wrong)}"
+            )
+        window = self.window_tokens
+        if window is not None and (type(window) is not int or window < 1):
+            raise ConfigurationError(f"window_tokens must be a whole number from 1 on, got {window!r}")
 
 
 class Attempts:
@@ -169,7 +181,11 @@ class Dispatcher:
                 raise ConfigurationError(f"{name} must be {choices}, not {value!r}")
         if fallback_on is not None and not callable(fallback_on):
             raise ConfigurationError("fallback_on must be a function from an exception to a bool")
-        names = None if candidates is None else list(candidates)
+        if cooldowns is not None and not isinstance(cooldowns, Cooldowns):
+            raise ConfigurationError(f"cooldowns must be Cooldowns(...), got {type(cooldowns).__name__}")
+        if threads is not None and not (hasattr(threads, "get") and hasattr(threads, "__setitem__")):
+            raise ConfigurationError(f"threads must be a mutable mapping, got {type(threads).__name__}")
+        names = _names_of(candidates)
         policy = chosen_policy(policy, quality)
         self._open = functools.partial(
             open_router, router, revision=revision, aliases=aliases, names=names, profiles=profiles
@@ -187,6 +203,10 @@ class Dispatcher:
         self.threads: MutableMapping[str, str] = RecentThreads() if threads is None else threads
         self.cooldowns = Cooldowns() if cooldowns is None else cooldowns
         self.abilities = dict(abilities or {})
+        for name, known in self.abilities.items():
+            if not isinstance(known, Abilities):
+                raise ConfigurationError(f"abilities[{name!r}] must be Abilities(...), got {type(known).__name__}")
+            self.check_name(name)
 
     @property
     def router(self) -> "Router":
@@ -264,15 +284,18 @@ class Dispatcher:
 
         Raises:
             UnknownCandidateError: the forced name is no candidate.
-            ConfigurationError: no candidate can take the request.
+            ConfigurationError: no candidate can take the request, an unknown need, or a length that is none.
             PromptError: nothing to route on, and no default.
         """
+        needs = check_needs(needs)
+        if isinstance(n_tokens, bool) or not isinstance(n_tokens, Real) or not n_tokens >= 0:
+            raise ConfigurationError(f"n_tokens must be a number, at least 0, got {n_tokens!r}")
         if forced is not None:
             return Attempts(self, [self.check_name(forced)], {"candidate": forced, "reason": "forced"}, thread=thread)
         router = self.router if policy is None else self.router.with_policy(policy)
         ruled_out = router.excluded
         admitted = [name for name in self.candidates if name not in ruled_out]
-        unable = self._unable(admitted, set(needs), n_tokens)
+        unable = self._unable(admitted, needs, n_tokens)
         excluded = {**ruled_out, **unable}
         able = [name for name in self.candidates if name not in excluded]
         if not able:
@@ -349,7 +372,7 @@ class Dispatcher:
         cooling = {name: failure.value for name, failure in why.items() if failure is not None}
         return Attempts(self, order, {**facts, "cooling": cooling} if cooling else facts, thread=thread)
 
-    def _unable(self, names: list[str], needs: set[str], n_tokens: int) -> dict[str, str]:
+    def _unable(self, names: list[str], needs: frozenset[str], n_tokens: int) -> dict[str, str]:
         """Why candidates cannot take a request, by name.
 
         Where the request seems too long for everyone, those with the largest window stay in: tokens are estimated.
@@ -363,13 +386,15 @@ class Dispatcher:
                 reasons[name] = f"takes {window} tokens, the conversation has about {n_tokens}"
         return reasons
 
-    def _lack(self, name: str, needs: set[str]) -> str | None:
+    def _lack(self, name: str, needs: frozenset[str]) -> str | None:
         abilities, candidate = self.abilities.get(name, Abilities()), self.router.pool[name]
         for need in sorted(needs):
-            if abilities.can.get(need) is False:
+            can = abilities.can.get(need)
+            if can is False:
                 return f"has no {need}, says its model"
             # What a pool lists are abilities of the model; structured output is the adapter's to know.
-            if candidate.capabilities and need not in candidate.capabilities and need != "structured output":
+            listed = candidate.capabilities if can is None and need != "structured output" else None
+            if listed and need not in listed:
                 return f"has no {need}, says its entry in the pool"
         return None
 
@@ -377,6 +402,17 @@ class Dispatcher:
         source = self._open.args[0]
         is_location = source is None or isinstance(source, str | Path)
         return {**self.__dict__, "_routers": None if is_location and not self._has_learnt else self._routers}
+
+
+def _names_of(candidates: Iterable[str] | None) -> list[str] | None:
+    if candidates is None:
+        return None
+    if isinstance(candidates, str):
+        raise ConfigurationError("expected a list of candidate names; wrap a single name in a list")
+    names = list(candidates)
+    if not names:
+        raise ConfigurationError("no candidate is named; name at least one")
+    return list(CandidatePool(names).names)
 
 
 def decision_facts(decision: Decision) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
 from lookahead_router.threads import PerProcess
-from lookahead_router.types import Candidate, CandidatePool
+from lookahead_router.types import Candidate, CandidatePool, check_mapping
 
 if TYPE_CHECKING:
     from lookahead_router.router import Router
@@ -56,6 +56,7 @@ def open_router(
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
 
     names = None if names is None else list(names)
+    check_mapping(profiles or {}, "profiles")
     if source is None and revision is None and names is not None:
         theirs = names_behind(aliases or {})
         source = embedded_location([theirs.get(name, name) for name in names])
@@ -125,6 +126,7 @@ def _found(source: "Router | str | Path | None", revision: str | None) -> "Route
 
 def names_behind(aliases: Aliases) -> dict[str, str]:
     """The names in the router's pool, by those that stand for them here."""
+    check_mapping(aliases, "aliases")
     return {alias.name if isinstance(alias, Candidate) else alias: name for name, alias in aliases.items()}
 
 

@@ -2,6 +2,7 @@
 
 from collections import UserDict
 
+from lookahead_router.errors import ConfigurationError
 from lookahead_router.threads import ProcessLock
 
 
@@ -12,6 +13,8 @@ class RecentThreads(UserDict):
     """
 
     def __init__(self, max_threads: int = 10_000) -> None:
+        if type(max_threads) is not int or max_threads < 1:
+            raise ConfigurationError(f"max_threads must be a whole number from 1 on, got {max_threads!r}")
         super().__init__()
         self.max_threads = max_threads
         self._lock = ProcessLock()

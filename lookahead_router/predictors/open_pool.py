@@ -23,7 +23,7 @@ from lookahead_router.predictors.profiles import Foreseen, Population, Profile
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.find import OPEN_EMBEDDED, Found, LoadOptions, check_unchanged, find
-from lookahead_router.types import Candidate, CandidatePool, Prediction
+from lookahead_router.types import Candidate, CandidatePool, Prediction, check_mapping
 
 if TYPE_CHECKING:
     from lookahead_router.backends.base import DemandBackend
@@ -174,11 +174,14 @@ class OpenPoolPredictor:
             ConfigurationError: no candidate, or a name twice.
             UnknownCandidateError: a profile for a name that is no candidate, or of one that is not known.
         """
+        check_mapping(profiles or {}, "profiles")
         profiles = dict(profiles or {})
         if isinstance(candidates, Mapping):
             profiles |= {name: known for name, known in candidates.items() if isinstance(known, str)}
             candidates = [known if isinstance(known, Candidate) else name for name, known in candidates.items()]
         pool = CandidatePool(candidates)
+        if any(not isinstance(known, str) for known in profiles.values()):
+            raise ConfigurationError("profiles give names that are known, as text: {name here: known name}")
         strays = [name for name in profiles if name not in pool.names]
         if strays:
             raise UnknownCandidateError(strays[0], pool.names)

@@ -24,13 +24,15 @@ _ROLES = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assi
 _ROLES |= {"chatbot": "assistant", "aimessagechunk": "assistant", "humanmessagechunk": "user"}
 
 _MEDIA = {"image": "images", "images": "images", "picture": "images", "audio": "audio", "video": "video"}
-_FILES = frozenset({"file", "document", "pdf", "plain", "media"})
+_FILES = frozenset({"file", "document", "pdf", "plain", "media", "upload", "attachment"})
 _BARE = frozenset({"image", "audio", "video", "document"})
-"""Keys that stand for a type in blocks of Bedrock, also inside of tools' results."""
+"""Keys that stand for a type in blocks of Bedrock and Qwen, also inside of tools' results."""
+_BESIDE = frozenset({"images", "audio", "videos", "files", "documents", "attachments"})
+"""Words of keys beside the content that hold attachments: of Ollama, OpenAI, Vercel."""
 _ASIDE = frozenset({"tool", "function", "call", "result", "response", "thinking", "reasoning", "citation", "citable"})
 _TOOLS = frozenset({"tool", "function", "call"})
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_MIME_KEY = re.compile(r"(mime|media)_?type$", re.IGNORECASE)
+_MIME_KEY = re.compile(r"(mime|media|content)_?type$", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w.+=-]+)*;base64,[\w+/=%-]*")
 _BLOB = re.compile(r"[\w+/=-]{1000}", re.ASCII)
 _TEXT_KEYS = frozenset({"text", "content", "arguments", "input", "output"})
@@ -82,6 +84,7 @@ def read_message(message: Message) -> Reading:
     try:
         _read_content(found, message)
         _read_calls(found, message)
+        _read_beside(found, message)
     except RecursionError:
         raise PromptError(_TOO_DEEP) from None
     return found
@@ -123,6 +126,15 @@ def _read_calls(found: Reading, message: Message) -> None:
             _walk(found, value, 0)
 
 
+def _read_beside(found: Reading, message: Message) -> None:
+    """Attachments that stand beside the content."""
+    for place in (message, _get(message, "additional_kwargs")):
+        for key, value in place.items() if isinstance(place, Mapping) else ():
+            words = _words(key) & _BESIDE
+            for each in (value if _is_list(value) else [value]) if words and value else ():
+                _read_media(found, {word.removesuffix("s") for word in words}, _fields(each), 0)
+
+
 def _read_block(found: Reading, block: Any, texts: list[str], depth: int) -> None:
     """Reads a block; its text goes to `texts` unless it is of a kind that stands aside."""
     _check(depth)
@@ -160,6 +172,8 @@ def _read_untyped(found: Reading, fields: Mapping[str, Any], texts: list[str], d
             texts.append(value)
         elif words & {"text", "guard"} and inner:
             _read_block(found, inner, texts, depth + 1)
+        elif key in _BARE and not inner:
+            _read_media(found, words, {}, depth)
         elif inner and not _read_media(found, words, inner, depth):
             _walk(found, value, depth + 1)
 
@@ -223,7 +237,7 @@ def _check(depth: int) -> None:
 def _mimes(fields: Mapping[str, Any], depth: int) -> Iterable[str]:
     for name, value in fields.items():
         if isinstance(value, str):
-            if _MIME_KEY.search(str(name)):
+            if _MIME_KEY.search(str(name)) and ("/" in value or not str(name).lower().startswith("content")):
                 yield value.lower()
             elif value.startswith("data:") and (url := _DATA_URL.match(value[:200])) and url[1]:
                 yield url[1].lower()

@@ -13,10 +13,13 @@ NEEDS = ("tools", "images", "audio", "video", "files", "structured output")
 _EMPTY = "the prompt is empty; send at least one character that is not whitespace"
 
 # How agents hand a tool's output to a model that knows no tool messages: as a user's message that begins like this.
+_OUTPUT = r"(?:tool|function|action|command|code|execution)(?: call)?[ _](?:output|result|response|log)s?"
 _OBSERVATION = re.compile(
-    r"\s*(?:\W{0,4}(?:observation|(?:tool|function|action|command|code|execution)(?: call)?[ _]"
-    r"(?:output|result|response)s?|exit ?code)\b[^\n:]{0,80}:"
-    r"|<(?:observation|tool_response|tool_result|tool_output|function_results?|function_response)\b)",
+    rf"\s*(?:\W{{0,4}}(?:observation|{_OUTPUT}|execution logs)\W{{0,4}}"
+    r"(?:(?:of|from|for|by)\b[^\n:]{0,80}|[#\d(`\[][^\n:]{0,80})?:"
+    rf"|\[(?:observation|{_OUTPUT})\]|```(?:{_OUTPUT})\b|<(?:observation|returncode|{_OUTPUT})\b[^>\n]{{0,200}}>"
+    r"|exit ?code: ?\d|\[?command finished with exit code|(?:results? from )?tool `?\w+`? returned\b"
+    r"|results? from (?:the )?tool\b|\[\w+ for [^\n]{0,200}\] result:)",
     re.IGNORECASE,
 )
 
@@ -61,9 +64,11 @@ def read_request(
         PromptError: no conversation; or no user message or no text to route on, unless that is allowed.
         ConfigurationError: an unknown need, or `route_on` gives something else than text.
     """
-    needs = frozenset(needs)
-    if unknown := sorted(needs.difference(NEEDS)):
-        raise ConfigurationError(f"unknown needs {', '.join(map(repr, unknown))}; choose of {', '.join(NEEDS)}")
+    needs = check_needs(needs)
+    if isinstance(context_chars, bool) or not isinstance(context_chars, int) or context_chars < 0:
+        raise ConfigurationError(f"context_chars must be a whole number, at least 0, got {context_chars!r}")
+    if route_on is not None and not callable(route_on):
+        raise ConfigurationError(f"route_on must be a function to the text to route on, got {type(route_on).__name__}")
     readings = [Reading("user", [prompt])] if isinstance(prompt, str) else _readings(prompt)
     text = None if route_on is None else route_on(prompt)
     if text is not None and not isinstance(text, str):
@@ -80,6 +85,18 @@ def read_request(
         sum(reading.n_tokens for reading in readings),
         _turn_start(readings),
     )
+
+
+def check_needs(needs: Iterable[str]) -> frozenset[str]:
+    """The needs, if all are of `NEEDS`.
+
+    Raises:
+        ConfigurationError: they are not, or a lone text.
+    """
+    needs = frozenset([needs] if isinstance(needs, str) else needs)
+    if unknown := sorted(needs.difference(NEEDS)):
+        raise ConfigurationError(f"unknown needs {', '.join(map(repr, unknown))}; choose of {', '.join(NEEDS)}")
+    return needs
 
 
 def prompt_text(prompt: Prompt) -> str:

@@ -177,10 +177,13 @@ class PredictorFolder:
             )
         root = (self.root or self.path).resolve()
         parents = (self.onnx.parent, self.hub_results.parent)  # which are written into
-        strays = [path.name for path in (*self.files(), *parents) if not path.resolve().is_relative_to(root)]
+        dangling = [path for path in parents if path.is_symlink() and not path.exists()]
+        links = [path for path in (*self.files(), *parents) if not path.resolve().is_relative_to(root)]
+        strays = [path.name for path in dict.fromkeys((*links, *dangling))]
         if strays:
             raise CheckpointError(
-                f"{', '.join(strays)}: a link that leaves the folder; copy the file itself", location=self.location
+                f"{', '.join(strays)}: a link that leaves the folder or leads nowhere; copy the file itself",
+                location=self.location,
             )
         missing = [path.name for path in (self.config, self.pool, self.tokenizer) if not path.is_file()]
         if needs_weights and not any(path.is_file() for path in (self.weights, self.onnx, self.onnx_int8)):

@@ -48,6 +48,9 @@ ATTACHMENTS = {
     "LangChain file": ({"type": "file", "base64": PICTURE, "mime_type": "application/pdf"}, "files"),
     "LangChain text-plain": ({"type": "text-plain", "text": "pasted", "mime_type": "text/plain"}, "files"),
     "LangChain image as file": ({"type": "file", "base64": PICTURE, "mime_type": "image/png"}, "images"),
+    "Qwen image without a type": ({"image": "file:///1.png"}, "images"),
+    "Qwen frames without a type": ({"video": ["file:///1.png", "file:///2.png"]}, "video"),
+    "Anthropic container_upload": ({"type": "container_upload", "file_id": "f"}, "files"),
     "Google media": ({"type": "media", "mime_type": "image/png", "data": PICTURE}, "images"),
     "Google media without a kind": ({"type": "media", "file_uri": "gs://a"}, "files"),
     "Google inline_data": ({"inline_data": {"mime_type": "audio/wav", "data": PICTURE}}, "audio"),
@@ -76,6 +79,23 @@ ATTACHMENTS = {
     ),
     "a tool's picture, Bedrock": ({"toolResult": {"content": [{"image": {"source": {"bytes": b"A"}}}]}}, "images"),
 }
+
+
+@pytest.mark.parametrize(
+    ("beside", "need", "n"),
+    [
+        ({"images": [PICTURE, PICTURE]}, "images", 2),
+        ({"audio": {"id": "a"}}, "audio", 1),
+        ({"attachments": [{"file_id": "f", "tools": []}]}, "files", 1),
+        ({"experimental_attachments": [{"contentType": "image/png", "url": "a.png"}]}, "images", 1),
+        ({"additional_kwargs": {"images": [PICTURE]}}, "images", 1),
+    ],
+)
+def test_an_attachment_beside_the_content_is_seen(beside, need, n):
+    plain = read_request([{"role": "user", "content": "What is this?"}])
+    request = read_request([{"role": "user", "content": "What is this?", **beside}])
+    assert (request.text, request.needs) == (plain.text, {need})
+    assert n * ATTACHMENT_TOKENS <= request.n_tokens - plain.n_tokens < n * ATTACHMENT_TOKENS + 200
 
 
 @pytest.mark.parametrize(("attachment", "need"), ATTACHMENTS.values(), ids=ATTACHMENTS)

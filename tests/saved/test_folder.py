@@ -399,6 +399,16 @@ def test_messages_call_a_folder_by_its_name(folder):
 
 
 @pytest.mark.parametrize("name", ["onnx", ".eval_results"])
+def test_a_folder_in_it_that_is_a_link_to_nothing_is_refused(folder, name):
+    for path in (folder.path / name).glob("*"):
+        path.unlink()
+    (folder.path / name).rmdir()
+    (folder.path / name).symlink_to("nothing")  # within the folder
+    with pytest.raises(CheckpointError, match="leads nowhere"):
+        folder.check(needs_weights=False)
+
+
+@pytest.mark.parametrize("name", ["onnx", ".eval_results"])
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_folder_in_it_that_is_a_link_out_is_refused_even_if_empty(folder, tmp_path, name, is_there):
     if is_there:
