@@ -97,7 +97,7 @@ def _show(collected: "Collected", output: Path) -> None:
         )
         for each in collected.candidates
     ]
-    show_table(("candidate", "answers", "errors", "missing", "cost", "mean tokens", "mean seconds"), rows)
+    show_table(("candidate", "answers", "errors", "missing", "cost", "tokens", "seconds"), rows)
     repeats = f", {collected.n_repeats:,} repeats left out" if collected.n_repeats else ""
     spent = collected.spent
     show(f"{collected.n_prompts:,} prompts{repeats}; {dollars(spent.usd)} in {spent.n_calls:,} calls of all runs")
