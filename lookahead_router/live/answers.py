@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -233,14 +234,27 @@ def _question(prompt: Any, path: str | None, row: int) -> Question:
         if not isinstance(value, str):
             texts[name] = str(value)
     scores_human = _human(record.get("scores_human"), path, row)
-    return Question(text, messages, record.get("reference"), **texts, scores_human=scores_human)
+    reference = record.get("reference")
+    if isinstance(reference, float) and math.isnan(reference):  # how tables say that there is none
+        reference = None
+    return Question(text, messages, _plain(reference, path, row, "reference"), **texts, scores_human=scores_human)
 
 
 def _conversation(asked: Sequence[Any], path: str | None, row: int, column: str) -> tuple[Mapping[str, Any], ...]:
     for message in asked:
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str) or "content" not in message:
             raise SchemaError("expected messages with role and content", path=path, row=row, column=column)
-    return tuple(asked)
+    return tuple(_plain([dict(message) for message in asked], path, row, column))
+
+
+def _plain(value: Any, path: str | None, row: int, column: str) -> Any:
+    """A value that can be sent and written: plain JSON, without halves of characters."""
+    try:
+        return json.loads(clean_text(json.dumps(value, ensure_ascii=False, allow_nan=False)))
+    except (TypeError, ValueError, RecursionError):
+        raise SchemaError(
+            "expected plain JSON: texts, numbers, lists, objects", path=path, row=row, column=column
+        ) from None
 
 
 def _human(scores: Any, path: str | None, row: int | None) -> dict[str, float]:

@@ -13,7 +13,7 @@ from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
 from lookahead_router.failures import Failure
 from lookahead_router.live.pool import OPENAI_URL, CandidateConfig
-from lookahead_router.prompts import estimate_tokens, read_request
+from lookahead_router.prompts import clean_text, estimate_tokens, read_request
 
 ChatMessage = Mapping[str, Any]
 """A message in OpenAI's form: `{"role": ..., "content": ...}`."""
@@ -145,7 +145,8 @@ class FunctionClient:
         start = time.perf_counter()
         async with asyncio.timeout(self._timeout):
             completion = await self._ask(messages)
-        return replace(completion, latency_seconds=completion.latency_seconds or time.perf_counter() - start)
+        seconds = completion.latency_seconds or time.perf_counter() - start
+        return replace(completion, text=clean_text(completion.text), latency_seconds=seconds)
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -269,8 +270,8 @@ def _first(values: Any) -> Any:
 def _text(content: Any) -> str:
     """The text of a message's content: a string, or parts of which those with text count."""
     if isinstance(content, str):
-        return content
-    return "".join(_part_texts(content)) if isinstance(content, Sequence) else ""
+        return clean_text(content)
+    return clean_text("".join(_part_texts(content))) if isinstance(content, Sequence) else ""
 
 
 def _texts(message: ChatMessage) -> Iterator[str]:

@@ -65,6 +65,24 @@ def test_malformed_prompts_are_named_by_their_row_and_not_quoted(tmp_path, rows,
     assert "secret" not in str(caught.value)
 
 
+def test_halves_of_characters_are_replaced_wherever_they_stand(tmp_path):
+    half = "x\ud800"
+    question, chat = questions_of(
+        [{"prompt": half, "reference": half}, [{"role": "user", "content": [{"type": "text", "text": half}]}]]
+    )
+    texts = (question.prompt, question.reference, chat.prompt, chat.messages[0]["content"][0]["text"])
+    assert set(texts) == {"x\ufffd"}
+
+
+def test_a_missing_number_is_no_reference_and_what_cannot_be_written_an_error():
+    assert questions_of([{"prompt": "x", "reference": float("nan")}])[0].reference is None
+    for value in ({1, 2}, b"secret", float("inf"), {"x": object()}):
+        with pytest.raises(SchemaError, match="row 0, column 'reference': expected plain JSON"):
+            questions_of([{"prompt": "x", "reference": value}])
+    with pytest.raises(SchemaError, match="row 0, column 'prompt': expected plain JSON"):
+        questions_of([[{"role": "user", "content": "x", "data": b"secret"}]])
+
+
 def test_no_prompts_and_a_single_one_are_errors():
     with pytest.raises(DataError, match="no prompts"):
         questions_of([])

@@ -194,6 +194,12 @@ def test_what_a_candidate_cannot_answer_is_an_answer_with_an_error_and_not_asked
     assert (collected.candidates[0].n_errors, collected.is_complete) == (4, True)
 
 
+def test_an_answer_with_half_a_character_is_kept(server, endpoint, tmp_path):
+    server.script = lambda request: Reply("x\ud800y")
+    (answer,) = collect(["x"], pool_of(endpoint("a")), output=tmp_path / "answers.jsonl").answers
+    assert [answer.response] == [a.response for a in read_answers(tmp_path / "answers.jsonl")] == ["x\ufffdy"]
+
+
 def test_a_refusal_is_an_answer(server, endpoint):
     server.script = lambda request: Reply("", refusal="I cannot help with that.")
     (answer,) = collect(["x"], pool_of(endpoint("a"))).answers
