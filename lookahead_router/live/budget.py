@@ -45,6 +45,11 @@ class Budget:
         """Dollars of the calls that have ended."""
         return self._spent / _UNIT
 
+    @property
+    def has_dollars(self) -> bool:
+        """Whether dollars are limited."""
+        return self._limit is not None
+
     async def reserve(self, usd: float) -> bool:
         """Reserves a call that costs at most so much; waits for calls under way where these may leave enough.
 

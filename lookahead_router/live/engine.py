@@ -29,6 +29,7 @@ LONGEST_WAIT_SECONDS = 300.0
 """A candidate that asks for a longer one is set aside."""
 GRACE_SECONDS = 60.0
 """What calls under way get to end after an interrupt, since they are paid."""
+_BLINK_SECONDS = 0.25
 _OF_THE_PROMPT = frozenset({Failure.CONTEXT_OVERFLOW, Failure.CONTENT_FILTER})
 """What is a candidate's answer to a prompt, since it would be the same next time."""
 
@@ -190,6 +191,8 @@ class Engine:
             self._is_stopping = True  # nothing more is paid that could not be written
             raise
         self.budget.settle(reserved, outcome.usd or 0.0)
+        if self.budget.has_dollars and (outcome.usd or 0.0) > reserved:
+            lane.aside = f"{lane.place} counts more tokens than its parameters allow, so that no budget could be kept"
         lane.n_done += 1
         self._tell()
 
@@ -197,8 +200,7 @@ class Engine:
         """What came of a task, and what is still reserved for it; nothing where it is left for another run."""
         call, most = (task.id, lane.name), lane.most_usd(task.messages)
         for n_tries in range(1, MOST_TRIES + 1):
-            while (seconds := lane.opens_at - time.monotonic()) > 0:
-                await asyncio.sleep(seconds)
+            await self._pass(lane)
             if lane.aside or self._is_stopping:
                 break
             if not await self.budget.reserve(most):
@@ -215,8 +217,8 @@ class Engine:
                     error = caught
                 if error is None:
                     return _answered(lane, task, completion), most
-                usd = 0.0 if was_free(error) else most
-                failure = failure_of(error)
+                is_free, failure = was_free(error), failure_of(error)
+                usd = 0.0 if is_free else most
                 if failure in _OF_THE_PROMPT:
                     lane.n_failures = 0
                     return Outcome(task, None, failure, 0, 0, False, usd if lane.candidate.has_price else None), most
@@ -226,11 +228,17 @@ class Engine:
                     raise error
             finally:
                 self._under_way.discard(worker)
-            seconds = _pause(lane, error, failure, n_tries, is_paid=usd > 0)
+            seconds = _pause(lane, error, failure, n_tries, is_free=is_free)
             if seconds is None:
                 break
-            await asyncio.sleep(seconds)
+            await self._pass(lane, seconds)
         return None, 0.0
+
+    async def _pass(self, lane: Lane, seconds: float = 0.0) -> None:
+        """Waits so long, and until the lane is open; no longer than it is asked at all."""
+        end = time.monotonic() + seconds
+        while (left := max(end, lane.opens_at) - time.monotonic()) > 0 and not lane.aside and not self._is_stopping:
+            await asyncio.sleep(min(left, _BLINK_SECONDS))
 
     def _tell(self) -> None:
         if self._on_progress is None:
@@ -266,13 +274,13 @@ def _answered(lane: Lane, task: Task, completion: Completion) -> Outcome:
     return Outcome(task, completion, error, *tokens, lane.usd(*tokens[:2]))
 
 
-def _pause(lane: Lane, error: BaseException, failure: Failure, n_tries: int, *, is_paid: bool) -> float | None:
+def _pause(lane: Lane, error: BaseException, failure: Failure, n_tries: int, *, is_free: bool) -> float | None:
     """Seconds to wait before the next try; `None` where there is none. May close the lane, for a while or for good."""
     reason = _reason(lane, error, failure)
     if failure in (Failure.AUTHENTICATION, Failure.NOT_FOUND) and not lane.n_done:
         lane.aside = reason
         return None
-    if failure not in TRANSIENT or n_tries >= (MOST_PAID_TRIES if is_paid else MOST_TRIES):
+    if failure not in TRANSIENT or n_tries >= (MOST_TRIES if is_free else MOST_PAID_TRIES):
         _failed(lane, reason)
         return None
     asked = retry_after(error)

@@ -167,6 +167,26 @@ def test_a_candidate_that_keeps_failing_is_set_aside_and_named_and_the_others_go
     assert not collected.is_complete
 
 
+def test_nobody_waits_for_a_candidate_that_is_set_aside(server, endpoint):
+    def script(request):
+        is_first = text_of(request["messages"][-1]) == PROMPTS[0]
+        return Reply(status=429, retry_after_seconds=60) if is_first else Reply(status=401, delay_seconds=0.3)
+
+    server.script = script
+    start = time.monotonic()
+    collected = collect(PROMPTS, pool_of(endpoint("a", max_concurrency=3)))
+    assert "refuses its key" in collected.candidates[0].aside
+    assert time.monotonic() - start < 10
+
+
+def test_calls_that_may_have_been_paid_are_tried_less_often(server, endpoint):
+    server.script = lambda request: Reply("x", breaks_after=20)
+    free = endpoint("nobody-knows-this", max_concurrency=1) | {"input_price": None, "output_price": None}
+    collect(["x"], pool_of(free))
+    collect(["x"], pool_of(endpoint("a")))
+    assert len(server.requests) == 3 + 3
+
+
 def test_an_endpoint_that_is_not_there_is_set_aside(server, endpoint):
     collected = collect(PROMPTS, pool_of(endpoint("a") | {"base_url": "http://127.0.0.1:9/v1"}, endpoint("b")))
     assert "cannot be reached" in collected.candidates[0].aside
@@ -237,6 +257,15 @@ def test_a_budget_in_dollars_is_never_exceeded_and_used_as_far_as_it_goes(server
         assert collected.n_short > 0
     most_of_one = (12 + 128 + 8 + 2 * 150) / 1e6
     assert budget - collected.spent.usd < most_of_one
+
+
+def test_an_endpoint_that_does_not_keep_the_limit_of_an_answer_is_asked_once_where_there_is_a_budget(server, endpoint):
+    server.script = lambda request: Reply("x", usage={"prompt_tokens": 2, "completion_tokens": 10_000})
+    pool = pool_of(endpoint("a", max_concurrency=1))
+    collected = collect(PROMPTS, pool, budget_usd=1)
+    assert "counts more tokens than its parameters allow" in collected.candidates[0].aside
+    assert len(server.requests) <= 2  # the next one was under way
+    assert collect(PROMPTS, pool).is_complete
 
 
 def test_a_budget_in_calls_counts_every_try_of_every_run(server, endpoint, tmp_path):
