@@ -17,9 +17,11 @@ def replacing_file(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, renamed to it when the block ends without an error.
 
     Raises:
-        FileError: it cannot be written: no permission, no space, no such name.
+        FileError: it cannot be written: no permission, no space, no such name, or a device that a file would replace.
     """
     with writing(path):
+        if (path.exists() and not (path.is_file() or path.is_dir())) or _is_a_stream(path):
+            raise FileError("it is no file but a device or a pipe; name a file", path=str(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(path)
         # The kernel applies the umask. Asking for it would set it for a moment, and other threads write meanwhile.
@@ -39,6 +41,11 @@ def write_text(path: Path, text: str) -> None:
     """
     with replacing_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _is_a_stream(path: Path) -> bool:
+    """Whether a path is one of the process's open files, such as `/dev/stdout`."""
+    return path.is_symlink() and os.readlink(path).startswith("/proc/")
 
 
 @contextmanager

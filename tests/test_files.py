@@ -289,3 +289,14 @@ def test_json_that_is_no_object_or_not_there_is_a_checkpoint_error(tmp_path):
         read_json(tmp_path / "a.json")
     with pytest.raises(CheckpointError, match="not readable JSON"):
         read_json(tmp_path / "b.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
+    for name in ("pipe", "stdout"):
+        before = os.lstat(tmp_path / name)
+        with pytest.raises(FileError, match="no file but a device or a pipe"):
+            write_text(tmp_path / name, "text")
+        assert os.lstat(tmp_path / name) == before

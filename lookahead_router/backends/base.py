@@ -58,6 +58,22 @@ def checked_logits(backend: Backend, prompt_ids: np.ndarray, prompt_mask: np.nda
     return logits.astype(np.float64)
 
 
+def checked_demands(backend: DemandBackend, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What `foresee` gives, a row a prompt and finite: the one door through which it comes in.
+
+    Raises:
+        PredictionError: the backend cannot run on this, or something else comes out of it.
+    """
+    found = backend.foresee(prompt_ids, prompt_mask)
+    shapes = [array.shape for array in found]
+    if [(shape[:1], len(shape)) for shape in shapes] != [((len(prompt_ids),), n_axes) for n_axes in (2, 1, 1, 1, 2)]:
+        raise PredictionError(
+            f"the {backend.name} backend gives demands, difficulty, log tokens, verbosity and embeddings of the shapes "
+            f"{', '.join(map(str, shapes))} for {len(prompt_ids)} prompts: these weights belong to another predictor"
+        )
+    return tuple(finite(array, f"the {backend.name} backend") for array in found)
+
+
 def finite(array: object, name: str) -> np.ndarray:
     """The array, if it is one of finite floats.
 

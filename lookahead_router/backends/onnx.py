@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lookahead_router.backends.base import finite
 from lookahead_router.backends.runtime import Session
 from lookahead_router.errors import CheckpointError
 
@@ -51,5 +50,4 @@ class OnnxDemandBackend(OnnxBackend):
 
     def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         """Demands, difficulty, log tokens, verbosity and embeddings; see `DemandBackend`."""
-        found = self._session.run(DEMAND_OUTPUTS, {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask})
-        return tuple(finite(array, f"the {self.name} backend") for array in found)
+        return tuple(self._session.run(DEMAND_OUTPUTS, {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask}))

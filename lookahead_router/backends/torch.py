@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from lookahead_router.backends.base import finite
 from lookahead_router.backends.onnx import DEMAND_OUTPUTS
 from lookahead_router.errors import CheckpointError, ConfigurationError, PredictionError
 from lookahead_router.extras import require
@@ -85,7 +84,7 @@ class TorchDemandBackend(TorchBackend):
     def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         """Demands, difficulty, log tokens, verbosity and embeddings; see `DemandBackend`."""
         output = self._run(prompt_ids, prompt_mask)
-        return tuple(finite(getattr(output, name).float().numpy(), "the torch backend") for name in DEMAND_OUTPUTS)
+        return tuple(getattr(output, name).float().numpy() for name in DEMAND_OUTPUTS)
 
 
 def _built(

@@ -19,6 +19,8 @@ KINDS = ("correct", "judge", "pref")
 
 _LATENESS = {"": 0, "train": 1, "validation": 2, "test": 3}
 """A prompt that stands in several splits is in the last of them; splits of one's own count as `train`."""
+_LONG_NAME = 200
+"""Characters of a source or split, up to which an array may be as wide as its longest."""
 _NUMBERS = ("score", "output_tokens", "cost_usd")
 _ANSWER_TEXTS = ("prompt_id", "candidate", "source", "kind", "split", "response", "prompt")
 _PROMPT_TEXTS = ("prompt_id", "prompt", "split", "kind", "source")
@@ -175,7 +177,7 @@ class OutcomeTable:
             candidate_index=candidate_index,
             scores=numbers["score"],
             kinds=kinds,
-            sources=np.array(texts["source"]),
+            sources=_names(texts["source"]),
             output_tokens=numbers["output_tokens"],
             costs_usd=numbers["cost_usd"],
             responses=responses,
@@ -369,6 +371,12 @@ def _refuse(is_wrong: np.ndarray, message: str, path: str | None, column: str) -
         raise SchemaError(message, path=path, row=int(is_wrong.argmax()), column=column)
 
 
+def _names(values: Sequence[str]) -> np.ndarray:
+    """An array of short strings; of objects where one is long, which would make all as wide."""
+    is_long = any(len(value) > _LONG_NAME for value in values)
+    return np.array(values, dtype=object if is_long else None)
+
+
 def _once(prompts: Sequence[str], splits: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The different prompts in order of appearance, their splits, and `(n,)` the place of each answer's."""
     places: dict[str, int] = {}
@@ -379,4 +387,4 @@ def _once(prompts: Sequence[str], splits: Sequence[str]) -> tuple[np.ndarray, np
             last[place] = split
     texts = np.empty(len(places), dtype=object)
     texts[:] = list(places)
-    return texts, np.array(last), index
+    return texts, _names(last), index

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
+from lookahead_router.backends.base import checked_demands
 from lookahead_router.errors import (
     ConfigurationError,
     DataError,
@@ -81,7 +82,7 @@ class Foreseer:
         for start in range(0, len(rows), self.backend.max_batch_size):
             batch = by_length[start : start + self.backend.max_batch_size]
             ids, mask = left_pad([rows[row] for row in batch], self.tokenizer.pad_token_id)
-            for name, values in zip(OUTPUTS, self.backend.foresee(ids, mask), strict=True):
+            for name, values in zip(OUTPUTS, checked_demands(self.backend, ids, mask), strict=True):
                 if found[name] is None:
                     found[name] = np.empty((len(rows), *values.shape[1:]), dtype=np.float64)
                 found[name][batch] = values

@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.errors import CheckpointError, ConfigurationError, PredictionError
 from lookahead_router.predictors.catalogue import (
     FACTS,
     Catalogue,
@@ -45,8 +45,10 @@ def from_found(found: Found) -> OpenPoolPredictor:
                 location=folder.location,
             )
         population, catalogue, members = read_profiles(folder, record)
+        foresee = Foreseer(network.tokenizer, network.backend)
+        _try(foresee, population, folder)
     return OpenPoolPredictor(
-        foresee=Foreseer(network.tokenizer, network.backend),
+        foresee=foresee,
         population=population,
         catalogue=catalogue,
         members=members,
@@ -54,6 +56,22 @@ def from_found(found: Found) -> OpenPoolPredictor:
         base_revision=network.revision,
         found=found,
     )
+
+
+def _try(foresee: Foreseer, population: Population, folder: PredictorFolder) -> None:
+    """Raises `CheckpointError` for weights that give nothing which the population reads: now, not at a prompt."""
+    try:
+        foreseen, _ = foresee(["a"])
+    except PredictionError as error:
+        raise CheckpointError(str(error), location=folder.location) from error
+    widths = foreseen.demands.shape[1], foreseen.embedding.shape[1]
+    expected = population.n_abilities - 1, len(population.center)
+    if widths != expected:
+        raise CheckpointError(
+            f"the network gives {widths[0]} demands and embeddings of {widths[1]} numbers, the profiles read "
+            f"{expected[0]} and {expected[1]}: they belong to another network",
+            location=folder.location,
+        )
 
 
 def read_profiles(

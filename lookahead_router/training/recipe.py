@@ -173,9 +173,9 @@ def read_settings(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, 
     yaml = require("yaml", "train")
     try:
         settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigurationError(f"recipe {path}: {error}") from error
-    if not isinstance(settings, dict):
+    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
         raise ConfigurationError(f"recipe {path}: expected a mapping of settings")
     for override in overrides:
         _apply(settings, override, yaml)
@@ -195,5 +195,5 @@ def _apply(settings: dict[str, Any], override: str, yaml: Any) -> None:
             raise ConfigurationError(f"override {override!r}: {section} is no section")
     try:
         settings[last] = yaml.safe_load(value)  # 1e-5 stays text in YAML 1.1; the field's type reads it
-    except yaml.YAMLError as error:
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigurationError(f"override {override!r}: {error}") from error

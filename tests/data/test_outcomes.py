@@ -193,3 +193,11 @@ def test_renamed_candidates_keep_their_answers_and_names_are_joined(tmp_path):
     assert renamed.candidates == ("a", "a-2")
     assert [row["candidate"] for row in as_rows(renamed)] == ["a-2", "a", "a"]
     assert table.rename({"b": "a"}).candidates == ("a",)
+
+
+def test_one_long_source_or_split_does_not_widen_all_others():
+    answers = [{"prompt": f"p{row}", "candidate": "a", "score": 1.0, "source": "s", "split": "t"} for row in range(500)]
+    answers[0] |= {"source": "s" * 100_000, "split": "t" * 100_000}
+    table = OutcomeTable.from_columns({name: [answer[name] for answer in answers] for name in answers[0]})
+    assert table.sources.nbytes + table.splits.nbytes < 1e6
+    assert (table.sources[0], table.splits[0]) == (answers[0]["source"], answers[0]["split"])

@@ -27,9 +27,12 @@ _BACKBONE = {
 }
 
 
-def _graph() -> onnx.ModelProto:
-    """The mean of what every token says of demands, difficulty, length, verbosity and place."""
-    sizes = dict(zip(OUTPUTS, (N_DEMANDS, 1, 1, 1, WIDTH), strict=True))
+def make_graph(n_demands: int = N_DEMANDS, width: int = WIDTH, *, flat: bool = True) -> onnx.ModelProto:
+    """The mean of what every token says of demands, difficulty, length, verbosity and place.
+
+    With `flat=False` the difficulty is a column, `(B, 1)`, as no network gives it.
+    """
+    sizes = dict(zip(OUTPUTS, (n_demands, 1, 1, 1, width), strict=True))
     table = np.random.default_rng(0).normal(size=(12, sum(sizes.values()))).astype(np.float32)
     constants = {
         "table": table,
@@ -49,7 +52,7 @@ def _graph() -> onnx.ModelProto:
         helper.make_node("Div", ["sums", "counts"], ["means"]),
         helper.make_node("Split", ["means", "sizes"], parts, axis=1),
         helper.make_node("Identity", ["part.demands"], ["demands"]),
-        helper.make_node("Squeeze", ["part.difficulty", "last"], ["difficulty"]),
+        helper.make_node("Squeeze" if flat else "Identity", ["part.difficulty", "last"][: 1 + flat], ["difficulty"]),
         helper.make_node("Squeeze", ["part.log_tokens", "last"], ["around"]),
         helper.make_node("Add", ["around", "usual"], ["log_tokens"]),
         helper.make_node("Squeeze", ["part.verbosity", "last"], ["verbosity"]),
@@ -60,17 +63,17 @@ def _graph() -> onnx.ModelProto:
         nodes,
         "toy",
         [helper.make_tensor_value_info(n, TensorProto.INT64, ["n", "m"]) for n in ("prompt_ids", "prompt_mask")],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name] if flat else None) for name in shapes],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def write_open_folder(path: Path) -> Path:
+def write_open_folder(path: Path, graph: onnx.ModelProto | None = None) -> Path:
     """Writes the folder; its name is the predictor's."""
     folder = PredictorFolder(path)
     folder.onnx_int8.parent.mkdir(parents=True)
-    onnx.save(_graph(), folder.onnx_int8)
+    onnx.save(make_graph() if graph is None else graph, folder.onnx_int8)
     make_words().save(str(folder.tokenizer))
     population = make_population()
     made = make_catalogue(population)

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from predictors.open_folder import POOL, write_open_folder
+from predictors.open_folder import POOL, make_graph, write_open_folder
 
 from lookahead_router import Candidate, OpenPoolPredictor, Router, RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
@@ -240,3 +240,18 @@ def test_a_predictor_that_came_from_nowhere_is_neither_saved_nor_pickled(router)
     )
     with pytest.raises(ConfigurationError, match="folder"):
         pickle.dumps(loose)
+
+
+@pytest.mark.parametrize(
+    ("graph", "words"),
+    [
+        (make_graph(n_demands=1), "gives 1 demands"),
+        (make_graph(n_demands=7), "gives 7 demands"),
+        (make_graph(width=1), "embeddings of 1 numbers"),
+        (make_graph(flat=False), "belong to another predictor"),
+    ],
+)
+def test_a_network_of_other_outputs_is_told_when_it_is_loaded(tmp_path, graph, words):
+    folder = write_open_folder(tmp_path / "odd", graph)
+    with pytest.raises(CheckpointError, match=words):
+        Router.from_pretrained(folder)

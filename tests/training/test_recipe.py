@@ -64,6 +64,7 @@ def test_overrides_reach_into_a_section_that_a_run_left_out(path):
         ("nonsense", "section.setting=value"),
         ("network.readout=cls+latents", "readout"),
         ("objective.threshold=[", "objective.threshold"),
+        (f"objective.threshold={'[' * 500}", "objective.threshold"),
     ],
 )
 def test_a_wrong_override_is_named(path, override, message):
@@ -71,7 +72,7 @@ def test_a_wrong_override_is_named(path, override, message):
         Recipe.from_yaml(path, [override])
 
 
-@pytest.mark.parametrize("text", ["- a list", "name: [", ""])
+@pytest.mark.parametrize("text", ["- a list", "name: [", "", "[" * 500, "1: 2", "? \n: 2", "name: 2020-99-99"])
 def test_a_file_that_is_no_recipe_is_an_error(tmp_path, text):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match=r"recipe .*x\.yaml"):
