@@ -119,7 +119,7 @@ def sample(
         embedding = predictor.foresee([log.questions[row].prompt for row in first])[0].embedding
     on_progress("covering the log", 0.9)
     embedding = embedding.astype(np.float32)
-    chosen = np.sort(_covering(embedding, weights, n, seed))
+    chosen = np.sort(covering(embedding, weights, n, seed))
     by_chance = generator.choice(len(first), len(chosen), replace=False)
     return Sample(
         questions=tuple(log.questions[row] for row in first[chosen]),
@@ -141,8 +141,15 @@ def _read(logs: Logs) -> Log:
     return log_of(logs)
 
 
-def _covering(embedding: np.ndarray, weights: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Rows such that every cluster has its share; all rows where there are no more than `n`."""
+def covering(embedding: np.ndarray, weights: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """Rows of a log such that every cluster has its share; all rows where there are no more than `n`.
+
+    Args:
+        embedding: `(m, H)` unit vectors of the different prompts.
+        weights: `(m,)` how often each comes.
+        n: rows to draw.
+        seed: of clusters and draw.
+    """
     if len(embedding) <= n:
         return np.arange(len(embedding))
     generator = np.random.default_rng(seed)

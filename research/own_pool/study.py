@@ -50,7 +50,7 @@ MMLU_USD = {  # dollars a million tokens, input and output alike; of 2024's list
 FIELDS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
 
 
-def wide(name: str, options, draws: range) -> Iterator[tuple]:
+def wide(name: str, options, draws: range, n_rows: int = N_PROMPTS + N_TEST) -> Iterator[tuple]:
     """Draws from a file whose whole pool answered every prompt; of mmlupro12, prompts that trained no network."""
     dataset = RoutingDataset.from_file(options.data / f"{name}.parquet")
     if name == "mmlupro12":
@@ -70,7 +70,7 @@ def wide(name: str, options, draws: range) -> Iterator[tuple]:
     for draw in draws:
         generator = np.random.default_rng(draw)
         pool = generator.choice(dataset.pool.names, N_CANDIDATES, replace=False)
-        rows = generator.permutation(len(dataset))[: N_PROMPTS + N_TEST]
+        rows = generator.permutation(len(dataset))[:n_rows]
         part = dataset.with_candidates(pool).select(rows)
         yield draw, predictor, numbered(part)
 
