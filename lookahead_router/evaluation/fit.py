@@ -30,8 +30,8 @@ PREDICTORS = (PROFILES, "knn", "classifier", "rule")
 """What is tried unless the user says otherwise, beside the best single candidate."""
 SMALL: Mapping[str, Mapping[str, Any]] = {"knn": {"n_neighbors": 40}, "clusters": {"n_clusters": 16}}
 """Settings that suit some hundred prompts better than a kind's own."""
-COMPONENT_VARIANCE = 0.002
-"""Prior variance of an ability for a domain component, at most: of some hundred prompts, more learns noise."""
+COMPONENT_VARIANCES = (0.0005, 0.002, 0.01, 0.05)
+"""Prior variances of an ability for a domain component that are tried: how far prompts may be unlike public ones."""
 MIN_PROMPTS = 20
 """Prompts with a score of every candidate below which nothing can be chosen."""
 OFFERED = 0.95
@@ -79,7 +79,8 @@ class FitResult:
     setting: Setting | None
     """The one of the router; `None` where it sends all to the best single candidate."""
     errors: dict[str, float]
-    """Mean squared error of the foreseen scores, by kind; the least one was chosen."""
+    """Mean squared error of the foreseen scores, by kind; the least one was chosen, but profiles in preference where
+    it is less by no more than a standard error."""
     comparison: ComparisonReport
     """All that was tried, each on prompts that it was not fitted on."""
     n_prompts: int
@@ -146,9 +147,10 @@ def fit(
     """Fits predictors on scored answers, and chooses one by how it does on prompts that it has not seen.
 
     Prompts are split into folds, near-duplicates together; each fold is foreseen by fits on the others. The predictor
-    whose foreseen scores are nearest to the observed ones is fitted again on all prompts. It is recommended where it
-    beats the best single candidate: scores higher by more than a standard error, or costs less for as much. Otherwise
-    the router sends every prompt to that candidate, and says so.
+    whose foreseen scores are nearest to the observed ones is fitted again on all prompts; of near equals it is the
+    profiles, which go on learning. It is recommended where it beats the best single candidate: scores higher by more
+    than a standard error, or costs less for as much. Otherwise the router sends every prompt to that candidate, and
+    says so.
 
     Args:
         answers: prompts with observed scores in [0, 1], or what `lookahead_router.live.judge` gives; costs, where
@@ -184,16 +186,16 @@ def fit(
         started = _started(start, dataset, profiles)
         fittings = _fittings(remembering(started, list(dataset.prompts)), predictors, seed)
         folds = folds_of(list(dataset.prompts), min(n_folds, len(rows)), seed)
-        found = crossfit(fittings, dataset, folds, lambda step, share: on_progress(step, 0.2 + 0.6 * share))
+        tried = crossfit(fittings, dataset, folds, lambda step, share: on_progress(step, 0.2 + 0.6 * share))
+        found, errors, places = _best_of_each(tried, rows)
         comparison = _compare(found, rows, dataset, n_resamples, seed)
-        errors = {label: squared_error(one.predict(rows.prompts).scores, rows.scores) for label, one in found.items()}
-        kind = min((label for label in found if label != BEST_SINGLE), key=errors.__getitem__)
+        kind = _nearest(found, errors, rows)
         measured = _Rows(rows, dataset.pool, found[BEST_SINGLE], n_resamples, seed)
         settings = _settings(found, kind, measured)
         setting = _recommended(settings, quality, float(measured.single_scores.mean()))
         chosen = kind if setting is not None else BEST_SINGLE
         on_progress(f"fitting {chosen} on all prompts", 0.9)
-        predictor = _fittings(started, (chosen,), seed)[chosen](dataset)
+        predictor = _fittings(started, (chosen,), seed)[places[chosen]](dataset)
     policy = BestQuality() if setting is None or setting.quality is None else KeepQuality(setting.quality)
     return FitResult(
         router=Router(predictor, policy=policy),
@@ -304,22 +306,52 @@ def _started(start: Router | None, dataset: RoutingDataset, profiles: Mapping[st
     predictor = OpenPoolPredictor.load() if start is None else start.predictor
     if not isinstance(predictor, OpenPoolPredictor):
         raise ConfigurationError(f"fit starts from a predictor for any pool, such as the embedded one, not {start!r}")
-    predictor = predictor.with_candidates(list(dataset.pool), profiles=profiles)
-    variance = min(predictor.population.component_variance, COMPONENT_VARIANCE)
-    return with_parts(predictor, population=replace(predictor.population, component_variance=variance))
+    return predictor.with_candidates(list(dataset.pool), profiles=profiles)
 
 
 def _fittings(start: OpenPoolPredictor, kinds: Sequence[str], seed: int) -> dict[str, Fitting]:
-    """How each kind is fitted, the best single candidate first, which the others are compared to."""
+    """How each kind is fitted, the best single candidate first, which the others are compared to.
+
+    Profiles are fitted in several ways, told apart by a number behind the kind.
+    """
 
     def of(kind: str) -> Fitting:
-        if kind == PROFILES:
-            return start.onboard
         made = fitted_class(kind)
         embedder = NetworkEmbedder(start) if made.reads_embeddings else None
         return lambda dataset: made(embedder=embedder, seed=seed, **SMALL.get(kind, {})).fit(dataset)
 
-    return {kind: of(kind) for kind in dict.fromkeys((BEST_SINGLE, *kinds))}
+    found: dict[str, Fitting] = {}
+    for kind in dict.fromkeys((BEST_SINGLE, *kinds)):
+        if kind != PROFILES:
+            found[kind] = of(kind)
+            continue
+        for variance in COMPONENT_VARIANCES:
+            population = replace(start.population, component_variance=variance)
+            found[f"{PROFILES} {variance}"] = with_parts(start, population=population).onboard
+    return found
+
+
+def _nearest(found: Mapping[str, Crossfitted], errors: Mapping[str, float], rows: RoutingDataset) -> str:
+    """The kind of least error; profiles, which go on learning, where it is least by no more than a standard error."""
+    best = min((kind for kind in found if kind != BEST_SINGLE), key=errors.__getitem__)
+    if PROFILES not in found:
+        return best
+    by_row = [((found[kind].predict(rows.prompts).scores - rows.scores) ** 2).mean(axis=1) for kind in (PROFILES, best)]
+    gaps = by_row[0] - by_row[1]
+    return PROFILES if gaps.mean() <= gaps.std() / len(gaps) ** 0.5 else best
+
+
+def _best_of_each(
+    tried: Mapping[str, Crossfitted], rows: RoutingDataset
+) -> tuple[dict[str, Crossfitted], dict[str, float], dict[str, str]]:
+    """Of every kind the way that foresees best, its squared error, and its label among those that were tried."""
+    found, errors, labels = {}, {}, {}
+    for label, one in tried.items():
+        kind = label.partition(" ")[0]
+        error = squared_error(one.predict(rows.prompts).scores, rows.scores)
+        if error < errors.get(kind, np.inf):
+            found[kind], errors[kind], labels[kind] = one, error, label
+    return found, errors, labels
 
 
 def _compare(

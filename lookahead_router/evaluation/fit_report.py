@@ -71,8 +71,8 @@ def sections(result: "FitResult") -> tuple[Section, ...]:
         ),
         Section(
             "How it was chosen",
-            "Mean squared error of the foreseen scores; the least one knows most. The best single candidate's is that "
-            "of knowing no more than the means.",
+            "Mean squared error of the foreseen scores; the least one knows most, and of near equals profiles are "
+            "chosen, since they go on learning. The best single candidate's is that of knowing no more than the means.",
             head=("predictor", "error"),
             rows=tuple((kind, number(error, 4)) for kind, error in result.errors.items()),
         ),

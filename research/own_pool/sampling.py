@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from study import N_CANDIDATES, N_TEST, wide
+from study import COMPONENT_VARIANCE, N_CANDIDATES, N_TEST, wide
 
 from lookahead_router import metrics
-from lookahead_router.evaluation.fit import COMPONENT_VARIANCE, squared_error
+from lookahead_router.evaluation.fit import squared_error
 from lookahead_router.live.sample import covering
 from lookahead_router.predictors.catalogue import facts_of
 from lookahead_router.predictors.profiles import Foreseen, Population

@@ -24,7 +24,6 @@ import pyarrow.parquet as pq
 
 from lookahead_router import Router, RoutingDataset, fit, metrics
 from lookahead_router.evaluation.crossfit import Remembered, with_parts
-from lookahead_router.evaluation.fit import COMPONENT_VARIANCE
 from lookahead_router.policies import BestQuality
 from lookahead_router.predictors.fitted import fitted_class
 from lookahead_router.predictors.network_embedder import NetworkEmbedder
@@ -47,6 +46,8 @@ MMLU_USD = {  # dollars a million tokens, input and output alike; of 2024's list
     "Mistral-7B-Instruct-v0.2": 0.05, "Phi-3-mini-4k-instruct": 0.04, "Qwen1.5-72B-Chat": 0.7,
     "Qwen1.5-7B-Chat": 0.05, "c4ai-command-r-v01": 0.3, "mathstral-7B": 0.05,
 }  # fmt: skip
+COMPONENT_VARIANCE = 0.002
+"""What `fit` mostly chooses of these; where it fits no candidate that joins later, it has to be given."""
 FIELDS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
 
 
@@ -165,8 +166,8 @@ def joining(predictor: OpenPoolPredictor, train: RoutingDataset, test: RoutingDa
     """The fifth candidate by 50 answers and by all, the other four by all."""
     names = train.pool.names
     fifth = train.pool.index(names[draw % N_CANDIDATES])
-    variance = min(predictor.population.component_variance, COMPONENT_VARIANCE)  # as `fit` has it
-    predictor = with_parts(predictor, population=replace(predictor.population, component_variance=variance))
+    population = replace(predictor.population, component_variance=COMPONENT_VARIANCE)
+    predictor = with_parts(predictor, population=population)
     others = [name for name in names if name != names[fifth]]
     router = Router(predictor.with_candidates(others)).onboard(train.with_candidates(others))
     few = train.with_candidates([names[fifth]]).select(np.arange(N_JOINING))
