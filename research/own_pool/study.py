@@ -127,7 +127,9 @@ def one_draw(predictor: OpenPoolPredictor, dataset: RoutingDataset, draw: int) -
         "single": float(test.scores[:, single].mean()), "single_usd": float(test.costs_usd[:, single].mean()),
         "hindsight": float(test.scores.mean(axis=0).max()), "oracle": float(test.scores.max(axis=1).mean()),
     }  # fmt: skip
-    lines = {"fit": result.router, "fit, best quality": result.router.with_policy(BestQuality())}
+    population = replace(predictor.population, component_variance=COMPONENT_VARIANCE)
+    profiles = with_parts(predictor, population=population).with_candidates(train.pool.names).onboard(train)
+    lines = {"fit": result.router, "profiles, recommended or not": Router(profiles)}
     embedder = NetworkEmbedder(predictor)
     for label, (kind, settings) in BASELINES.items():
         lines[label] = Router(fitted_class(kind)(embedder=embedder, **settings).fit(train))
@@ -148,7 +150,7 @@ def figures(router: Router, test: RoutingDataset, single: int) -> dict:
         "score": float(metrics.chosen_scores(test.scores, chosen).mean()),
         "saved": 1 - spent / float(test.costs_usd[:, single].mean()),
     }
-    if isinstance(router.policy, BestQuality):
+    if isinstance(router.policy, BestQuality) and router.predictor.name != "best-single":
         scores = router.predict(list(test.prompts)).select(test.pool.names).scores
         price = test.costs_usd.mean(axis=0)
         weights = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 80) / max(float(np.ptp(price)), 1e-12)])
