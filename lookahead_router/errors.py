@@ -54,6 +54,10 @@ class ConfigurationError(LookaheadRouterError, ValueError):
     """Options contradict each other or leave their domain."""
 
 
+MAX_NAMES = 20
+"""Of a pool, that an error lists."""
+
+
 class UnknownCandidateError(ConfigurationError, KeyError):
     """A candidate name that is not in the pool."""
 
@@ -64,7 +68,10 @@ class UnknownCandidateError(ConfigurationError, KeyError):
         self.nearest = nearest[0] if nearest else None
         nearest = f" Did you mean {self.nearest!r}?" if self.nearest else ""
         hint = hint and f" {hint}"
-        super().__init__(f"unknown candidate {name!r}; the pool holds {', '.join(self.known)}.{nearest}{hint}")
+        held = ", ".join(self.known[:MAX_NAMES])
+        if len(self.known) > MAX_NAMES:
+            held += f" and {len(self.known) - MAX_NAMES} more"
+        super().__init__(f"unknown candidate {name!r}; the pool holds {held}.{nearest}{hint}")
 
     __str__ = Exception.__str__  # KeyError would show the repr, quotes and all
 

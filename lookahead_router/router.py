@@ -25,6 +25,7 @@ from lookahead_router.predictors.base import Predictor, prompt_texts
 from lookahead_router.predictors.load import embedded_location, load_predictor
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.prompts import Prompt, prompt_text
+from lookahead_router.saved.find import OPEN_EMBEDDED
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction, check_mapping
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Router:
         """
         policy = chosen_policy(policy, quality)
         if location is None and candidates is not None:
-            location = embedded_location(_known_names(candidates, aliases))
+            location = OPEN_EMBEDDED if profiles else embedded_location(_known_names(candidates, aliases))
         predictor = load_predictor(location, backend=backend, n_threads=n_threads, **hub)
         router = cls(predictor, aliases=aliases)
         if candidates is not None:

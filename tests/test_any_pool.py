@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookahead_router.errors import UnknownProfileWarning
+from lookahead_router.errors import UnknownCandidateError, UnknownProfileWarning
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.router import Router
 from lookahead_router.saved.find import OPEN_EMBEDDED
@@ -78,6 +78,19 @@ def test_a_benchmarks_instruction_seldom_changes_the_choice(router):
         dressed = router.predict([dress.format(prompt) for prompt in prompts]).probabilities
         lost.append(plain.max(axis=1) - plain[np.arange(len(prompts)), dressed.argmax(axis=1)])
     assert (np.array(lost) > 0.02).mean() <= 0.05
+
+
+def test_whoever_names_a_profile_has_the_predictor_for_any_pool():
+    """Also where the candidates bear the names of the paper's five."""
+    router = Router.from_pretrained(candidates=["Yi-1.5-34B-Chat"], profiles={"Yi-1.5-34B-Chat": "yi-1.5-34b-chat"})
+    [member] = router.predictor.members
+    assert (member.match.how, member.match.entry.name) == ("given", "yi-1.5-34b-chat")
+
+
+def test_an_unknown_profile_names_a_near_one_and_not_all_of_them():
+    with pytest.raises(UnknownCandidateError, match="Did you mean 'internlm2.5-20b-chat'") as caught:
+        Router.from_pretrained(candidates=["mine"], profiles={"mine": "internlm2.5-21b-chat"})
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_saved_router_keeps_what_it_learnt(router, tmp_path):

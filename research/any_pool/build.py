@@ -27,13 +27,6 @@ POOL = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4", "gemini-2.5-pro", "deepseek-
 WIDE = ("lookahead7", "lookahead7_gemma", "mmlupro12", "routerbench3")
 EXCLUDED = ("alpaca_eval*", "swe-bench-verified*", "faithbench*", "AlpacaEval", "MT-Bench*")
 """For their terms (CC BY-NC, or no grading that we may pass on)."""
-ALIASES = {
-    "Yi-1.5-34B-Chat": "yi-1.5-34b-chat",
-    "internlm2_5-20b-chat": "internlm2.5-20b-chat",
-    "Phi-3-medium-4k-instruct": "phi-3-medium-4k-instruct",
-    "Llama-3.1-8B-Instruct": "llama-3.1-8b-instruct",
-    "Qwen2.5-Coder-7B-Instruct": "qwen2.5-coder-7b-instruct",
-}
 
 
 def main() -> None:
@@ -51,10 +44,11 @@ def main() -> None:
             options.data / "openpool_outcomes.parquet", prompts=options.data / "openpool_prompts.parquet"
         )
     ]
+    aliases = json.loads((options.network / "training.json").read_text())["recipe"]["data"]["aliases"]
     for name in WIDE:
         table = OutcomeTable.from_file(options.data / f"{name}.parquet")
-        tables.append(table.rename(_spelt(table.candidates, about)))
-    table = OutcomeTable.concatenate(tables)
+        tables.append(table.rename(_spelt(table.candidates, about, aliases)))
+    table = _once(OutcomeTable.concatenate(tables), len(tables[0]))
     print(f"{len(table):,} answers of {len(table.candidates)} candidates to {len(table.prompts):,} prompts", flush=True)
     foreseen = None if options.features is None else _foreseen(options.features, options.texts, table.prompts)
     start = time.time()
@@ -78,10 +72,18 @@ def main() -> None:
     )
 
 
-def _spelt(candidates: tuple[str, ...], about: dict) -> dict[str, str]:
+def _spelt(candidates: tuple[str, ...], about: dict, aliases: dict[str, str]) -> dict[str, str]:
     """Names of the wide files as the open corpus writes them."""
     lower = {name.lower(): name for name in about}
-    return {name: ALIASES.get(name, lower.get(name.lower(), name)) for name in candidates}
+    return {name: aliases.get(name, lower.get(name.lower(), name)) for name in candidates}
+
+
+def _once(table: OutcomeTable, n_first: int) -> OutcomeTable:
+    """Without those answers of the wide files whose grades the first table has too."""
+    pairs = table.prompt_index.astype(np.int64) * len(table.candidates) + table.candidate_index
+    graded = table.kinds == "correct"
+    is_wide = np.arange(len(table)) >= n_first
+    return table.select(~(is_wide & graded & np.isin(pairs, pairs[~is_wide & graded])))
 
 
 def _foreseen(features: Path, texts: Path, prompts: np.ndarray) -> Foreseen:
