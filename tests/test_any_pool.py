@@ -88,7 +88,7 @@ def test_whoever_names_a_profile_has_the_predictor_for_any_pool():
 
 
 def test_an_unknown_profile_names_a_near_one_and_not_all_of_them():
-    with pytest.raises(UnknownCandidateError, match="Did you mean 'internlm2.5-20b-chat'") as caught:
+    with pytest.raises(UnknownCandidateError, match=r"Did you mean 'internlm2\.5-20b-chat'") as caught:
         Router.from_pretrained(candidates=["mine"], profiles={"mine": "internlm2.5-21b-chat"})
     assert len(str(caught.value)) < 1000
 
