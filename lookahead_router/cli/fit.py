@@ -40,6 +40,11 @@ def fit(
     report: Annotated[
         Path | None, typer.Option(help="Folder for report.html, report.md and report.json; OUTPUT-report if absent.")
     ] = None,
+    train: Annotated[
+        Path | None,
+        typer.Option(help="Recipe of a Lookahead network to train as well and compare; for thousands of prompts."),
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="Folder to load the recipe's backbone from.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a router from scored answers, if routing beats the best single candidate on prompts it was not fitted on.
@@ -50,6 +55,9 @@ def fit(
     for module in ("matplotlib", "sklearn"):  # not after all the work
         require(module, "eval")
     _check_output(output)
+    from lookahead_router.cli._training import read_training, train_beside
+
+    recipe = None if train is None else read_training(train)
     report = Path(f"{output}-report") if report is None else report
     from lookahead_router.evaluation.fit import PREDICTORS
     from lookahead_router.evaluation.fit import fit as run
@@ -71,10 +79,20 @@ def fit(
         update("writing", None)
         result.save(output)
         result.write_report(report)
-    if as_json:
-        show_json({"output": str(output), "report": str(report), **result.to_dict()})
-    else:
+    record = {"output": str(output), "report": str(report), **result.to_dict()}
+    if not as_json:
         _show(result, output, report)
+    if recipe is not None:
+        folder = Path(f"{output}-network")
+        network = train_beside(answers, recipe, folder, backbone, _start(router))
+        record |= {"network": str(folder / "predictor"), "network_comparison": network.to_dict()}
+        if not as_json:
+            from lookahead_router.cli._tables import print_comparison
+
+            print_comparison(network)
+            show(f"Next: lookahead-router export {shlex.quote(str(folder / 'predictor'))} --data ANSWERS")
+    if as_json:
+        show_json(record)
 
 
 def _check_output(output: Path) -> None:

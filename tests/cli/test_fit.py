@@ -2,7 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
+from conftest import toy_recipe
 from predictors.open_folder import write_open_folder
 
 from lookahead_router import Router, RoutingDataset
@@ -121,3 +123,28 @@ def test_a_folder_that_holds_something_else_is_refused_before_the_work(cli, fold
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     code, _, err = cli("fit", "missing.jsonl", "--output", tmp_path / "mine")
     assert (code, "holds more than a saved predictor" in err) == (2, True)
+
+
+def test_a_network_is_trained_only_where_it_is_asked_for_and_compared_beside(
+    cli, folder, tmp_path, dataset, backbone_folder
+):
+    import yaml
+
+    rows = RoutingDataset.concatenate([dataset])
+    rows.costs_usd[:] = np.nan
+    rows.to_jsonl(tmp_path / "answers.jsonl")
+    recipe = toy_recipe(n_epochs=1).model_dump(mode="json")
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(recipe))
+    given = ("fit", tmp_path / "answers.jsonl", "--router", folder, "--output", tmp_path / "mine")
+    code, out, err = cli(*given, "--train", tmp_path / "toy.yaml", "--backbone", backbone_folder, "--json")
+    assert code == 0, err
+    record = json.loads(out)
+    (result,) = record["network_comparison"]["datasets"]
+    assert [one["predictor"] for one in result["predictors"]][:2] == ["lookahead", "profiles"]
+    assert all(one["error"] is None for one in result["predictors"])
+    assert (tmp_path / "mine-network" / "predictor" / "model.safetensors").is_file()
+
+
+def test_a_recipe_that_is_none_is_refused_before_the_work(cli, tmp_path):
+    code, _, err = cli("fit", "x.jsonl", "--output", tmp_path / "mine", "--train", tmp_path / "no.yaml")
+    assert (code, "no.yaml" in err) == (2, True)
