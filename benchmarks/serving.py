@@ -111,7 +111,7 @@ async def measure(port: int, model: str, n_clients: int, n_requests: int) -> tup
 
 def routing_alone(n: int) -> np.ndarray:
     """Milliseconds of the decision in a process that does nothing else."""
-    router = Router.from_pretrained(candidates=CANDIDATES)
+    router = Router.from_pretrained(candidates=CANDIDATES, n_threads=1)  # as the server does
     times = []
     for k in range(n + 20):
         started = time.perf_counter()

@@ -9,7 +9,7 @@ from lookahead_router.cli._output import note, show
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
 
-_PACKAGES = ("uvicorn", "starlette", "httptools", "httpx", "prometheus_client", "yaml")
+_PACKAGES = ("uvicorn", "starlette", "httptools", "aiohttp", "prometheus_client", "yaml")
 
 
 def serve(
@@ -39,6 +39,7 @@ def serve(
     sticky: Annotated[
         str, typer.Option(help="What stays with its candidate: turn (a tool loop), thread or none.")
     ] = "turn",
+    threads: Annotated[int, typer.Option(min=1, help="Of one prediction; one runs on each core.")] = 1,
     max_body_mb: Annotated[float, typer.Option(min=0.001, help="Of a request, in megabytes.")] = 20.0,
     max_concurrency: Annotated[int, typer.Option(min=1, help="Requests at work at one time.")] = 100,
     max_queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; others are told to come again.")] = 200,
@@ -75,6 +76,7 @@ def serve(
         log_prompts=log_prompts,
         learnt=learnt,
         sticky=None if sticky == "none" else sticky,
+        threads=threads,
         max_body_bytes=round(max_body_mb * 1e6),
         max_concurrency=max_concurrency,
         max_queue=max_queue,

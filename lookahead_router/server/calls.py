@@ -179,7 +179,7 @@ class Answer:
         """Asks, and waits for a whole answer or for the first event that shows something.
 
         Raises:
-            UpstreamError, NoAnswerError, httpx.HTTPError, TimeoutError: no answer.
+            UpstreamError, NoAnswerError, aiohttp.ClientError, TimeoutError: no answer.
         """
         place = self._service.place_at(self.name, self._config.max_concurrency)
         async with asyncio.timeout(self._config.timeout):

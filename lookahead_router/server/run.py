@@ -93,7 +93,7 @@ def run(service: Service, *, log_level: str = "info") -> None:
     """Serves until it is told to end."""
     settings = service.settings
     logging.basicConfig(level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    for name in ("httpx", "httpcore", "uvicorn.access"):
+    for name in ("aiohttp", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     config = uvicorn.Config(
         make_app(service),

@@ -24,7 +24,7 @@ from lookahead_router.threads import compute_threads
 
 logger = logging.getLogger(__name__)
 SAVE_SECONDS = 15.0
-MAX_ASKED_CHARS = 64_000_000
+MAX_ASKED_CHARS = 20_000_000
 """Of the prompts that wait in memory for feedback."""
 
 
@@ -166,7 +166,8 @@ class Service:
 
     def observe(self, text: str, candidate: str, score: float) -> None:
         """Learns from one scored answer. Computes."""
-        self.serving.dispatcher.observe(text, candidate, score)
+        with self.serving.dispatcher.learning():  # whoever reads the pool file anew takes along what was learnt before
+            self.serving.dispatcher.observe(text, candidate, score)
         with self._learning:
             self._has_learnt = True
         self.metrics.feedback.labels(candidate).inc()
@@ -226,6 +227,7 @@ class Service:
             router=self._location,
             learnt=settings.learnt,
             sticky=settings.sticky,
+            n_threads=settings.threads,
             before=before,
         )
 

@@ -32,6 +32,8 @@ class Settings(Value):
     """Folder in which profiles that feedback changed are kept over restarts."""
     sticky: Literal["turn", "thread"] | None = "turn"
     """`turn` keeps a tool loop with its candidate, `thread` a whole conversation, named by `x-lookahead-thread`."""
+    threads: int = Field(default=1, ge=1)
+    """Of one prediction; as many predictions run at one time as there are cores."""
     max_body_bytes: int = Field(default=20_000_000, ge=1000)
     max_concurrency: int = Field(default=100, ge=1)
     """Requests at work at one time."""

@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import aiohttp
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.failures import Failure
@@ -21,7 +23,7 @@ MAX_ANSWER_BYTES = 256_000_000
 """Of one whole answer."""
 MAX_EVENT_BYTES = 32_000_000
 MAX_ERROR_BYTES = 65_536
-CALL_ERRORS = (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError)
+CALL_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)
 """What a call raises beside `UpstreamError`."""
 
 _BLANK_LINE = re.compile(rb"\r\n\r\n|\n\n|\r\r")
@@ -66,20 +68,31 @@ class Upstream:
     """The HTTP client of one server, shared by all candidates; keys come from the environment."""
 
     def __init__(self) -> None:
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=200, keepalive_expiry=30.0)
-        self._client = httpx.AsyncClient(limits=limits, follow_redirects=False)
-        self._client.headers.clear()
+        self._opened: aiohttp.ClientSession | None = None
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        """Opened by the first call, since it belongs to the event loop."""
+        if self._opened is None:
+            self._opened = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # what comes is passed on as it is
+                headers={"user-agent": "lookahead-router", "accept-encoding": "identity"},
+            )
+        return self._opened
 
     async def close(self) -> None:
         """Ends all connections."""
-        await self._client.aclose()
+        if self._opened is not None:
+            await self._opened.close()
 
     async def whole(self, candidate: CandidateConfig, protocol: Protocol, body: Mapping[str, Any]) -> bytes:
         """The body of a whole answer, which is a JSON object without an error.
 
         Raises:
             UpstreamError: another status than 2xx, or a body that is no answer.
-            httpx.HTTPError, TimeoutError: no answer.
+            aiohttp.ClientError, TimeoutError: no answer.
         """
         async with asyncio.timeout(candidate.timeout), self._asked(candidate, protocol, body) as response:
             content = await _read(response, MAX_ANSWER_BYTES)
@@ -97,7 +110,7 @@ class Upstream:
 
         Raises:
             UpstreamError: another status than 2xx, or a body that is no stream.
-            httpx.HTTPError, TimeoutError: no answer, or none for too long.
+            aiohttp.ClientError, TimeoutError: no answer, or none for too long.
         """
         async with asyncio.timeout(candidate.timeout):
             response = await stack.enter_async_context(self._asked(candidate, protocol, body))
@@ -109,38 +122,37 @@ class Upstream:
     @asynccontextmanager
     async def _asked(
         self, candidate: CandidateConfig, protocol: Protocol, body: Mapping[str, Any]
-    ) -> AsyncIterator[httpx.Response]:
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         headers = {
             "content-type": "application/json",
             "accept": "text/event-stream" if body.get("stream") else "application/json",
-            "accept-encoding": "identity",  # what comes is passed on as it is
-            "user-agent": "lookahead-router",
         }
         key = key_of(candidate)
         if key:
             headers["authorization"] = f"Bearer {key}"
-        seconds = httpx.Timeout(candidate.timeout, connect=min(CONNECT_SECONDS, candidate.timeout))
-        request = self._client.build_request(
-            "POST",
+        response = await self._session.post(
             candidate.url + protocol.path,
-            content=json.dumps(body, separators=(",", ":")).encode(),
+            data=json.dumps(body, separators=(",", ":")).encode(),
             headers=headers,
-            timeout=seconds,
+            proxy=_proxy(candidate.url),
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=min(CONNECT_SECONDS, candidate.timeout), sock_read=candidate.timeout
+            ),
         )
-        response = await self._client.send(request, stream=True)
         try:
-            if not response.is_success:
+            if not 200 <= response.status < 300:
                 content = await _read(response, MAX_ERROR_BYTES)
                 raise UpstreamError(
-                    f"status {response.status_code}",
-                    status=response.status_code,
+                    f"status {response.status}",
+                    status=response.status,
                     headers=response.headers,
                     content=content.replace(key.encode(), b"[key]") if key else content,
-                    failure=None if response.status_code >= 400 else Failure.NOT_FOUND,  # redirects are not followed
+                    failure=None if response.status >= 400 else Failure.NOT_FOUND,  # redirects are not followed
                 )
             yield response
         finally:
-            await response.aclose()
+            response.close()  # one that was read to its end has given its connection back before
 
 
 def key_of(candidate: CandidateConfig) -> str | None:
@@ -162,10 +174,16 @@ def check_key(candidate: CandidateConfig) -> None:
         )
 
 
-async def _read(response: httpx.Response, max_bytes: int) -> bytes:
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for an address."""
+    parts = urlsplit(url)
+    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+
+
+async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """The body; of a longer one, the beginning."""
     chunks, size = [], 0
-    async for chunk in response.aiter_raw():
+    async for chunk in response.content.iter_any():
         chunks.append(chunk)
         size += len(chunk)
         if size > max_bytes:
@@ -173,9 +191,9 @@ async def _read(response: httpx.Response, max_bytes: int) -> bytes:
     return b"".join(chunks)[:max_bytes]
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[list[Event]]:
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[list[Event]]:
     rest = b""
-    async for chunk in response.aiter_raw():
+    async for chunk in response.content.iter_any():
         buffer = rest + chunk
         # A blank line may have begun at the end of what was there before.
         at, start = 0, max(0, len(rest) - 3)
@@ -188,8 +206,9 @@ async def _events(response: httpx.Response) -> AsyncIterator[list[Event]]:
             raise UpstreamError("an event without end", failure=Failure.NO_ANSWER)
         if events:
             yield events
-    if rest.strip():
-        yield [_event(rest + b"\n\n")]
+    last = _event(rest + b"\n\n")
+    if last.is_done or last.data is not None:  # else the rest of what was cut off
+        yield [last]
 
 
 def _event(raw: bytes) -> Event:

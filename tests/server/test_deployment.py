@@ -1,0 +1,73 @@
+"""What docs/serving.md and the Dockerfile tell to run is there to run."""
+
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from lookahead_router.cli.app import app
+from lookahead_router.live.pool import PoolConfig
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+DOCKER = shutil.which("docker")
+
+
+def blocks(kind):
+    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_pool_file_of_the_page_is_one():
+    pool = next(text for text in blocks("yaml") if "candidates:" in text)
+    config = PoolConfig(**yaml.safe_load(pool))
+    assert config["house-model"].profile == "qwen2.5-7b-instruct"
+    assert config.quality == 0.95
+
+
+def test_the_commands_of_image_and_unit_have_these_options():
+    serve = typer.main.get_command(app).commands["serve"]
+    known = {name for parameter in serve.params for name in parameter.opts}
+    (unit,) = blocks("ini")
+    for text in (DOCKERFILE.partition("\nCMD")[2], unit):
+        used = set(re.findall(r"--[a-z-]+", text))
+        assert {"--decisions", "--learnt"} <= used <= known
+
+
+def test_the_image_runs_as_nobody_and_the_composed_one_on_a_file_system_that_it_cannot_change():
+    assert re.search(r"^USER 65534", DOCKERFILE, re.MULTILINE)
+    assert "HEALTHCHECK" in DOCKERFILE
+    service = next(yaml.safe_load(text) for text in blocks("yaml") if "services:" in text)["services"]["router"]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def has_docker():
+    return DOCKER is not None and subprocess.run([DOCKER, "info"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.skipif(not has_docker(), reason="no docker daemon here")
+def test_the_image_is_built_and_healthy(tmp_path):
+    def docker(*arguments):
+        return subprocess.run([DOCKER, *arguments], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+
+    (tmp_path / "pool.json").write_text('{"candidates": [{"name": "gpt-4o-2024-08-06", "base_url": "http://x/v1"}]}')
+    docker("build", "--tag", "lookahead-router-test", ".")
+    options = ("--rm", "--detach", "--read-only", "--cap-drop=ALL", "--volume", f"{tmp_path}:/etc/lookahead-router:ro")
+    command = ("serve", "/etc/lookahead-router/pool.json", "--decisions", "/state/d.jsonl")
+    name = docker("run", *options, "lookahead-router-test", *command)
+    try:
+        end = time.monotonic() + 60
+        while docker("inspect", "--format", "{{.State.Health.Status}}", name) != "healthy":
+            assert time.monotonic() < end
+            time.sleep(1)
+    finally:
+        docker("stop", name)
