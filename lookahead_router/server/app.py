@@ -161,7 +161,9 @@ class Stream(Response):
         self._chunks = chunks
         self.status_code = 200
         self.background = None
-        self.init_headers({**headers, "content-type": "text/event-stream", "cache-control": "no-cache"})
+        self.init_headers(
+            {**headers, "content-type": "text/event-stream", "cache-control": "no-cache", "x-accel-buffering": "no"}
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends it all, unless the client goes away."""

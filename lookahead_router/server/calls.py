@@ -106,11 +106,13 @@ class Call:
 
     def expected_usd(self, name: str) -> float | None:
         """Dollars that a candidate's answer is expected to cost; `None` without a price."""
+        n = self.body.get("n")
+        n = min(max(n, 1), 1000) if type(n) is int else 1
         expected = self.attempts.record.get("expected_usd", {}).get(name)
         if expected is not None:
-            return expected
+            return n * expected
         limits = [limit for each in _LIMITS if isinstance(limit := self.body.get(each), int)]
-        usage = Usage(self.request.n_tokens, max(0, min([int(RESPONSE_TOKENS), *limits])))
+        usage = Usage(self.request.n_tokens, n * max(0, min([int(RESPONSE_TOKENS), *limits])))
         return self.serving.usd(name, usage)
 
     async def ask(self) -> "Answer":
@@ -120,7 +122,11 @@ class Call:
             Refusal: nobody answered, or the key's budget is used up.
         """
         usd = self.expected_usd(self.attempts.name) or 0.0
-        self.visit.stack.enter_context(self.service.reserve(self.visit.key, usd))
+        try:
+            self.visit.stack.enter_context(self.service.reserve(self.visit.key, usd))
+        except Refusal:
+            self.visit.decision |= {"kind": "refused", "attempts": []}
+            raise
         while True:
             name = self.attempts.name
             answer = Answer(self, name)

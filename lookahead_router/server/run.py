@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from lookahead_router.escaping import to_terminal
 from lookahead_router.server.app import make_app
 from lookahead_router.server.service import Service
 
@@ -89,10 +90,31 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
+class _Lines(logging.Formatter):
+    """Lines in which a name does nothing to the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return to_terminal(super().format(record))
+
+
+def _allow_connections() -> None:
+    """Lets the process have as many open connections as it may; the usual limit is that of a shell."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def run(service: Service, *, log_level: str = "info") -> None:
     """Serves until it is told to end."""
     settings = service.settings
-    logging.basicConfig(level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=log_level.upper(), handlers=[handler])
+    _allow_connections()
     for name in ("aiohttp", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.WARNING)
     config = uvicorn.Config(

@@ -112,6 +112,7 @@ class Service:
                 kept=settings.decisions_kept,
                 lost=self.metrics.lost.inc,
             )
+        self.serving.router.route("the first prediction takes longer than the others")
         self.is_draining = False
         self.semaphores: dict[tuple[str, int], asyncio.Semaphore] = {}
         self.call_seconds: dict[str, float] = {}

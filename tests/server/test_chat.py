@@ -225,6 +225,16 @@ def test_a_tool_loop_stays_with_its_candidate(world):
     assert again.headers["x-lookahead-reason"] == "routed"
 
 
+def test_a_conversation_stays_where_it_was_under_its_name(make_world):
+    world = make_world("--sticky", "thread")
+    thread = {"x-lookahead-thread": "a"}
+    assert world.server.chat(model=CHEAP, headers=thread).status_code == 200
+    answers = [world.server.chat("Prove that primes never end.", model="auto:best", headers=thread) for _ in range(2)]
+    assert {each.headers["x-lookahead-candidate"] for each in answers} == {CHEAP}
+    assert {each.headers["x-lookahead-reason"] for each in answers} == {"sticky"}
+    assert world.server.chat(headers={"x-lookahead-thread": "b"}).headers["x-lookahead-reason"] == "routed"
+
+
 def test_a_dry_run_asks_nobody_and_tells_where_each_share_of_quality_leads(world):
     text = "Prove that the square root of 2 is irrational."
     response = world.server.client.post(

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -322,3 +323,20 @@ def test_prompts_are_logged_only_where_the_operator_says_so_aloud(make_world, tm
     world.server.end()
     assert "PROMPTS ARE LOGGED" in world.server.log
     assert not re.search("SECRET", world.server.log)
+
+
+HOSTILE = "a\x1b[2J\u202e<script>\x07\n%"
+
+
+def test_names_do_nothing_to_logs_headers_and_the_terminal(tmp_path):
+    with RawServer(lambda path, body: Raw([b'{"choices": [{"message": {"content": "x"}}]}'])) as behind:
+        server = ServerProcess(write_pool(tmp_path, {HOSTILE: behind.url, CHEAP: behind.url}))
+        try:
+            answer = server.chat(model=HOSTILE)
+            assert answer.status_code == 200
+            assert unquote(answer.headers["x-lookahead-candidate"]) == HOSTILE
+            assert server.chat(model=f"{HOSTILE}{HOSTILE}").status_code == 404
+        finally:
+            server.end()
+    assert "script" in server.log
+    assert all(character.isprintable() or character == "\n" for character in server.log)
