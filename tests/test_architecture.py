@@ -17,7 +17,7 @@ LAYERS = [
     {"backends"},
     {"predictors"},
     {"router"},
-    {"dispatch"},
+    {"dispatch", "batch"},
     {"training", "evaluation", "live", "integrations"},
     {"server"},
     {"cli"},

@@ -1,7 +1,7 @@
 """`lookahead-router route`: prompts in, decisions out."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from lookahead_router.cli._options import (
     parse_candidates,
     parse_policy,
 )
-from lookahead_router.cli._output import UNKNOWN, progress, shortened, show_json, show_table, terminal_width
+from lookahead_router.cli._output import UNKNOWN, progress, shortened, show, show_json, show_table, terminal_width
 from lookahead_router.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -34,8 +34,14 @@ FIGURES_CELLS = 27
 def route(
     prompts: Annotated[list[str] | None, typer.Argument(help="Prompts; standard input when absent or '-'.")] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="A text file, one prompt a line; '-' for standard input.")
+        Path | None,
+        typer.Option("--file", "-f", help="A text file, one prompt a line; '-' for standard input. Or Parquet."),
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Parquet with a decision for each row of --file, Parquet too.")
+    ] = None,
+    column: Annotated[str, typer.Option(help="Where the prompts stand in Parquet.")] = "prompt",
+    engine: Annotated[str, typer.Option(help="local, or ray: on all machines of a cluster.")] = "local",
     router: RouterOption = None,
     revision: RevisionOption = None,
     policy: PolicyOption = None,
@@ -50,6 +56,11 @@ def route(
     settings = {"policy": None if policy is None else parse_policy(policy), "aliases": _aliases(alias or [])}
     if candidates is not None:
         settings["candidates"] = parse_candidates(candidates)
+    if output is not None or engine != "local":
+        _check_tables(prompts, file, output, engine)
+        settings |= {"revision": revision, "backend": backend, "quality": quality}
+        _route_tables(file, output, column, engine, threads, {"location": router, **settings})
+        return
     texts = read_prompts(prompts, file)
     with progress(f"routing {len(texts)} prompts"):
         chosen = load_router(router, revision=revision, backend=backend, threads=threads, quality=quality, **settings)
@@ -61,6 +72,35 @@ def route(
         _show_candidates(decisions[0], chosen)
     else:
         _show_choices(texts, decisions)
+
+
+def _check_tables(prompts: list[str] | None, file: Path | None, output: Path | None, engine: str) -> None:
+    if engine not in ("local", "ray"):
+        raise ConfigurationError(f"--engine: expected local or ray, got {engine!r}")
+    if prompts or file is None or output is None:
+        raise ConfigurationError("tables are routed from --file to --output; give both, and no prompts beside them")
+    if engine == "local" and file.suffix != ".parquet":
+        raise ConfigurationError(f"--output takes the rows of a Parquet file; {file} does not end in .parquet")
+
+
+def _route_tables(
+    file: Path, output: Path, column: str, engine: str, threads: int | None, settings: dict[str, Any]
+) -> None:
+    if engine == "ray":
+        from lookahead_router.integrations.ray import route_parquet
+
+        n_rows = route_parquet(
+            file, output, {name: each for name, each in settings.items() if each is not None}, column=column
+        )
+    else:
+        from lookahead_router.batch import route_parquet
+
+        with progress("loading the router") as update:
+            chosen = load_router(settings.pop("location"), threads=threads, **settings)
+            n_rows = route_parquet(
+                chosen, file, output, column=column, told=lambda done, total: update(f"{done:,} rows", done / total)
+            )
+    show(f"{n_rows:,} rows with a decision each in {output}")
 
 
 def _aliases(pairs: list[str]) -> dict[str, str]:
