@@ -30,6 +30,8 @@ PROMPTS = (Path(__file__).parents[1] / "examples" / "prompts.txt").read_text().s
 KEY = "sk-" + hashlib.sha256(b"benchmark").hexdigest()
 
 
+FIGURES = ("p50", "p99", "rate", "cpu_ms")
+"""Milliseconds of a request, requests a second, and what the asked process computes for one, in milliseconds."""
 CHOICE = {"index": 0, "message": {"role": "assistant", "content": "yes " * 100}, "finish_reason": "stop"}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}
 ANSWER = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [CHOICE], "usage": USAGE}
@@ -120,20 +122,27 @@ def routing_alone(n: int) -> np.ndarray:
     return np.array(times[20:])
 
 
-def targets(stack: ExitStack, folder: Path, litellm: str | None) -> dict[str, tuple[int, str]]:
-    """Port and model of everything that is asked."""
+def cpu_seconds(pid: int) -> float:
+    """What a process has computed so far; of all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def targets(stack: ExitStack, folder: Path, litellm: str | None) -> dict[str, tuple[int, str, int]]:
+    """Port and model of everything that is asked, and the process behind it."""
     behind, ours = free_port(), free_port()
-    start(stack, [sys.executable, __file__, "--be-candidate", str(behind)], behind, folder / "candidate.log")
+    be = [sys.executable, __file__, "--be-candidate", str(behind)]
+    candidate = start(stack, be, behind, folder / "candidate.log")
     url = f"http://127.0.0.1:{behind}/v1"
     pool = folder / "pool.json"
     entries = [{"name": name, "base_url": url, "max_concurrency": 1000} for name in CANDIDATES]
     pool.write_text(json.dumps({"candidates": entries}))
     command = [sys.executable, "-m", "lookahead_router.cli.main", "serve", str(pool), "--port", str(ours)]
-    start(stack, [*command, "--log-level", "warning"], ours, folder / "ours.log")
+    server = start(stack, [*command, "--log-level", "warning"], ours, folder / "ours.log")
     found = {
-        "the candidate itself": (behind, CANDIDATES[1]),
-        "our server, candidate named": (ours, CANDIDATES[1]),
-        "our server, auto": (ours, "auto"),
+        "the candidate itself": (behind, CANDIDATES[1], candidate),
+        "our server, candidate named": (ours, CANDIDATES[1], server),
+        "our server, auto": (ours, "auto", server),
     }
     if litellm is not None:
         port = free_port()
@@ -144,8 +153,8 @@ def targets(stack: ExitStack, folder: Path, litellm: str | None) -> dict[str, tu
         ]
         config.write_text(json.dumps({"model_list": group, "litellm_settings": {"telemetry": False}}))
         command = [litellm, "--config", str(config), "--port", str(port), "--telemetry", "False"]
-        start(stack, command, port, folder / "litellm.log", {"LITELLM_MASTER_KEY": KEY, "PYTHONPATH": ""})
-        found["LiteLLM's proxy, plain routing"] = (port, "group")
+        proxy = start(stack, command, port, folder / "litellm.log", {"LITELLM_MASTER_KEY": KEY, "PYTHONPATH": ""})
+        found["LiteLLM's proxy, plain routing"] = (port, "group", proxy)
     return found
 
 
@@ -166,20 +175,21 @@ def main() -> None:
         asked = targets(stack, folder, arguments.litellm)
         alone: list[float] = []
         for n_clients in (1, 10, 100):
-            for port, model in asked.values():  # warm
+            for port, model, _ in asked.values():  # warm
                 asyncio.run(measure(port, model, n_clients, 2 * n_clients))
         for number in range(arguments.rounds):
             alone.append(float(np.median(routing_alone(100))))
             for n_clients in (1, 10, 100):
-                for name, (port, model) in asked.items():
+                for name, (port, model, pid) in asked.items():
                     n = arguments.requests if n_clients < 100 else 3 * arguments.requests
+                    before = cpu_seconds(pid)
                     times, rate = asyncio.run(measure(port, model, n_clients, n))
-                    figures = results.setdefault(name, {}).setdefault(
-                        str(n_clients), {"p50": [], "p99": [], "rate": []}
-                    )
+                    cpu_ms = 1e3 * (cpu_seconds(pid) - before) / len(times)
+                    figures = results.setdefault(name, {}).setdefault(str(n_clients), {each: [] for each in FIGURES})
                     figures["p50"].append(float(np.percentile(times, 50)))
                     figures["p99"].append(float(np.percentile(times, 99)))
                     figures["rate"].append(rate)
+                    figures["cpu_ms"].append(cpu_ms)
             print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
     for name, by_clients in results.items():
         for n_clients, figures in by_clients.items():

@@ -178,6 +178,9 @@ def main() -> None:
     print(f"{len(outcomes)} requests in {arguments.minutes:g} minutes; the candidates' calls: {dict(faults)}")
     print(f"outcomes: {dict(Counter(outcomes.values()))}")
     print(f"numbers that two calls answered whole: {sum(each['whole'] > 1 for each in given.values())}")
+    refused = [str(number) for number, what in outcomes.items() if what.startswith("status")]
+    n_lost = sum(sum(given[number].values()) < len(NAMES) for number in refused)
+    print(f"refused though some candidate had not been asked: {n_lost} of {len(refused)} refused")
     print(f"begun anew after a cut: {sum(bool(each['cut before a word']) for each in given.values())}")
     quarter = max(1, len(sizes) // 4)
     parts = [sizes[k * quarter : (k + 1) * quarter] for k in range(4)]

@@ -11,38 +11,44 @@ from lookahead_router.extras import require
 
 _PACKAGES = ("uvicorn", "starlette", "httptools", "aiohttp", "prometheus_client", "yaml")
 
+PoolArgument = Annotated[Path | None, typer.Argument(help="Pool file: the candidates and where they answer.")]
+PredictorOption = Annotated[
+    str | None,
+    typer.Option("--router", help="Folder of a saved predictor, or org/name on the Hub, in place of the pool file's."),
+]
+NewKeyOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Add a key to the file of --keys, show it once, and end.")
+]
+RateOption = Annotated[int | None, typer.Option(min=1, help="Limit of the new key.")]
+BudgetOption = Annotated[float | None, typer.Option(min=0, help="Dollars that the new key may cost in a period.")]
+DecisionsOption = Annotated[
+    Path | None, typer.Option(help="Log of decisions, without prompts: JSONL, or SQLite by the suffix .sqlite.")
+]
+LearntOption = Annotated[
+    Path | None, typer.Option(help="Folder that keeps over restarts what feedback taught the router.")
+]
+StickyOption = Annotated[str, typer.Option(help="What stays with its candidate: turn (a tool loop), thread or none.")]
+QueueOption = Annotated[int, typer.Option(min=0, help="Requests that may wait; others are told to come again.")]
+
 
 def serve(
-    pool: Annotated[Path | None, typer.Argument(help="Pool file: the candidates and where they answer.")] = None,
-    router: Annotated[
-        str | None,
-        typer.Option(
-            "--router", help="Folder of a saved predictor, or org/name on the Hub, in place of the pool file's."
-        ),
-    ] = None,
+    pool: PoolArgument = None,
+    router: PredictorOption = None,
     host: Annotated[str, typer.Option(help="Address to bind to; any but a loopback one needs --keys.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8400,
     keys: Annotated[Path | None, typer.Option(help="File of the clients' keys, hashed.")] = None,
-    new_key: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Add a key to the file of --keys, show it once, and end.")
-    ] = None,
-    requests_per_minute: Annotated[int | None, typer.Option(min=1, help="Limit of the new key.")] = None,
-    budget: Annotated[float | None, typer.Option(min=0, help="Dollars that the new key may cost in a period.")] = None,
+    new_key: NewKeyOption = None,
+    requests_per_minute: RateOption = None,
+    budget: BudgetOption = None,
     period: Annotated[str | None, typer.Option(help="Of the budget: day, month or total.")] = None,
-    decisions: Annotated[
-        Path | None, typer.Option(help="Log of decisions, without prompts: JSONL, or SQLite by the suffix .sqlite.")
-    ] = None,
+    decisions: DecisionsOption = None,
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write the PROMPTS' TEXT to that log.")] = False,
-    learnt: Annotated[
-        Path | None, typer.Option(help="Folder that keeps over restarts what feedback taught the router.")
-    ] = None,
-    sticky: Annotated[
-        str, typer.Option(help="What stays with its candidate: turn (a tool loop), thread or none.")
-    ] = "turn",
+    learnt: LearntOption = None,
+    sticky: StickyOption = "turn",
     threads: Annotated[int, typer.Option(min=1, help="Of one prediction; one runs on each core.")] = 1,
     max_body_mb: Annotated[float, typer.Option(min=0.001, help="Of a request, in megabytes.")] = 20.0,
     max_concurrency: Annotated[int, typer.Option(min=1, help="Requests at work at one time.")] = 100,
-    max_queue: Annotated[int, typer.Option(min=0, help="Requests that may wait; others are told to come again.")] = 200,
+    max_queue: QueueOption = 200,
     header_seconds: Annotated[float, typer.Option(help="Until the head of a request is there.")] = 10.0,
     queue_seconds: Annotated[float, typer.Option(help="The longest wait.")] = 30.0,
     drain_seconds: Annotated[float, typer.Option(help="For requests under way, when the server ends.")] = 30.0,
@@ -53,45 +59,37 @@ def serve(
     Clients ask for the model auto, auto:best, auto:cheap, auto:0.95 (share of quality to keep) or a candidate's name.
     SIGHUP reads the pool file and the keys anew; SIGTERM ends the server when the requests under way are answered.
     """
+    limits = {"requests_per_minute": requests_per_minute, "budget_usd": budget, "period": period}
+    settings = {"host": host, "port": port, "keys": keys, "decisions": decisions, "log_prompts": log_prompts}
+    settings |= {"learnt": learnt, "sticky": None if sticky == "none" else sticky, "threads": threads}
+    settings |= {"max_body_bytes": round(max_body_mb * 1e6), "max_concurrency": max_concurrency, "max_queue": max_queue}
+    settings |= {"header_seconds": header_seconds, "queue_seconds": queue_seconds, "drain_seconds": drain_seconds}
     for package in _PACKAGES:
         require(package, "serve")
     if new_key is not None:
-        _add_key(keys, new_key, requests_per_minute=requests_per_minute, budget_usd=budget, period=period)
-        return
-    if pool is None:
-        raise ConfigurationError("name a pool file: lookahead-router serve pool.yaml")
-    if (requests_per_minute, budget, period) != (None, None, None):
-        raise ConfigurationError("limits are those of a key: give them with --new-key NAME")
-    if log_level not in ("error", "warning", "info"):
-        raise ConfigurationError(f"--log-level: expected error, warning or info, got {log_level!r}")
+        _add_key(keys, new_key, limits)
+    else:
+        _serve(pool, router, limits, settings, log_level)
+
+
+def _serve(pool: Path | None, router: str | None, limits: dict, settings: dict, log_level: str) -> None:
     from lookahead_router.server.run import run
     from lookahead_router.server.service import Service
     from lookahead_router.server.settings import Settings
 
-    settings = Settings(
-        host=host,
-        port=port,
-        keys=keys,
-        decisions=decisions,
-        log_prompts=log_prompts,
-        learnt=learnt,
-        sticky=None if sticky == "none" else sticky,
-        threads=threads,
-        max_body_bytes=round(max_body_mb * 1e6),
-        max_concurrency=max_concurrency,
-        max_queue=max_queue,
-        header_seconds=header_seconds,
-        queue_seconds=queue_seconds,
-        drain_seconds=drain_seconds,
-    )
-    run(Service(pool, settings, router=router), log_level=log_level)
+    if pool is None:
+        raise ConfigurationError("name a pool file: lookahead-router serve pool.yaml")
+    if any(limit is not None for limit in limits.values()):
+        raise ConfigurationError("limits are those of a key: give them with --new-key NAME")
+    if log_level not in ("error", "warning", "info"):
+        raise ConfigurationError(f"--log-level: expected error, warning or info, got {log_level!r}")
+    run(Service(pool, Settings(**settings), router=router), log_level=log_level)
 
 
-def _add_key(keys: Path | None, name: str, **limits: object) -> None:
+def _add_key(keys: Path | None, name: str, limits: dict) -> None:
     from lookahead_router.server.keys import new_key
 
     if keys is None:
         raise ConfigurationError("--new-key adds to the file of --keys; name it, such as --keys keys.json")
-    key = new_key(keys, name, **limits)
-    show(key)
+    show(new_key(keys, name, **limits))
     note(f"This is the key {name!r}, which is kept nowhere: {keys} holds its hash.")

@@ -234,7 +234,7 @@ async def _route(service: Service, request: Request, visit: Visit) -> Response:
     visit.decision["kind"] = "dry run"
     visit.decision["attempts"] = []
     record["seconds"] = {name: round(seconds, 3) for name, seconds in service.call_seconds.items()}
-    record["needs"], record["n_tokens"] = (sorted(call.request.needs), call.request.n_tokens)
+    record |= {"needs": sorted(call.request.needs), "n_tokens": call.request.n_tokens}
     if body.get("curve") and text:
         record["curve"] = await service.compute(serving.curve, text)
     usd = record.get("expected_usd", {}).get(record["candidate"])

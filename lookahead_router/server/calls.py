@@ -32,14 +32,17 @@ class Call:
     """A request on its way to a candidate's answer."""
 
     def __init__(self, service: Service, visit: Visit, protocol: Protocol, content: bytes, thread: str | None) -> None:
-        self.service, self.visit, self.protocol, self._content = (service, visit, protocol, content)
+        self.service, self.visit, self.protocol = service, visit, protocol
+        self._content = content
         self.serving: Serving = service.serving
         """As it was when the request came."""
         self.id = f"dec_{secrets.token_hex(12)}"
         self.body: dict[str, Any] = {}
         self.request = Request("")
         self.choice = Choice()
-        self._thread = thread
+        self._whose = "" if visit.key is None else visit.key.name
+        """What one client's conversations are called tells another one nothing."""
+        self._thread = None if thread is None else f"{self._whose}/{thread}"
         self._turn: str | None = None
         self._keep: str | None = None
         self.attempts: Attempts | None = None
@@ -71,7 +74,11 @@ class Call:
         self._turn, self._keep = self.serving.turn(self.body.get("messages") or self.body.get("input"), self.request)
         previous = self.protocol.previous(self.body)
         if previous is not None:  # only whoever gave that answer has it
-            self._keep = self.serving.memory.answers.get(previous) or self._keep
+            name = self.serving.memory.answers.get(f"{self._whose}/{previous}")
+            if name is None and self.visit.key is not None:
+                message = "previous_response_id names none of the answers that this key got here"
+                raise Refusal(404, message, code="previous_response_not_found", param="previous_response_id")
+            self._keep = name or self._keep
 
     def _decide(self) -> None:
         dispatcher = self.serving.dispatcher
@@ -114,6 +121,10 @@ class Call:
         limits = [limit for each in _LIMITS if isinstance(limit := self.body.get(each), int)]
         usage = Usage(self.request.n_tokens, n * max(0, min([int(RESPONSE_TOKENS), *limits])))
         return self.serving.usd(name, usage)
+
+    def remember_answer(self, answer_id: str, name: str) -> None:
+        """Keeps who gave an answer that may be gone on from."""
+        self.serving.memory.answers[f"{self._whose}/{answer_id}"] = name
 
     async def ask(self) -> "Answer":
         """The first answer that a candidate gives: whole, or a stream that has begun to show something.
@@ -248,7 +259,7 @@ class Answer:
         self._usage = self._protocol.usage(data) or self._usage
         name = self._protocol.answer_id(data)
         if name is not None:
-            self._call.serving.memory.answers[name] = self.name
+            self._call.remember_answer(name, self.name)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body of a stream. One that breaks off says so in its last event."""
@@ -265,7 +276,7 @@ class Answer:
         elif not self._is_whole:
             self._interrupted(failure)
             message = f"the candidate {self.name!r} broke off its answer ({failure.value})"
-            yield (b"data: " + json.dumps(self._protocol.broken(message)).encode() + b"\n\n")
+            yield b"data: " + json.dumps(self._protocol.broken(message)).encode() + b"\n\n"
         self.settle()
 
     async def _rest(self) -> AsyncIterator[bytes]:

@@ -132,8 +132,8 @@ class Service:
             self._spending.save()
             with self._learning:
                 if self._has_learnt and self.settings.learnt is not None:
-                    self._has_learnt = False
                     self.serving.dispatcher.base.save(self.settings.learnt)
+                    self._has_learnt = False
         except (LookaheadRouterError, OSError) as error:
             logger.error("what the server knows cannot be written: %s", error)
 
@@ -150,7 +150,7 @@ class Service:
         Where they cannot be used, everything stays as it was. Computes.
         """
         try:
-            with self.serving.dispatcher.learning():  # feedback that comes meanwhile waits
+            with self._learning, self.serving.dispatcher.learning():  # feedback that comes meanwhile waits
                 keys, serving = self._read_keys(), self._read_pool(self.serving)
                 self._check_prices(serving, keys)
                 self.keys, self.serving = keys, serving
@@ -167,9 +167,9 @@ class Service:
 
     def observe(self, text: str, candidate: str, score: float) -> None:
         """Learns from one scored answer. Computes."""
-        with self.serving.dispatcher.learning():  # whoever reads the pool file anew takes along what was learnt before
+        # Whoever reads the pool file anew, or writes what was learnt, does so before or after.
+        with self._learning, self.serving.dispatcher.learning():
             self.serving.dispatcher.observe(text, candidate, score)
-        with self._learning:
             self._has_learnt = True
         self.metrics.feedback.labels(candidate).inc()
 

@@ -341,3 +341,25 @@ def test_names_do_nothing_to_logs_headers_and_the_terminal(tmp_path):
             server.end()
     assert "script" in server.log
     assert all(character.isprintable() or character == "\n" for character in server.log)
+
+
+def test_an_answer_is_gone_on_from_by_the_key_that_got_it_alone(tmp_path):
+    keys = {name: new_key(tmp_path / "keys.json", name) for name in ("ann", "bob")}
+    answer = json.dumps({"id": "resp_1", "object": "response", "output": [{"type": "message"}]}).encode()
+    with RawServer(lambda path, body: Raw([answer])) as behind:
+        pool = write_pool(tmp_path, dict.fromkeys(CANDIDATES, behind.url), capabilities=["responses"])
+        server = ServerProcess(pool, "--keys", str(tmp_path / "keys.json"))
+        try:
+            statuses = [
+                server.client.post(
+                    "/v1/responses", json={"input": "hi", **more}, headers={"authorization": f"Bearer {keys[name]}"}
+                ).status_code
+                for name, more in (
+                    ("ann", {}),
+                    ("bob", {"previous_response_id": "resp_1"}),
+                    ("ann", {"previous_response_id": "resp_1"}),
+                )
+            ]
+        finally:
+            server.end()
+    assert statuses == [200, 404, 200]
