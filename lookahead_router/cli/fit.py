@@ -14,6 +14,7 @@ from lookahead_router.extras import require
 
 if TYPE_CHECKING:
     from lookahead_router.evaluation.fit import FitResult, Setting
+    from lookahead_router.training.recipe import Recipe
 
 _EXAMPLE = "What can I cook with rice, eggs and spinach?"
 
@@ -55,9 +56,7 @@ def fit(
     for module in ("matplotlib", "sklearn"):  # not after all the work
         require(module, "eval")
     _check_output(output)
-    from lookahead_router.cli._training import read_training, train_beside
-
-    recipe = None if train is None else read_training(train)
+    recipe = None if train is None else _recipe(train)
     report = Path(f"{output}-report") if report is None else report
     from lookahead_router.evaluation.fit import PREDICTORS
     from lookahead_router.evaluation.fit import fit as run
@@ -83,16 +82,27 @@ def fit(
     if not as_json:
         _show(result, output, report)
     if recipe is not None:
-        folder = Path(f"{output}-network")
-        network = train_beside(answers, recipe, folder, backbone, _start(router))
-        record |= {"network": str(folder / "predictor"), "network_comparison": network.to_dict()}
-        if not as_json:
-            from lookahead_router.cli._tables import print_comparison
-
-            print_comparison(network)
-            show(f"Next: lookahead-router export {shlex.quote(str(folder / 'predictor'))} --data ANSWERS")
+        record |= _network(answers, recipe, Path(f"{output}-network"), backbone, _start(router), not as_json)
     if as_json:
         show_json(record)
+
+
+def _recipe(path: Path) -> "Recipe":
+    from lookahead_router.cli._training import read_training
+
+    return read_training(path)
+
+
+def _network(answers, recipe: "Recipe", folder: Path, backbone: str | None, start, is_shown: bool) -> dict:
+    """Trains a network beside the router, shows how it does, and gives the facts."""
+    from lookahead_router.cli._tables import print_comparison
+    from lookahead_router.cli._training import train_beside
+
+    found = train_beside(answers, recipe, folder, backbone, start)
+    if is_shown:
+        print_comparison(found)
+        show(f"Next: lookahead-router export {shlex.quote(str(folder / 'predictor'))} --data ANSWERS")
+    return {"network": str(folder / "predictor"), "network_comparison": found.to_dict()}
 
 
 def _check_output(output: Path) -> None:

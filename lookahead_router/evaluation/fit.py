@@ -185,7 +185,7 @@ def fit(
             warnings.simplefilter("ignore", category)
         started = _started(start, dataset, profiles)
         fittings = _fittings(remembering(started, list(dataset.prompts)), predictors, seed)
-        folds = folds_of(list(dataset.prompts), min(n_folds, len(rows)), seed)
+        folds = _folds(dataset, n_folds, seed)
         tried = crossfit(fittings, dataset, folds, lambda step, share: on_progress(step, 0.2 + 0.6 * share))
         found, errors, places = _best_of_each(tried, rows)
         comparison = _compare(found, rows, dataset, n_resamples, seed)
@@ -300,6 +300,17 @@ def _check_rows(rows: RoutingDataset, dataset: RoutingDataset) -> None:
             "on every prompt all candidates score alike, so there is nothing to route by; look at the judge, or take "
             "the cheapest candidate"
         )
+
+
+def _folds(dataset: RoutingDataset, n_folds: int, seed: int) -> np.ndarray:
+    """`(n,)` fold of each prompt; none is empty."""
+    folds = folds_of(list(dataset.prompts), n_folds, seed)
+    if (n_there := len(np.unique(folds))) < n_folds:
+        raise DataError(
+            f"the {len(dataset)} prompts are near-duplicates of {n_there} only, so nothing can be tried on new ones; "
+            "draw them from a log with `sample`"
+        )
+    return folds
 
 
 def _started(start: Router | None, dataset: RoutingDataset, profiles: Mapping[str, str] | None) -> OpenPoolPredictor:

@@ -27,6 +27,10 @@ def prompts(n: int = 80) -> list[str]:
     return [f"{WORDS[row % 2]} " * 4 + f"{WORDS[2 + row // 2 % 2]} {row} {row * row}" for row in range(n)]
 
 
+def near_duplicates(n: int) -> np.ndarray:
+    return np.array([" ".join(f"word{k}" for k in range(40)) + f" {row}" for row in range(n)], dtype=object)
+
+
 def dataset(n: int = 80, *, cheap_is_enough: bool = True, usd=(0.01, 0.001), seed: int = 0) -> RoutingDataset:
     """`strong` answers well always; `small` where the prompt is about `one`, or by chance."""
     generator = np.random.default_rng(seed)
@@ -175,6 +179,7 @@ def test_near_duplicates_are_never_on_both_sides_of_a_fold(start, monkeypatch):
         (lambda rows: replace(rows, scores=np.ones_like(rows.scores)), "all 160 scores are 1"),
         (lambda rows: replace(rows, scores=np.repeat(rows.scores[:, 1:], 2, axis=1)), "score alike"),
         (lambda rows: rows.with_candidates(["strong"]), "strong alone"),
+        (lambda rows: replace(rows, prompts=near_duplicates(len(rows))), "near-duplicates of 1 only"),
         (lambda rows: replace(rows, scores=100 * rows.scores), "scale them first"),
         (lambda rows: replace(rows, scores=rows.scores * [1, np.nan]), "no prompt has a score of small"),
     ],
