@@ -140,7 +140,7 @@ def _pretrained(
         return model, AutoTokenizer.from_pretrained(location, trust_remote_code=False)
     except ConfigurationError:
         raise
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever transformers, tokenizers and safetensors say of a damaged file
         raise CheckpointError(f"cannot load the backbone: {error}", location=location) from error
 
 

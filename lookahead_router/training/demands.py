@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from transformers import set_seed
 from lookahead_router.backends.export import export_demands
 from lookahead_router.backends.quantize import quantize_rowwise
 from lookahead_router.data.outcomes import OutcomeTable
-from lookahead_router.errors import ConfigurationError
+from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning
 from lookahead_router.files import replacing_file, replacing_folder, write_text
 from lookahead_router.networks.demands import DemandNetwork
 from lookahead_router.networks.outputs import DemandOutput
@@ -25,6 +26,7 @@ from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.saved.folder import write_json
 from lookahead_router.training.augmentation import Augmenter, strip_instructions
 from lookahead_router.training.backbones import build_demand_network
+from lookahead_router.training.checkpoints import explaining_full_disks
 from lookahead_router.training.demand_answers import (
     build_population,
     draw_answers,
@@ -96,6 +98,17 @@ def _claim(output: Path, recipe: DemandRecipe) -> None:
     write_text(path, content)
 
 
+def _read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint holds; `None`, with a warning, where it was damaged, and the run begins anew."""
+    try:
+        return torch.load(path, weights_only=True)
+    except Exception as error:  # torch's, pickle's and zipfile's errors share no base
+        warnings.warn(
+            f"{path} is damaged ({type(error).__name__}); the run begins anew", LookaheadRouterWarning, stacklevel=4
+        )
+        return None
+
+
 class _Run:
     """What the steps of a run share."""
 
@@ -128,7 +141,7 @@ class _Run:
         """Runs all steps that are left."""
         settings = self.recipe.optimizer
         last = self.output / "last.pt"
-        saved = torch.load(last, weights_only=True) if last.is_file() else None
+        saved = _read_checkpoint(last) if last.is_file() else None
         targets = saved["targets"] if saved else self.start()
         self._freeze()
         groups = self._parameter_groups()
@@ -283,7 +296,7 @@ class _Run:
             "step": self.step,
             "targets": targets,
         }
-        with replacing_file(path) as temporary:
+        with explaining_full_disks(self.output), replacing_file(path) as temporary:
             torch.save(state, temporary)
         with (self.output / "history.jsonl").open("a", encoding="utf-8") as lines:
             lines.write(json.dumps({"step": self.step, **losses}) + "\n")

@@ -244,3 +244,22 @@ def test_a_quantised_backbone_is_refused(backbone_folder, tmp_path):
     (folder / "config.json").write_text(json.dumps({**record, **quantised}))
     with pytest.raises(ConfigurationError, match="quantised"):
         build_network(recipe(), str(folder), n_candidates=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.safetensors", b"\x10\0\0\0\0\0\0\0{}"),
+        ("model.safetensors", b""),
+        ("config.json", b"[" * 100_000),
+        ("config.json", b'{"model_type": "bert", "hidden_size": "many"}'),
+        ("config.json", b'{"model_type": "bert", "num_attention_heads": 0}'),
+        ("tokenizer.json", b"{}"),
+        ("tokenizer.json", b"\xff\xfe"),
+    ],
+)
+def test_a_damaged_backbone_is_a_checkpoint_error(backbone_folder, tmp_path, name, content):
+    folder = shutil.copytree(backbone_folder, tmp_path / "backbone")
+    (folder / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot load the backbone"):
+        build_network(recipe(), str(folder), n_candidates=3)

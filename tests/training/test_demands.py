@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from lookahead_router.backends.onnx import OnnxDemandBackend
 from lookahead_router.data.outcomes import OutcomeTable
-from lookahead_router.errors import ConfigurationError, DataError, SchemaError
+from lookahead_router.errors import ConfigurationError, DataError, LookaheadRouterWarning, SchemaError
 from lookahead_router.networks.build import build_network
 from lookahead_router.networks.configuration import DemandConfig
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
@@ -103,6 +103,24 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_weights(
     resumed = load_file(fit_demands(table, toy_recipe(), tmp_path / "toy", **arguments) / "model.safetensors")
     for name, tensor in load_file(run / "network" / "model.safetensors").items():
         torch.testing.assert_close(resumed[name], tensor)
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_a_damaged_checkpoint_is_told_and_the_run_begins_anew(table, backbone_folder, tmp_path, monkeypatch):
+    recipe = toy_recipe(optimizer={"n_steps": 2}, start={"n_epochs": 1}, refit={"n_epochs": 1})
+    arguments = {"backbone": backbone_folder, "show_progress": False}
+    with monkeypatch.context() as patch:
+        patch.setattr(demands._Run, "refit", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            fit_demands(table, recipe, tmp_path / "toy", **arguments)
+    last = tmp_path / "toy" / "last.pt"
+    content = last.read_bytes()
+    for damaged in (b"", b"{}" * 900, content[:1000]):
+        last.write_bytes(damaged)
+        with pytest.warns(LookaheadRouterWarning):
+            assert demands._read_checkpoint(last) is None
+    with pytest.warns(LookaheadRouterWarning, match=r"last\.pt is damaged .*begins anew"):
+        assert fit_demands(table, recipe, tmp_path / "toy", **arguments).is_dir()
 
 
 def test_the_graphs_of_a_run_say_what_its_weights_say(run):
