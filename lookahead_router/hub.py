@@ -86,7 +86,7 @@ class Snapshot:
             options: dict[str, Any] = {**self.options, "revision": self.commit, "repo_type": self.repo_type}
             with hub_errors(self.repo_id, self.commit):
                 for name in names:
-                    huggingface_hub.hf_hub_download(self.repo_id, name, force_download=True, **_ours(), **options)
+                    huggingface_hub.hf_hub_download(self.repo_id, name, force_download=True, **who_asks(), **options)
         except HubError as error:
             reason = str(error).partition(": ")[2]
             raise CheckpointError(
@@ -116,14 +116,20 @@ def fetch_snapshot(
     _check_access(repo_id, options)
     with hub_errors(repo_id, options.get("revision"), instead=instead):
         path = huggingface_hub.snapshot_download(
-            repo_id, repo_type=repo_type, allow_patterns=list(patterns), **_ours(), **options
+            repo_id, repo_type=repo_type, allow_patterns=list(patterns), **who_asks(), **options
         )
     return Snapshot(repo_id, Path(path), tuple(patterns), options, repo_type)
 
 
-def _ours() -> dict[str, str]:
-    """Who asks, for the Hub."""
+def who_asks() -> dict[str, str]:
+    """Who asks, for the Hub, and no more: a program may have imported huggingface_hub before this module could ask it
+    to be silent."""
+    from huggingface_hub import constants
+
     from lookahead_router import __version__
+
+    if os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1":
+        constants.HF_HUB_DISABLE_TELEMETRY = True
 
     return {"library_name": "lookahead-router", "library_version": __version__}
 

@@ -1,5 +1,9 @@
 """The border to huggingface_hub: access, errors without secrets, files that are mended."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from servers.hub_server import Failure, HubServer
 
@@ -98,7 +102,7 @@ def test_whatever_goes_wrong_at_the_hub_is_a_hub_error(error):
     assert SECRET not in everything_of(caught.value)
 
 
-def test_errors_of_ours_pass():
+def test_errors_ofwho_asks_pass():
     with pytest.raises(ConfigurationError), hub_errors(REPO):
         raise ConfigurationError("of ours")
 
@@ -142,3 +146,19 @@ def test_what_cannot_be_fetched_again_is_named_with_what_to_delete(hub, at):
     snapshot = fetch_snapshot(REPO, ["*"], {**at, "local_files_only": True})
     with pytest.raises(CheckpointError, match="only the cache was to be used"):
         snapshot.mend(["small.json"])
+
+
+def test_what_else_is_installed_is_not_told_though_huggingface_hub_was_imported_before(tmp_path):
+    code = """
+import huggingface_hub
+from huggingface_hub.utils import build_hf_headers
+from lookahead_router.hub import who_asks
+
+print(build_hf_headers(**who_asks())["user-agent"])
+"""
+    clean = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name and "OFFLINE" not in name}
+    environment = {**clean, "CLAUDECODE": "1", "AI_AGENT": "spy"}
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert "lookahead-router" in said.stdout
+    assert "torch" not in said.stdout
+    assert "agent/" not in said.stdout

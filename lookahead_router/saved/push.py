@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lookahead_router.errors import CheckpointError, ConfigurationError, HubError
-from lookahead_router.hub import hub_errors
+from lookahead_router.hub import hub_errors, who_asks
 from lookahead_router.saved.card import PLACEHOLDER
 from lookahead_router.saved.folder import PredictorFolder
 
@@ -70,7 +70,7 @@ def push_folder(
         return Upload(repo_id, files)
     from huggingface_hub import HfApi
 
-    api = HfApi(endpoint=endpoint, token=token, library_name="lookahead-router", library_version=__version__)
+    api = HfApi(endpoint=endpoint, token=token, **who_asks())
     with hub_errors(repo_id, revision, instead=None):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if tag is not None and tag in {ref.name for ref in api.list_repo_refs(repo_id).tags}:
