@@ -225,7 +225,7 @@ async def _route(service: Service, request: Request, visit: Visit) -> Response:
     if len(names) != 1:
         raise Refusal(400, "give one of messages, input and prompt")
     protocol: Protocol = {"messages": Chat, "input": Responses, "prompt": Completions}[names[0]]()
-    protocol.need = None  # whom to ask is the question, and not by which protocol
+    protocol.is_offered_by_all = True  # whom to ask is the question, and not by which protocol
     call = Call(service, visit, protocol, content, request.headers.get("x-lookahead-thread"))
     await call.plan()
     serving, text = call.serving, call.request.text

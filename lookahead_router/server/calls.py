@@ -90,7 +90,7 @@ class Call:
             forced=self.choice.forced,
             keep=keep,
             thread=self._thread,
-            policy=self.choice.policy,
+            policy=self.serving.policy(self.protocol, self.choice),
         )
 
     def _note(self) -> None:

@@ -26,8 +26,8 @@ class Protocol:
 
     path: str
     """Below the base URL of a candidate."""
-    need: str | None = None
-    """What a candidate must offer beside what the request needs."""
+    is_offered_by_all: bool = False
+    """Whether every candidate speaks it."""
 
     def prompt(self, body: Mapping[str, Any]) -> Any:
         """The text or the messages of a request.
@@ -47,8 +47,6 @@ class Protocol:
         modalities = body.get("modalities")
         if isinstance(modalities, list) and "audio" in modalities:
             yield "audio"
-        if self.need is not None:
-            yield self.need
 
     def read(self, body: Mapping[str, Any]) -> Request:
         """The request as routing sees it; its text is empty where there is nothing to route on.
@@ -113,6 +111,7 @@ class Chat(Protocol):
     """`/chat/completions`."""
 
     path = "/chat/completions"
+    is_offered_by_all = True
 
     def prompt(self, body: Mapping[str, Any]) -> Any:
         """The messages."""
@@ -142,7 +141,6 @@ class Completions(Protocol):
     """`/completions`, which continues a text."""
 
     path = "/completions"
-    need = "completions"
 
     def prompt(self, body: Mapping[str, Any]) -> Any:
         """The text; of several the first, and none where they are tokens."""
@@ -169,7 +167,6 @@ class Responses(Protocol):
     """`/responses`, for candidates that offer it; an answer may be gone on from later, at the same candidate."""
 
     path = "/responses"
-    need = "responses"
 
     def prompt(self, body: Mapping[str, Any]) -> Any:
         """The input: a text or items, of which those of tools count as such."""

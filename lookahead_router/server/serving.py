@@ -1,21 +1,21 @@
 """The pool at work: its router, who is forced by which name of a model, and what calls cost."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lookahead_router.dispatch import Abilities, Cooldowns, Dispatcher, RecentThreads
+from lookahead_router.dispatch import Cooldowns, Dispatcher, RecentThreads
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
 from lookahead_router.live.pool import OPENAI_URL, CandidateConfig, PoolConfig
-from lookahead_router.policies import BestQuality, KeepQuality, Policy
+from lookahead_router.policies import BestQuality, KeepQuality, Policy, Restricted
 from lookahead_router.predictors.load import OPEN_EMBEDDED
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.prompts import Request
 from lookahead_router.router import Router
 from lookahead_router.saved.folder import PredictorFolder
-from lookahead_router.server.protocols import Usage
+from lookahead_router.server.protocols import Protocol, Responses, Usage
+from lookahead_router.server.refusals import Refusal
 from lookahead_router.server.upstream import check_key
 from lookahead_router.types import Candidate
 
@@ -23,7 +23,6 @@ AUTO = "auto"
 CHEAP_SHARE = 0.8
 """What `auto:cheap` keeps of the best candidate's expected quality."""
 EXAMPLES = (AUTO, "auto:best", "auto:cheap", "auto:0.95")
-_EXTRA_NEEDS = ("responses", "completions")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,6 @@ class Serving:
             sticky="thread" if sticky == "thread" else None,
             threads=memory.threads,
             cooldowns=memory.cooldowns,
-            abilities={each.name: Abilities(can=_offered(each)) for each in config.candidates},
         )
 
     @classmethod
@@ -105,7 +103,7 @@ class Serving:
         config = PoolConfig.load(path)
         if router is not None:
             config = PoolConfig(**{**config.model_dump(exclude_none=True), "router": router})
-        candidates = [_with_offered(each, config[each.name]) for each in config.pool()]
+        candidates = list(config.pool())
         if before is not None and before.config.router == config.router and before.is_open:
             chosen = before.dispatcher.base.with_candidates(candidates, profiles=config.profiles())
             chosen = chosen.with_policy(BestQuality() if config.quality is None else KeepQuality(config.quality))
@@ -172,6 +170,19 @@ class Serving:
                 "model: expected auto, auto:best, auto:cheap, auto:SHARE with a share in [0, 1], or a candidate"
             ) from None
 
+    def policy(self, protocol: Protocol, choice: Choice) -> Policy | None:
+        """By what is chosen among the candidates that speak a protocol; `None` for the pool's own policy.
+
+        Raises:
+            Refusal: 404, nobody speaks it.
+        """
+        names = [each.name for each in self.config.candidates if _offers(each, protocol)]
+        if len(names) == len(self.config.candidates) or choice.forced is not None:
+            return choice.policy
+        if not names:
+            raise Refusal(404, f"no candidate here offers {protocol.path}", code="not_offered")
+        return Restricted(self.router.policy if choice.policy is None else choice.policy, allow=names)
+
     def turn(self, messages: Any, request: Request) -> tuple[str | None, str | None]:
         """Under what the answer of this turn is remembered, and who answered in it before."""
         if self._sticky != "turn" or not isinstance(messages, list) or not request.text:
@@ -214,18 +225,7 @@ def call_usd(candidate: Candidate, usage: Usage) -> float | None:
     return (usage.input_tokens * prices[0] + usage.output_tokens * prices[1]) / 1e6
 
 
-def _offered(config: CandidateConfig) -> Mapping[str, bool]:
-    """Which protocols beside chat a candidate offers: OpenAI's own the new one, others the old one, as a rule."""
-    is_openai = config.url == OPENAI_URL
-    return {
-        "responses": is_openai or "responses" in config.capabilities,
-        "completions": not is_openai or "completions" in config.capabilities,
-    }
-
-
-def _with_offered(candidate: Candidate, config: CandidateConfig) -> Candidate:
-    """Where a pool lists abilities, those of protocols belong to them."""
-    if not candidate.capabilities:
-        return candidate
-    offered = {name for name, is_there in _offered(config).items() if is_there}
-    return candidate.model_copy(update={"capabilities": candidate.capabilities | offered})
+def _offers(config: CandidateConfig, protocol: Protocol) -> bool:
+    """Whether a candidate speaks a protocol: OpenAI's own the newer one, others the older one, as a rule."""
+    is_its_rule = (config.url == OPENAI_URL) == isinstance(protocol, Responses)
+    return protocol.is_offered_by_all or is_its_rule or protocol.path.strip("/") in config.capabilities

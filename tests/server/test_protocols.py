@@ -68,6 +68,19 @@ def test_responses_go_to_a_candidate_that_offers_them_and_later_ones_to_the_same
     assert server.client.post("/v1/responses", json=follow).headers["x-lookahead-reason"] == "sticky"
 
 
+def test_a_protocol_that_nobody_offers_is_told(tmp_path):
+    with RawServer(respond) as behind:
+        pool = tmp_path / "pool.json"
+        pool.write_text(json.dumps({"candidates": [{"name": CHEAP, "base_url": behind.url}]}))
+        server = ServerProcess(pool)
+        try:
+            answer = server.client.post("/v1/responses", json={"model": "auto", "input": "hi"})
+        finally:
+            server.end()
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "not_offered"
+
+
 def test_a_stream_of_responses_is_passed_on_as_it_came_and_ends_by_its_own_last_event(served):
     server, behind = served
     body = {"model": CHEAP, "input": "hi", "stream": True}
@@ -159,4 +172,4 @@ def test_what_a_request_needs_is_read_off_it():
     ]
     request = Responses().read({"input": items, "text": {"format": {"type": "json_schema"}}})
     assert request.text == "look"
-    assert request.needs == {"structured output", "responses"}
+    assert request.needs == {"structured output"}
