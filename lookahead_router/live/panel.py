@@ -95,6 +95,7 @@ class Panel:
         """Dollars of the verdicts that are there, by call."""
         self._verdicts: dict[Call, Any] = {}
         self._items: dict[str, _Item] = {}
+        self._ids: dict[tuple[int, ...], str] = {}
         self._by_prompt: dict[str, list[int]] = defaultdict(list)
         for row in rows:
             self._by_prompt[answers[row].prompt_id].append(row)
@@ -178,10 +179,12 @@ class Panel:
         is_wanted = self.config.against in (None, first.candidate, second.candidate)
         return is_wanted and first.response != second.response
 
-    def _id(self, rows: Sequence[int]) -> str:
-        first = self.answers[rows[0]]
-        about = [self.config.method, first.prompt_id, first.reference, *(self.answers[row].response for row in rows)]
-        return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
+    def _id(self, rows: tuple[int, ...]) -> str:
+        if rows not in self._ids:
+            shown = [self.answers[row] for row in rows]
+            about = [self.config.method, shown[0].prompt_id, shown[0].reference, *(answer.response for answer in shown)]
+            self._ids[rows] = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
+        return self._ids[rows]
 
     def _messages(self, item: _Item) -> Sequence[Mapping[str, Any]]:
         shown = [self.answers[row] for row in item.rows]
