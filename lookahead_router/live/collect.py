@@ -81,9 +81,9 @@ def collect(
 ) -> Collected:
     """Asks every candidate of the pool every prompt, and gives the answers with what they cost.
 
-    With an output, every answer is on the disk before the next but one is asked for; the same call goes on where an
-    earlier one stopped, however that was: nothing that was answered is asked or paid again. Calls that were under way
-    when a run was killed are made again, and count twice against the budget, since nobody knows whether they were paid.
+    With an output, every answer is written as soon as it is there; the same call goes on where an earlier one stopped,
+    however that was: nothing that was answered is asked or paid again. Calls that were under way when a run was killed
+    are made again, and count twice against the budget, since nobody knows whether they were paid.
 
     Args:
         prompts: a file of prompts, or prompts. Repeats are asked once.

@@ -172,14 +172,18 @@ class Engine:
             await asyncio.gather(*workers, *(lane.client.close() for lane in self.lanes), return_exceptions=True)
 
     async def _work(self, lane: Lane) -> None:
-        """One worker of a lane. An outcome is written while the next call is made."""
+        """One worker of a lane. An outcome reaches the disk while the next call is made."""
         writing: asyncio.Task | None = None
         try:
             while lane.tasks and not lane.aside and not self._is_stopping:
                 outcome, reserved = await self._outcome(lane, lane.tasks.popleft())
                 if writing is not None:
                     await writing
-                writing = None if outcome is None else asyncio.create_task(self._keep(lane, outcome, reserved))
+                if outcome is not None:
+                    writing = asyncio.create_task(self._keep(lane, outcome, reserved))
+                    await asyncio.sleep(0)  # it stands in the file before the next call begins
+                else:
+                    writing = None
         finally:
             if writing is not None:
                 await writing

@@ -20,9 +20,9 @@ _BLOCK = 2**16
 class Journal:
     """Records in a file, a line each, or in memory where there is no file.
 
-    `append` comes back when the record is on the disk; many at one time share one flush. A line that a crash left
-    unfinished is taken off when the file is opened again. A full disk loses nothing: `keep_room` sets space aside,
-    which is given up for what still comes in.
+    A record outlives the process as soon as it is appended; `append` comes back when it is on the disk, too, and many
+    at one time share one flush. A line that a crash left unfinished is taken off when the file is opened again. A full
+    disk loses nothing: `keep_room` sets space aside, which is given up for what still comes in.
     """
 
     def __init__(self, path: Path | None, *, is_synced: bool = True) -> None:
@@ -39,7 +39,7 @@ class Journal:
         self.records: list[dict[str, Any]] = []
         """What was in the file when it was opened, and what was appended since."""
         self._file: int | None = None
-        self._waiting: list[tuple[dict[str, Any], asyncio.Future]] = []
+        self._waiting: list[asyncio.Future] = []
         self._flusher: asyncio.Task | None = None
         self._size = 0
         self._lock = threading.Lock()
@@ -75,15 +75,14 @@ class Journal:
             self.records.append(dict(record))
             return
         self.open()
-        if not self._is_synced:
-            self._write(_line(record))
-            self.records.append(dict(record))
-            return
-        written = asyncio.get_running_loop().create_future()
-        self._waiting.append((dict(record), written))
-        if self._flusher is None or self._flusher.done():
-            self._flusher = asyncio.create_task(self._flush())
-        await asyncio.shield(written)
+        self._write(_line(record))  # from here on it outlives this process
+        self.records.append(dict(record))
+        if self._is_synced:
+            synced = asyncio.get_running_loop().create_future()
+            self._waiting.append(synced)
+            if self._flusher is None or self._flusher.done():
+                self._flusher = asyncio.create_task(self._flush())
+            await asyncio.shield(synced)
 
     def keep_room(self, n_bytes: int) -> None:
         """Sets space on the disk aside for records to come, at most 64 MiB.
@@ -101,13 +100,12 @@ class Journal:
             os.fsync(file.fileno())
 
     def close(self) -> None:
-        """Writes what an interrupt left unwritten, and gives file and space back."""
+        """Gives file and space back."""
         if self._file is None:
             return
         try:
-            late, self._waiting = self._waiting, []
-            if late:
-                self._write(b"".join(_line(record) for record, _ in late))
+            if self._waiting:
+                self._sync()  # what an interrupt left
         finally:
             with self._lock:
                 os.close(self._file)
@@ -129,37 +127,39 @@ class Journal:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                await asyncio.to_thread(self._write, b"".join(_line(record) for record, _ in batch))
+                await asyncio.to_thread(self._sync)
             except Exception as error:
-                for _, written in batch:
-                    written.set_exception(error)
-                    written.exception()  # whoever waited may have been cancelled
+                for synced in batch:
+                    synced.set_exception(error)
+                    synced.exception()  # whoever waited may have been cancelled
             else:
-                for record, written in batch:
-                    self.records.append(record)
-                    written.set_result(None)
+                for synced in batch:
+                    synced.set_result(None)
 
-    def _write(self, lines: bytes) -> None:
+    def _sync(self) -> None:
         with self._lock, writing(self.path):
+            if self._file is not None:
+                os.fsync(self._file)
+
+    def _write(self, line: bytes) -> None:
+        with writing(self.path):
             try:
-                self._write_once(lines)
+                self._write_once(line)
             except OSError:
                 if not self._room.exists():
                     raise
                 self._room.unlink()
-                self._write_once(lines)
+                self._write_once(line)
 
-    def _write_once(self, lines: bytes) -> None:
+    def _write_once(self, line: bytes) -> None:
         try:
-            rest = memoryview(lines)
+            rest = memoryview(line)
             while rest:
                 rest = rest[os.write(self._file, rest) :]
-            if self._is_synced:
-                os.fsync(self._file)
         except OSError:
             self._take_back()
             raise
-        self._size += len(lines)
+        self._size += len(line)
 
     def _take_back(self) -> None:
         """Takes off what is behind the last whole line."""

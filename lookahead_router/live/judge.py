@@ -82,8 +82,8 @@ def judge(
 ) -> Judged:
     """Scores answers, each in [0, 1].
 
-    With an output, every verdict is on the disk before the next but one is asked for, in `OUTPUT.verdicts`, and the
-    same call goes on where an earlier one stopped. Scores stand in the output, a line an answer as in an answer file,
+    With an output, every verdict is written as soon as it is there, in `OUTPUT.verdicts`, and the same call goes on
+    where an earlier one stopped. Scores stand in the output, a line an answer as in an answer file,
     once all verdicts are there that can be; answers without a score are not in it.
 
     Args:

@@ -14,7 +14,7 @@ from servers.openai_server import Reply, text_of
 from lookahead_router.live import JudgeConfig, PoolConfig, collect, judge, read_answers
 from lookahead_router.live.journal import read_records
 
-PROMPTS = [f"Question {n} of the test?" for n in range(40)]
+PROMPTS = [f"Question {n} of the test?" for n in range(100)]
 
 
 def script(request):
@@ -31,32 +31,33 @@ def told(n_kills, n_calls, n_repeated, measured, billed, spent, budget):
     )
 
 
-@pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_collect_survives_kills(server, endpoint, tmp_path, n_kills):
+@pytest.mark.parametrize(("n_kills", "n_prompts"), [(2, 30), pytest.param(20, 100, marks=pytest.mark.slow)])
+def test_collect_survives_kills(server, endpoint, tmp_path, n_kills, n_prompts):
     server.script = script
     candidates = [endpoint(name, max_concurrency=3, parameters={"max_tokens": 40}) for name in "ab"]
     (tmp_path / "pool.json").write_text(json.dumps({"candidates": candidates}))
-    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    prompts = PROMPTS[:n_prompts]
+    (tmp_path / "prompts.txt").write_text("\n".join(prompts))
     output = tmp_path / "answers.jsonl"
-    budget = 0.05
+    budget = 0.08
     command = ("collect", tmp_path / "prompts.txt", "--pool", tmp_path / "pool.json", "--output", output)
     killed = kill_at_random(server, (*command, "--budget-usd", budget), n_kills, seed=n_kills)
     assert killed == n_kills
 
-    undisturbed = collect(PROMPTS, PoolConfig(candidates=candidates))
+    undisturbed = collect(prompts, PoolConfig(candidates=candidates))
     there = read_answers(output)
     said = {(a.prompt, a.candidate): (a.response, a.cost_usd) for a in there}
     assert said == {(a.prompt, a.candidate): (a.response, a.cost_usd) for a in undisturbed.answers}
     assert len(there) == len(said)  # no answer stands there twice
 
-    requests = server.requests[: -len(PROMPTS) * 2]
+    requests = server.requests[: -len(prompts) * 2]
     asked = Counter((r["model"], text_of(r["messages"][-1])) for r in requests)
     repeated = sum(asked.values()) - len(asked)
     assert repeated <= 6 * killed  # those under way at a kill: three calls at one time for each of two candidates
     # An endpoint that honours the key of a call answers and bills it once.
     assert len({r["_idempotency_key"] for r in requests}) == len(asked) == len(said)
 
-    collected = collect(PROMPTS, PoolConfig(candidates=candidates), output=output)
+    collected = collect(prompts, PoolConfig(candidates=candidates), output=output)
     assert (collected.n_new, collected.spent.n_unfinished >= repeated) == (0, True)
     measured = sum(answer.cost_usd for answer in there)
     assert collected.spent.usd == pytest.approx(measured + collected.spent.uncertain_usd, abs=1e-12)
@@ -89,14 +90,14 @@ def verdict(request):
     return Reply(f"So it is.\nRating: {1 + lot % 10}", delay_seconds=0.02 + lot % 5 / 100)
 
 
-@pytest.mark.parametrize("n_kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_judge_survives_kills(server, endpoint, tmp_path, n_kills):
+@pytest.mark.parametrize(("n_kills", "n_prompts"), [(2, 30), pytest.param(20, 100, marks=pytest.mark.slow)])
+def test_judge_survives_kills(server, endpoint, tmp_path, n_kills, n_prompts):
     server.script = verdict
     judges = [endpoint(name, max_concurrency=3, parameters={"max_tokens": 40}) for name in "ab"]
-    settings = {"judges": judges, "again": 0.2}
+    settings, prompts = {"judges": judges, "again": 0.2}, PROMPTS[:n_prompts]
     (tmp_path / "judge.json").write_text(json.dumps(settings))
     (tmp_path / "answers.jsonl").write_text(
-        "".join(json.dumps({"prompt": prompt, "candidate": "c", "response": f"{prompt}!"}) + "\n" for prompt in PROMPTS)
+        "".join(json.dumps({"prompt": prompt, "candidate": "c", "response": f"{prompt}!"}) + "\n" for prompt in prompts)
     )
     output = tmp_path / "scored.jsonl"
     budget = 2.0
