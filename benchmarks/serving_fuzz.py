@@ -69,11 +69,11 @@ def places(value, at=()):
 
 def bent(rng: random.Random, record):
     """The record with some of its values replaced, taken out, repeated or wrapped."""
-    record = copy.deepcopy(record)
+    record, odd = copy.deepcopy(record), copy.deepcopy(ODD)  # what is put in may be bent in its turn
     for _ in range(rng.randint(1, 3)):
         at = rng.choice(list(places(record)))
         if not at:
-            record = rng.choice((record, rng.choice(ODD)))
+            record = rng.choice((record, rng.choice(odd)))
             continue
         inner = record
         for key in at[:-1]:
@@ -82,7 +82,7 @@ def bent(rng: random.Random, record):
         if how == 0 and isinstance(inner, dict):
             del inner[at[-1]]
         else:
-            inner[at[-1]] = (rng.choice(ODD), [old], [old] * 50, rng.choice(ODD))[how]
+            inner[at[-1]] = copy.deepcopy((rng.choice(odd), [old], [old] * 50, rng.choice(odd))[how])
     return record
 
 
