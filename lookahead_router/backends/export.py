@@ -25,12 +25,7 @@ def export_onnx(network: LookaheadNetwork, path: Path) -> None:
     Raises:
         MissingDependencyError: onnx or onnxscript is not installed.
     """
-    # Plain attention exports to fewer nodes than the fused kernel's decomposition, and runs faster.
-    network.backbone.set_attn_implementation("eager")
-    ids = torch.full((2, 12), network.configuration.pad_token_id)
-    mask = torch.ones_like(ids)
-    mask[0, :5] = 0
-    _export(_RoutingGraph(network), {"prompt_ids": ids, "prompt_mask": mask}, ["score_logits"], path)
+    _export_network(network, _RoutingGraph(network), ["score_logits"], path)
 
 
 def export_demands(network: DemandNetwork, path: Path) -> None:
@@ -39,11 +34,18 @@ def export_demands(network: DemandNetwork, path: Path) -> None:
     Raises:
         MissingDependencyError: onnx or onnxscript is not installed.
     """
+    _export_network(network, _DemandGraph(network), DEMAND_OUTPUTS, path)
+
+
+def _export_network(
+    network: LookaheadNetwork | DemandNetwork, graph: nn.Module, outputs: Sequence[str], path: Path
+) -> None:
+    # Plain attention exports to fewer nodes than the fused kernel's decomposition, and runs faster.
     network.backbone.set_attn_implementation("eager")
     ids = torch.full((2, 12), network.configuration.pad_token_id)
     mask = torch.ones_like(ids)
     mask[0, :5] = 0
-    _export(_DemandGraph(network), {"prompt_ids": ids, "prompt_mask": mask}, DEMAND_OUTPUTS, path)
+    _export(graph, {"prompt_ids": ids, "prompt_mask": mask}, outputs, path)
 
 
 def export_encoder(folder: Path, path: Path) -> None:

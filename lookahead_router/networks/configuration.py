@@ -20,6 +20,15 @@ BackboneConfig = Annotated[dict[str, Any], AfterValidator(_checked)]
 """A Hugging Face config as a dict; `model_type` chooses the backbone."""
 
 
+def _check_positions(backbone: dict[str, Any], needed: int, what: str) -> None:
+    available = backbone.get("max_position_embeddings")
+    if available is not None and needed > available:
+        raise ValueError(
+            f"the prompt window and {what} need {needed} positions, the backbone has {available}: "
+            "lower max_prompt_tokens or n_slots"
+        )
+
+
 class _NetworkConfig(BaseModel, ABC):
     """What both kinds of network have."""
 
@@ -68,13 +77,8 @@ class _NetworkConfig(BaseModel, ABC):
                 "MID tokens must be distinct and different from CLS, SEP, EOS and PAD "
                 f"(got {list(self.mid_token_ids)}): with a shared token, candidates look alike"
             )
-        window = self.backbone_config.get("max_position_embeddings")
         needed = len(self.prompt_prefix) + self.max_prompt_tokens + len(self.prompt_suffix) + self.block_length
-        if window is not None and needed > window:
-            raise ValueError(
-                f"the prompt window and one block need {needed} positions, the backbone has {window}: "
-                "lower max_prompt_tokens or n_slots"
-            )
+        _check_positions(self.backbone_config, needed, "one block")
         vocabulary = self.backbone_config.get("vocab_size")
         if vocabulary is not None and not all(0 <= i < vocabulary for i in self.mid_token_ids):
             raise ValueError(f"MID tokens {list(self.mid_token_ids)} leave the vocabulary of {vocabulary}")
@@ -188,13 +192,8 @@ class DemandConfig(BaseModel):
     def _check_layout(self):
         if (self.n_references == 0) != (self.n_slots == 0):
             raise ValueError("n_references and n_slots are both 0, or neither")
-        window = self.backbone_config.get("max_position_embeddings")
         needed = self.max_prompt_tokens + 2 + self.n_references * self.n_slots
-        if window is not None and needed > window:
-            raise ValueError(
-                f"the prompt window and the slots need {needed} positions, the backbone has {window}: "
-                "lower max_prompt_tokens or n_slots"
-            )
+        _check_positions(self.backbone_config, needed, "the slots")
         return self
 
 
