@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from lookahead_router import LookaheadPredictor, Router
+from lookahead_router import Dispatcher, LookaheadPredictor, Router
+from lookahead_router.errors import ConfigurationError
 from lookahead_router.predictors.plain_prompts import PLAIN_PROMPTS
 from lookahead_router.saved.find import EMBEDDED
 from lookahead_router.saved.folder import PredictorFolder
@@ -100,3 +101,22 @@ def test_the_command_answers_from_a_cold_start_within_a_few_seconds():
     command = [sys.executable, "-m", "lookahead_router.cli.main", "route", "Hello!", "--json"]
     subprocess.run(command, check=True, capture_output=True)
     assert time.perf_counter() - start < 6  # 2 on an idle machine; room for a busy one
+
+
+def test_windows_and_abilities_of_its_candidates_are_known():
+    pool = Router.from_pretrained().pool
+    windows = {candidate.name: candidate.context_window_tokens for candidate in pool}
+    assert windows["Yi-1.5-34B-Chat"] == 4096
+    assert windows["Llama-3.1-8B-Instruct"] == 131_072
+    assert all(candidate.capabilities for candidate in pool)
+    attempts = Dispatcher(None).plan("What is this?", n_tokens=20_000, needs=["tools"])
+    assert set(attempts.record["excluded"]) == {"Yi-1.5-34B-Chat", "Phi-3-medium-4k-instruct"}
+    with pytest.raises(ConfigurationError, match="has no images"):
+        Dispatcher(None).plan("What is this?", needs=["images"])
+
+
+def test_plain_prompts_are_not_rounded_away():
+    """Weights in 4 bits sent all of these to another candidate; those in 8 bits, twelve of twenty to this."""
+    prompts = [prompt for prompt in PLAIN_PROMPTS if prompt.startswith("Write a Python function")]
+    chosen = [decision.name for decision in Router.from_pretrained().route_batch(prompts)]
+    assert chosen.count("Qwen2.5-Coder-7B-Instruct") >= len(prompts) / 2
