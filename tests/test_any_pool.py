@@ -12,6 +12,7 @@ from lookahead_router.errors import UnknownCandidateError, UnknownProfileWarning
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.router import Router
 from lookahead_router.saved.find import OPEN_EMBEDDED
+from lookahead_router.types import Candidate
 
 CURRENT = ["gpt-4o", "gpt-4o-mini", "claude-3-5-sonnet", "gemini-2.5-pro", "llama-3.1-8b-instruct"]
 EVERYDAY = Path(__file__).parent / "data" / "everyday.jsonl"
@@ -27,6 +28,12 @@ def test_names_that_people_use_are_known(router):
     assert {member.match.how for member in router.predictor.members} <= {"exact", "same", "newest"}
     assert all(candidate.has_price for candidate in router.pool)
     assert len(router.predictor.catalogue) > 400
+
+
+def test_windows_of_known_models_are_known_and_ones_own_go_before(router):
+    assert router.pool["gpt-4o"].context_window_tokens == 128_000
+    own = Router.from_pretrained(candidates=[Candidate(name="gpt-4o", context_window_tokens=8_000), "my/gpt-4o-mini"])
+    assert [candidate.context_window_tokens for candidate in own.pool] == [8_000, 128_000]
 
 
 def test_easy_prompts_are_answered_well_by_all_and_open_problems_by_none(router):

@@ -33,6 +33,8 @@ class CatalogueEntry:
     output_usd_per_million_tokens: float | None = None
     sources: tuple[tuple[str, int], ...] = ()
     """Scored public answers by source."""
+    context_window_tokens: int | None = None
+    """The maker's, or the largest that a host offers; `None` where it is not known."""
 
     @property
     def n_answers(self) -> int:

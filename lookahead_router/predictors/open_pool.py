@@ -334,6 +334,7 @@ class OpenPoolPredictor:
             name=candidate.name,
             input_usd_per_million_tokens=match.entry.input_usd_per_million_tokens,
             output_usd_per_million_tokens=match.entry.output_usd_per_million_tokens,
+            context_window_tokens=match.entry.context_window_tokens if match.how in PUBLIC else None,
         )
         return Member(_merged(candidate, priced if known_name is None else candidate), profile, match)
 

@@ -94,6 +94,7 @@ def write_card(folder: PredictorFolder) -> None:
         folder.read_json(folder.calibration) if folder.calibration.is_file() else None,
         results,
         settings,
+        len(folder.read_json(folder.catalogue)["entries"]) if folder.catalogue.is_file() else 0,
     )
     try:
         text, hub_results = card.render(), _hub_results(results, settings)
@@ -118,6 +119,8 @@ class _Card:
     calibration: dict[str, Any] | None
     results: dict[str, Any]
     settings: CardSettings
+    n_profiles: int
+    """Candidates of the catalogue; 0 where there is none."""
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -133,7 +136,11 @@ class _Card:
             "name": to_markdown(self.config.name),
             "introduction": self._introduction(),
             "candidates": self._candidates(),
-            "scores": _RELATIVE if self.config.network.get("score_scale") else _NEAR_THE_BEST,
+            "scores": _CHANCES
+            if self._is_open
+            else _RELATIVE
+            if self.config.network.get("score_scale")
+            else _NEAR_THE_BEST,
             "training": self._training(),
             "results": self._results(),
             "calibration": self._calibration(),
@@ -178,6 +185,8 @@ class _Card:
 
     def _introduction(self) -> str:
         network = self.config.network
+        if self._is_open:
+            return self._open_introduction()
         kind = {"lookahead-mlm": "masked", "lookahead-clm": "causal"}[network.get("kind", "lookahead-mlm")]
         foresight = (
             f"{network['n_slots']:d} lookahead slots per candidate"
@@ -193,7 +202,39 @@ class _Card:
             f"{to_markdown(self.config.library_version)}, format {self.config.format_version}."
         )
 
+    @property
+    def _is_open(self) -> bool:
+        """Whether it decides among any candidates, by profiles."""
+        return self.config.network.get("kind") == "demands"
+
+    def _open_introduction(self) -> str:
+        network = self.config.network
+        backbone = self.recipe.get("backbone") or network.get("backbone_config", {}).get("model_type")
+        foresight = (
+            f"{network['n_slots']:d} lookahead slots for each of {network['n_references']:d} reference candidates"
+            if network.get("n_references")
+            else "no lookahead slots"
+        )
+        return (
+            "Says of a prompt what it demands of whoever answers it, and by their profiles how well candidates meet\n"
+            "that: a chance of a good answer with its error, and the expected length, for any pool.\n"
+            f"{_code(backbone)} with {foresight} (after Huang et al., *Lookahead Routing for\n"
+            "Large Language Models*, NeurIPS 2025, [arXiv 2510.19506](https://arxiv.org/abs/2510.19506)), "
+            f"{network['n_demands']:d} demands, reading at most "
+            f"{network['max_prompt_tokens']:d} tokens of a prompt.\nSaved by lookahead-router "
+            f"{to_markdown(self.config.library_version)}, format {self.config.format_version}."
+        )
+
     def _candidates(self) -> str:
+        """The pool, and where any may be named, that these are only the ones it decides among unasked."""
+        if not self._is_open:
+            return self._pool()
+        return (
+            f"Any may be named, `Router.from_pretrained(…, candidates=[…])`; {self.n_profiles:,} are known by name. "
+            f"Where none is named, it decides among these:\n\n{self._pool()}"
+        )
+
+    def _pool(self) -> str:
         columns = {
             "input, USD per 1M tokens": "input_usd_per_million_tokens",
             "output, USD per 1M tokens": "output_usd_per_million_tokens",
@@ -211,6 +252,12 @@ class _Card:
     def _training(self) -> str:
         if not self.training:
             return ""
+        if self._is_open:
+            return (
+                f"Recipe {_code(self.recipe.get('name'))}, seed {self.recipe.get('seed', 0):d}, "
+                f"{self.training.get('step', 0):,} steps on {self.training.get('n_prompts', 0):,} prompts and "
+                f"{self.training.get('n_answers', 0):,} scored answers; all of it is in `training.json`."
+            )
         sources = self.training.get("train_sources") or {}
         drawn = ", ".join(f"{to_markdown(source) or 'unnamed'} {n:,}" for source, n in sources.items())
         best = self.training.get("best", {})
@@ -330,6 +377,8 @@ def _hub_results(results: dict[str, Any], settings: CardSettings) -> str:
 
 _NEAR_THE_BEST = "A score is the predicted chance that the candidate is near the best *of these* on the prompt."
 _RELATIVE = "A score is 0.5 plus what the candidate's answer is expected to score above the mean *of these*."
+
+_CHANCES = "A score is the chance that the candidate's answer is good, averaged over what is not known of it."
 
 _MATERIAL = {"scores": "the candidates' scores", "answers": "their answers"}
 """What `training.json` counts."""

@@ -57,8 +57,8 @@ def build_open_pool(
         table: public outcomes.
         output: folder of the predictor; new, or one that is replaced.
         name: of the predictor.
-        about: facts of candidates by name: `family`, `open`, `release`, `params_b`, `setting`, `usd_per_m_in` and
-            `usd_per_m_out`, each of which may be missing.
+        about: facts of candidates by name: `family`, `open`, `release`, `params_b`, `setting`, `usd_per_m_in`,
+            `usd_per_m_out` and `context_window_tokens`, each of which may be missing.
         pool: names that the predictor decides among where the user names none.
         prices_as_of: date or origin of the prices.
         exclude_sources: patterns of sources whose scores make no profile.
@@ -109,11 +109,9 @@ def _member(catalogue: Catalogue, name: str) -> Member:
     match = catalogue.match(name)
     if match.how not in ("exact", "same", "newest"):
         raise ConfigurationError(f"the default pool names {name!r}, of which there is no profile")
-    prices = {
-        "input_usd_per_million_tokens": match.entry.input_usd_per_million_tokens,
-        "output_usd_per_million_tokens": match.entry.output_usd_per_million_tokens,
-    }
-    return Member(Candidate(name=name, **prices), catalogue.profile(match.entry), match)
+    fields = ("input_usd_per_million_tokens", "output_usd_per_million_tokens", "context_window_tokens")
+    known = {field: getattr(match.entry, field) for field in fields}
+    return Member(Candidate(name=name, **known), catalogue.profile(match.entry), match)
 
 
 def _with_everyday(
@@ -209,6 +207,7 @@ def _entry(name: str, about: Mapping[str, Any], sources: Counter) -> CatalogueEn
         setting=about.get("setting") or Spelling.of(name).setting or None,
         input_usd_per_million_tokens=about.get("usd_per_m_in"),
         output_usd_per_million_tokens=about.get("usd_per_m_out"),
+        context_window_tokens=about.get("context_window_tokens"),
         sources=tuple(sorted(_joined(sources).items())),
     )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lookahead_router.data.outcomes import OutcomeTable
+from lookahead_router.predictors.catalogue import Spelling
 from lookahead_router.predictors.open_pool import OUTPUTS
 from lookahead_router.predictors.profiles import Foreseen
 from lookahead_router.prompts import prompt_text
@@ -36,9 +37,12 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--features", type=Path)
     parser.add_argument("--texts", type=Path)
-    parser.add_argument("--prices-as-of", default="litellm 1.110.2")
+    parser.add_argument("--price-list", type=Path, help="litellm's model_prices_and_context_window_backup.json")
+    parser.add_argument("--prices-as-of", default="2026-11-20 (litellm 1.110.2)")
     options = parser.parse_args()
     about = json.loads((options.data / "openpool_models.json").read_text())
+    if options.price_list is not None:
+        _list_prices(about, json.loads(options.price_list.read_text()))
     tables = [
         OutcomeTable.from_file(
             options.data / "openpool_outcomes.parquet", prompts=options.data / "openpool_prompts.parquet"
@@ -70,6 +74,26 @@ def main() -> None:
         foreseen=foreseen,
         on_progress=tell,
     )
+
+
+def _list_prices(about: dict, listed: dict) -> None:
+    """Adds windows, and in place of medians over hosts the prices of those who made a closed model.
+
+    A window is the maker's, or the largest that a host offers.
+    """
+    by_words: dict[tuple, list[tuple[str, dict]]] = {}
+    for key, record in listed.items():
+        if record.get("mode") == "chat" and not key.startswith("ft:"):
+            by_words.setdefault(tuple(Spelling.of(key).words), []).append((key, record))
+    for name, facts in about.items():
+        same = by_words.get(tuple(Spelling.of(name).words), [])
+        makers = [] if facts["open"] else [record for key, record in same if "/" not in key]
+        windows = [record.get("max_input_tokens") for record in makers or [record for _, record in same]]
+        facts["context_window_tokens"] = max((w for w in windows if isinstance(w, int)), default=None)
+        priced = [record for record in makers if record.get("input_cost_per_token")]
+        if priced:
+            facts["usd_per_m_in"] = round(1e6 * priced[0]["input_cost_per_token"], 6)
+            facts["usd_per_m_out"] = round(1e6 * priced[0]["output_cost_per_token"], 6)
 
 
 def _spelt(candidates: tuple[str, ...], about: dict, aliases: dict[str, str]) -> dict[str, str]:

@@ -17,7 +17,7 @@ from lookahead_router.saved.card import (
     write_card,
     write_card_settings,
 )
-from lookahead_router.saved.find import EMBEDDED
+from lookahead_router.saved.find import EMBEDDED, OPEN_EMBEDDED
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import Candidate, CandidatePool
 
@@ -250,8 +250,9 @@ def test_an_unknown_setting_of_the_card_is_refused():
         CardSettings(licence="mit")
 
 
-def test_the_embedded_card_is_what_its_files_say(tmp_path):
-    shutil.copytree(EMBEDDED, tmp_path / "copy")
+@pytest.mark.parametrize("embedded", [EMBEDDED, OPEN_EMBEDDED], ids=lambda folder: folder.name)
+def test_the_embedded_card_is_what_its_files_say(embedded, tmp_path):
+    shutil.copytree(embedded, tmp_path / "copy")
     copy = PredictorFolder(tmp_path / "copy")
     write_card(copy)
-    assert copy.card.read_text(encoding="utf-8") == (EMBEDDED / "README.md").read_text(encoding="utf-8")
+    assert copy.card.read_text(encoding="utf-8") == (embedded / "README.md").read_text(encoding="utf-8")
