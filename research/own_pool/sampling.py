@@ -1,6 +1,6 @@
 """Which prompts to ask: drawn by chance, covering the log as `sample` does, or by what answers would tell.
 
-    python research/own_pool/sampling.py DATA [--draws 40] [--cache own-pool-cache]
+    python research/own_pool/sampling.py DATA [--pools mmlupro12,routerbench3] [--draws 20]
 
 A draw is five candidates called by numbers, a log of up to 1,500 prompts, and 500 other prompts that figures are of.
 n of the log's prompts are asked, profiles are fitted on the answers, and each other prompt goes to the best candidate.
@@ -44,10 +44,11 @@ def telling(population: Population, foreseen: Foreseen, n: int) -> np.ndarray:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--draws", type=int, default=40)
+    parser.add_argument("--pools", default="mmlupro12,routerbench3")
+    parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--cache", type=Path, default=Path("own-pool-cache"))
     options = parser.parse_args()
-    for name in ("mmlupro12", "routerbench3"):
+    for name in options.pools.split(","):
         found: dict[tuple[int, str], list[tuple[float, float, float]]] = {}
         for draw, predictor, dataset in wide(name, options, range(options.draws), n_rows=N_TEST + N_LOG):
             test, log = dataset.select(np.arange(N_TEST)), dataset.select(np.arange(N_TEST, len(dataset)))
