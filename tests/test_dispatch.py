@@ -484,7 +484,6 @@ def test_recent_threads_forget_the_one_not_used_longest():
     "build",
     [
         lambda: make(candidates="digits"),
-        lambda: make(candidates=["digits", "digits"]),
         lambda: make(candidates=[]),
         lambda: make(aliases=["digits"]),
         lambda: make(profiles=["digits"]),
