@@ -412,7 +412,7 @@ def _names_of(candidates: Iterable[str] | None) -> list[str] | None:
     names = list(candidates)
     if not names:
         raise ConfigurationError("no candidate is named; name at least one")
-    return list(CandidatePool(dict.fromkeys(names)).names)  # several tools may be served by one
+    return list(CandidatePool(list(dict.fromkeys(names))).names)  # several tools may be served by one
 
 
 def decision_facts(decision: Decision) -> dict[str, Any]:
