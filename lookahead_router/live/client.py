@@ -219,9 +219,10 @@ def key_of(config: CandidateConfig) -> str | None:
 
 def most_input_tokens(messages: Sequence[ChatMessage]) -> int:
     """A number of input tokens that no call of these messages exceeds: a token has at least a byte."""
-    n_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for message in messages for text in _texts(message))
-    request = read_request(list(messages), allow_empty=True)
-    return max(n_bytes, request.n_tokens) + _TEMPLATE_TOKENS + 8 * len(messages)
+    n_tokens = sum(len(text.encode("utf-8", "surrogatepass")) for message in messages for text in _texts(message))
+    if not all(isinstance(message.get("content"), str) for message in messages):  # there may be attachments
+        n_tokens = max(n_tokens, read_request(list(messages), allow_empty=True).n_tokens)
+    return n_tokens + _TEMPLATE_TOKENS + 8 * len(messages)
 
 
 def counted(completion: Completion, messages: Sequence[ChatMessage]) -> tuple[int, int, bool]:

@@ -118,6 +118,13 @@ def test_no_tokenizer_makes_more_tokens_than_are_reserved(text):
     assert all(len(encoding.encode(text)) + 8 <= bound for encoding in encodings)
 
 
+def test_attachments_are_reserved_too():
+    image = {"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}
+    plain = [{"role": "user", "content": [{"type": "text", "text": "x"}]}]
+    assert most_input_tokens([{"role": "user", "content": [{"type": "text", "text": "x"}, image]}]) >= 1600
+    assert most_input_tokens(plain) < 200
+
+
 def test_a_call_that_was_refused_was_free_and_one_that_broke_off_may_not_have_been():
     class Refused(Exception):
         status_code = 429
