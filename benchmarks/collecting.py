@@ -3,7 +3,8 @@
     python benchmarks/collecting.py [--prompts 1000] [--candidates 5] [--delay 0.05] [--concurrency 1,2,4]
 
 The server runs in a process of its own and answers every call after the delay. Ideal is the time of the calls alone at
-that concurrency. Neither peer retries, keeps a budget or writes anything.
+that concurrency. Neither peer retries, keeps a budget or writes anything. Beside them, `collect` of functions that wait
+as long, without HTTP.
 """
 
 import argparse
@@ -15,9 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from lookahead_router.live import PoolConfig, collect
+from lookahead_router.live import Completion, PoolConfig, collect
 
 
 async def serve(delay: float) -> None:
@@ -50,6 +52,21 @@ def ours(url: str, prompts: list[str], n_candidates: int, concurrency: int) -> N
     pool = PoolConfig(candidates=[{"name": f"candidate-{k}", **settings} for k in range(n_candidates)])
     with tempfile.TemporaryDirectory() as folder:
         assert collect(prompts, pool, output=Path(folder, "answers.jsonl"), budget_usd=1000).is_complete
+
+
+def functions(url: str, prompts: list[str], n_candidates: int, concurrency: int, delay: float = 0.05) -> None:
+    """Without HTTP: what `collect` adds by itself."""
+
+    async def answer(prompt: str) -> Completion:
+        await asyncio.sleep(delay)
+        return Completion("An answer of a few words.", input_tokens=10, output_tokens=6)
+
+    names = [f"candidate-{k}" for k in range(n_candidates)]
+    settings = {name: {"input_price": 1, "output_price": 2, "max_concurrency": concurrency} for name in names}
+    pool = dict.fromkeys(names, answer)
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder, "answers.jsonl")
+        assert collect(prompts, pool, settings=settings, output=output, budget_usd=1000).is_complete
 
 
 def bare(url: str, prompts: list[str], n_candidates: int, concurrency: int) -> None:
@@ -99,17 +116,18 @@ def main() -> None:
     print(f"{options.prompts} prompts x {options.candidates} candidates, {options.delay * 1000:.0f} ms a call")
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-        for run in (ours, bare, openai):  # imports and connections
+        runs = (ours, partial(functions, delay=options.delay), bare, openai)
+        for run in runs:  # imports and connections
             run(url, prompts[:5], options.candidates, 1)
         for concurrency in map(int, options.concurrency.split(",")):
             ideal = options.prompts * options.delay / concurrency
-            for run in (ours, bare, openai):
+            for name, run in zip(("collect", "collect, functions", "bare httpx", "openai"), runs, strict=True):
                 start, cpu = time.perf_counter(), time.process_time()
                 run(url, prompts, options.candidates, concurrency)
                 seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
                 load = f"load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
                 print(
-                    f"{concurrency} at a time each: {run.__name__:6} {seconds:6.1f} s, {seconds / ideal:.2f} x ideal "
+                    f"{concurrency} at a time each: {name:18} {seconds:6.1f} s, {seconds / ideal:.2f} x ideal "
                     f"({ideal:.1f} s), {cpu:.1f} s of CPU; {load}",
                     flush=True,
                 )
