@@ -1,9 +1,12 @@
 """The clients that people have, against a server process."""
 
 import asyncio
+import importlib.util
 import json
+import os
 import shutil
 import subprocess
+import sys
 
 import openai
 import pytest
@@ -108,6 +111,26 @@ def test_llama_index_asks_and_streams(world):
     )
     assert llm.complete("hello there").text.endswith("hello there")
     assert list(llm.stream_complete("hello there"))[-1].text.endswith("hello there")
+
+
+LITELLM = """
+import json, sys, litellm
+ask = {"model": "openai/auto", "api_base": sys.argv[1], "api_key": "none", "num_retries": 0}
+ask["messages"] = [{"role": "user", "content": "hello there"}]
+whole = litellm.completion(**ask).choices[0].message.content
+pieces = [chunk.choices[0].delta.content or "" for chunk in litellm.completion(**ask, stream=True)]
+print(json.dumps([whole, "".join(pieces)]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="LiteLLM is not installed")
+def test_litellms_client_asks_and_streams(world):
+    environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
+    command = [sys.executable, "-c", LITELLM, f"{world.server.url}/v1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert all(text.endswith("hello there") for text in json.loads(done.stdout.splitlines()[-1]))
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl")
