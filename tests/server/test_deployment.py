@@ -49,7 +49,12 @@ def test_the_image_runs_as_nobody_and_the_composed_one_on_a_file_system_that_it_
 
 
 def has_docker():
-    return DOCKER is not None and subprocess.run([DOCKER, "info"], capture_output=True, check=False).returncode == 0
+    if DOCKER is None:
+        return False
+    try:
+        return subprocess.run([DOCKER, "info"], capture_output=True, check=False, timeout=10).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 @pytest.mark.slow

@@ -74,6 +74,11 @@ def test_keys_rates_and_budgets_hold_and_no_key_or_prompt_is_written_down(keyed)
     assert refused.json()["error"]["code"] == "insufficient_quota"
     assert server.chat(PROMPT, headers=keyed.as_("free")).status_code == 200
 
+    keyed.keys["late"] = new_key(keyed.folder / "keys.json", "late")
+    assert server.client.get("/v1/models", headers=keyed.as_("late")).status_code == 401
+    server.signal(signal.SIGHUP)
+    until(lambda: server.client.get("/v1/models", headers=keyed.as_("late")).status_code == 200)
+
     bad = server.client.post("/v1/chat/completions", content=f'{{"a": "{PROMPT}', headers=keyed.as_("free"))
     assert bad.status_code == 400
     metrics = server.client.get("/metrics", headers=keyed.as_("free")).text
