@@ -191,7 +191,7 @@ def main() -> None:
         for n in range(arguments.requests):
             if n % 500 == 499:
                 outcomes["huge: " + ask(port, huge)] += 1
-                outcomes["slow head: " + ask(port, good, 2.0)] += 1
+                outcomes["in two halves, 2 s apart: " + ask(port, good, 2.0)] += 1
                 print(f"{n + 1} of {arguments.requests}", file=sys.stderr, flush=True)
             else:
                 outcomes[ask(port, request_of(rng, key))] += 1

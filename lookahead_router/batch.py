@@ -87,26 +87,31 @@ def route_parquet(
         SchemaError: no such file, no Parquet, or not the columns.
         FileError: the output cannot be written.
     """
+    return route_parquet_part(router, source, output, None, column, told)
+
+
+def route_parquet_part(
+    router: "Router",
+    source: Path,
+    output: Path,
+    groups: list[int] | None,
+    column: str = "prompt",
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """The same of some row groups of the source, by their numbers; of all where it is `None`."""
     pa, pq = require("pyarrow", "eval"), require("pyarrow.parquet", "eval")
     if not source.is_file():
         raise SchemaError("no such file", path=str(source))
     try:
         with pq.ParquetFile(source) as file, replacing_file(output) as temporary:
             check_columns(file.schema_arrow, column, path=str(source))
-            total, done, writer = file.metadata.num_rows, 0, None
-            try:
-                for batch in file.iter_batches(ROWS):
-                    table = decided(router, pa.Table.from_batches([batch]), column)
-                    writer = writer or pq.ParquetWriter(temporary, table.schema)
-                    writer.write_table(table)
-                    done += len(table)
+            empty = decided(router, file.schema_arrow.empty_table(), column)
+            total, done = file.metadata.num_rows, 0
+            with pq.ParquetWriter(temporary, empty.schema) as writer:
+                for batch in file.iter_batches(ROWS, row_groups=groups):
+                    writer.write_table(decided(router, pa.Table.from_batches([batch]), column))
+                    done += len(batch)
                     told(done, total)
-                if writer is None:
-                    empty = decided(router, file.schema_arrow.empty_table(), column)
-                    writer = pq.ParquetWriter(temporary, empty.schema)
-            finally:
-                if writer is not None:
-                    writer.close()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise SchemaError(f"not a readable Parquet file ({error}); write it again", path=str(source)) from error
     return done

@@ -2,26 +2,36 @@
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lookahead_router.batch import ROWS, check_columns, decided
+from lookahead_router.batch import check_columns, route_parquet_part
 from lookahead_router.errors import ConfigurationError, SchemaError
 from lookahead_router.extras import require
 
+if TYPE_CHECKING:
+    from lookahead_router.router import Router
 
-class Deciding:
-    """A router in a process of its own, which takes tables and gives them back with decisions."""
 
-    def __init__(self, options: Mapping[str, Any], column: str) -> None:
-        from lookahead_router.router import Router
+class _Options(dict):
+    """Options of a router, which are the same where they read the same."""
 
-        self._router = Router.from_pretrained(**options)
-        self._column = column
+    def __hash__(self) -> int:
+        return hash(repr(self))
 
-    def __call__(self, table: Any) -> Any:
-        """The table with a decision for each row."""
-        return decided(self._router, table, self._column)
+
+@lru_cache(maxsize=1)
+def _router(options: _Options) -> "Router":
+    """A router that a worker loads once, for all parts that it is given."""
+    from lookahead_router.router import Router
+
+    return Router.from_pretrained(**options)
+
+
+def _decide(source: Path, group: int, output: Path, column: str, options: dict[str, Any]) -> int:
+    """One part: what a worker does, and does again elsewhere where it was lost."""
+    return route_parquet_part(_router(_Options(options)), source, output, [group], column)
 
 
 def route_parquet(
@@ -30,51 +40,48 @@ def route_parquet(
     options: Mapping[str, Any],
     *,
     column: str = "prompt",
-    n_workers: int | None = None,
     address: str | None = None,
 ) -> int:
-    """Writes a folder of Parquet files with a decision for each row of others, in their order; the number of rows.
+    """Writes a folder of Parquet files, one a row group of the source and in its order; the number of rows.
 
-    The decisions are those of one process, bit for bit. A worker or a machine that is lost costs time and no row.
+    The decisions are those of one process, bit for bit. A worker or a machine that is lost costs time and no row. What
+    an earlier run left off is gone on with: parts that are there stay.
 
     Args:
         source: Parquet, a file or a folder, that every machine of the cluster can read.
-        output: a folder that every machine can write to, which must not be there or be empty.
+        output: a folder that every machine can write to.
         options: those of `Router.from_pretrained`, loaded by every worker.
         column: where the prompts stand.
-        n_workers: routers at one time; as many as the cluster has cores when absent.
         address: of the cluster; where absent, the one that `RAY_ADDRESS` names, or a new one on this machine.
 
     Raises:
         SchemaError: no such file, or not the columns.
-        ConfigurationError: the output is there already, or `n_workers` is no count.
+        ConfigurationError: the output holds something else.
         MissingDependencyError: Ray is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report its use to its makers
-    os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     ray, pq = require("ray", "ray"), require("pyarrow.parquet", "ray")
-    require("ray.data", "ray")
-    if n_workers is not None and (type(n_workers) is not int or n_workers < 1):
-        raise ConfigurationError(f"n_workers is a number of processes, at least 1, got {n_workers!r}")
-    source, output = Path(source), Path(output)
+    source, output = Path(source).resolve(), Path(output).resolve()
     files = sorted(source.glob("*.parquet")) if source.is_dir() else [source]
     if not files or not files[0].is_file():
         raise SchemaError("no such file", path=str(source))
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConfigurationError(f"{output} is there already; name a new folder")
     for file in files:
         check_columns(pq.read_schema(file), column, path=str(file))
+    groups = [(file, group) for file in files for group in range(pq.read_metadata(file).num_row_groups)]
+    parts = [output / f"part-{number:06d}.parquet" for number in range(len(groups))]
+    # What a lost worker had begun begins with a point.
+    if output.exists() and (not output.is_dir() or {f for f in output.iterdir() if f.name[0] != "."} - set(parts)):
+        raise ConfigurationError(f"{output} is there and holds something else; name a new folder")
+    output.mkdir(parents=True, exist_ok=True)
     if not ray.is_initialized():
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="warning")
-    n_workers = n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-    ray.data.DataContext.get_current().execution_options.preserve_order = True
-    rows = ray.data.read_parquet([str(file) for file in files]).map_batches(
-        Deciding,
-        fn_constructor_args=({**options, "n_threads": 1}, column),
-        batch_size=ROWS,
-        batch_format="pyarrow",
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=n_workers),
-        num_cpus=1,
+    decide = ray.remote(num_cpus=1, max_retries=-1)(_decide)
+    options = {**options, "n_threads": 1}
+    ray.get(
+        [
+            decide.remote(*group, part, column, options)
+            for group, part in zip(groups, parts, strict=True)
+            if not part.exists()
+        ]
     )
-    rows.write_parquet(str(output))
-    return sum(pq.read_metadata(file).num_rows for file in output.rglob("*.parquet"))
+    return sum(pq.read_metadata(part).num_rows for part in parts)
