@@ -79,6 +79,7 @@ class Router:
         *,
         candidates: "Iterable[str | Candidate] | Mapping[str, str | Candidate] | None" = None,
         profiles: Mapping[str, str] | None = None,
+        prices: Mapping[str, float | tuple[float, float]] | None = None,
         policy: Policy | None = None,
         quality: float | None = None,
         aliases: Mapping[str, str | Candidate] | None = None,
@@ -96,6 +97,7 @@ class Router:
                 whatever names you use; another one must know them. All of the predictor's pool when absent.
             profiles: `{name: known name}`: whose profile a candidate starts from that nobody knows.
             policy: predictions to utilities; `BestQuality()` when absent.
+            prices: of candidates that have none, or others than known, as `with_prices` takes them.
             quality: in place of a policy, the share in [0, 1] of the best candidate's expected quality to keep, as
                 cheaply as that allows: `KeepQuality(quality)`.
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
@@ -119,6 +121,8 @@ class Router:
             router = router.with_candidates(candidates, profiles=profiles)
         elif profiles:
             raise ConfigurationError("profiles are for named candidates; name these too")
+        if prices is not None:
+            router = router.with_prices(prices)
         return router if policy is None else router.with_policy(policy)
 
     def route(self, prompt: Prompt) -> Decision:

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import UnknownCandidateError, UnknownProfileWarning
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.router import Router
@@ -98,6 +100,38 @@ def test_an_unknown_profile_names_a_near_one_and_not_all_of_them():
     with pytest.raises(UnknownCandidateError, match=r"Did you mean 'internlm2\.5-20b-chat'") as caught:
         Router.from_pretrained(candidates=["mine"], profiles={"mine": "internlm2.5-21b-chat"})
     assert len(str(caught.value)) < 1000
+
+
+def test_a_fine_tune_with_a_price_is_routed_at_a_quality():
+    router = Router.from_pretrained(
+        candidates=["gpt-4o", "my-finetune"],
+        profiles={"my-finetune": "llama-3.1-8b-instruct"},
+        prices={"my-finetune": (0.05, 0.1)},
+        quality=0.9,
+    )
+    assert router.route("hi").name == "my-finetune"
+
+
+def test_a_fine_tune_of_openai_is_a_relative_of_its_base():
+    name = "ft:gpt-4o-mini-2024-07-18:acme::abc123"
+    with pytest.warns(UnknownProfileWarning, match="its relative gpt-4o-mini-2024-07-18, with more doubt"):
+        router = Router.from_pretrained(candidates=["gpt-4o", name])
+    assert "its relative" in router.taken_for[name]
+
+
+def test_a_misspelt_name_is_told_what_it_may_mean():
+    with pytest.warns(UnknownProfileWarning, match="did you mean claude-sonnet-4 by claude-sonet-4?"):
+        Router.from_pretrained(candidates=["gpt-4o", "claude-sonet-4"])
+
+
+def test_good_answers_lower_no_chance(router):
+    prompts = ["What is 55 + 12?", "hi", "Write a SQL query that lists duplicate emails."]
+    asked = [f"What is {7 * i + 3} + {5 * i + 4}?" for i in range(5)]
+    perfect = RoutingDataset.from_examples(
+        RoutingExample(prompt, {name: Outcome(score=1.0) for name in CURRENT}) for prompt in asked
+    )
+    before, after = router.predict(prompts).probabilities, router.onboard(perfect).predict(prompts).probabilities
+    assert (after > before - 0.005).all()
 
 
 def test_a_saved_router_keeps_what_it_learnt(router, tmp_path):

@@ -22,6 +22,7 @@ from lookahead_router.policies import BestQuality, KeepQuality, checked_utilitie
 from lookahead_router.predictors.fitted import FITTED, fitted_class
 from lookahead_router.predictors.network_embedder import NetworkEmbedder
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
+from lookahead_router.prompts import prompt_text
 from lookahead_router.router import Router
 from lookahead_router.types import Candidate, CandidatePool
 
@@ -160,7 +161,7 @@ def fit(
         predictors: kinds to try: `profiles`, or any of `FITTED`.
         start: a router whose predictor is for any pool, for the network and the public profiles; the embedded one
             when absent.
-        quality: share of the best single candidate's mean score to keep, > 0, as cheaply as that allows; the best
+        quality: share of the best single candidate's mean score to keep, in (0, 1], as cheaply as that allows; the best
             score when absent.
         n_folds: at least 2.
         n_resamples: bootstrap samples behind the 95 % intervals.
@@ -177,6 +178,8 @@ def fit(
     _check_options(predictors, quality, n_folds)
     answers = scored_dataset(answers)
     dataset, notes = _prepared(answers, candidates)
+    # Answers come as they arrived: the order says nothing, and may not decide who is in which fold.
+    dataset = dataset.select(np.argsort(np.array([prompt_text(prompt) for prompt in dataset.prompts]), kind="stable"))
     rows = dataset.select(~np.isnan(dataset.scores).any(axis=1))
     _check_rows(rows, dataset)
     on_progress("reading prompts", 0.02)
@@ -238,8 +241,8 @@ def _check_options(predictors: Sequence[str], quality: float, n_folds: int) -> N
     if set(predictors) <= {BEST_SINGLE, "random"}:
         raise ConfigurationError(f"name a predictor that reads prompts to try, such as {PROFILES}")
     is_number = isinstance(quality, int | float) and not isinstance(quality, bool)
-    if quality is not None and not (is_number and 0 < quality < float("inf")):
-        raise ConfigurationError(f"quality is a share > 0 of the best single candidate's score, got {quality!r}")
+    if quality is not None and not (is_number and 0 < quality <= 1):
+        raise ConfigurationError(f"quality is a share in (0, 1] of the best single candidate's score, got {quality!r}")
     if type(n_folds) is not int or n_folds < 2:
         raise ConfigurationError(f"n_folds is a number of at least 2, got {n_folds!r}")
 

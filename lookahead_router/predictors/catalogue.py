@@ -109,6 +109,9 @@ class Catalogue:
         """
         if name in self._by_name:
             return Match(name, self._by_name[name], "exact")
+        if (tuned := _FINE_TUNE.match(name.strip())) is not None:  # OpenAI's ft:BASE:organisation::id
+            base = self.match(tuned[1])
+            return Match(name, base.entry, "unknown" if base.entry is None else "family")
         wanted = Spelling.of(_PRODUCTS.get(name.strip().lower().rsplit("/", 1)[-1], name))
         if not wanted.words:
             return Match(name, None, "unknown")
@@ -151,6 +154,7 @@ _QUANTISED = re.compile(
 _DATE = re.compile(r"[-@](20\d\d)-?(\d\d)-?(\d\d)(?=$|[-:])|[-@](\d\d)-?(\d\d)(?=$|:)|-(\d{4})(?=$|:)")
 _MONTH_YEAR = re.compile(r"-(\d\d)-(20\d\d)(?=$|:)")
 _SERIAL = re.compile(r"-(00\d)(?=$|:)")
+_FINE_TUNE = re.compile(r"ft:([^:]+)(:|$)", re.IGNORECASE)
 _SETTING = re.compile(r":([a-z0-9-]+)$")
 _ROLES = frozenset({"instruct", "chat", "it", "latest", "hf", "preview"})
 _PRODUCTS = {"deepseek-chat": "deepseek-v3", "deepseek-reasoner": "deepseek-r1"}

@@ -1,5 +1,6 @@
 """`OpenPoolPredictor`: any candidates, each foreseen by its profile on the demands of the prompt."""
 
+import difflib
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -194,7 +195,7 @@ class OpenPoolPredictor:
                 members.append(replace(member, candidate=_merged(candidate, member.candidate)))
             else:
                 members.append(self._join(candidate, known_name))
-        _warn_of_strangers(members, self.foresee.strangers_told)
+        _warn_of_strangers(members, self.foresee.strangers_told, [entry.name for entry in self.catalogue.entries])
         return self._with(members)
 
     def onboard(self, dataset: "RoutingDataset") -> "OpenPoolPredictor":
@@ -375,7 +376,7 @@ def _merged(candidate: Candidate, known: Candidate) -> Candidate:
     return Candidate(**{**kept, **given})
 
 
-def _warn_of_strangers(members: Sequence[Member], told: set[str]) -> None:
+def _warn_of_strangers(members: Sequence[Member], told: set[str], known: Sequence[str]) -> None:
     """Says which names are not known, and what would help; of each name once."""
     new = [m for m in members if m.candidate.name not in told]
     strangers = [m.candidate.name for m in new if m.match.how == "unknown" and m.profile.n_answers == 0]
@@ -388,5 +389,7 @@ def _warn_of_strangers(members: Sequence[Member], told: set[str]) -> None:
             "relative with profiles={name: known name}, tell size, release or price in a Candidate, or onboard some "
             "20 scored answers"
         )
+        near = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.85) for name in strangers}
+        parts += [f"did you mean {found[0]} by {name}?" for name, found in near.items() if found]
     if parts:
         warnings.warn("; ".join(parts), UnknownProfileWarning, stacklevel=4)

@@ -146,15 +146,16 @@ class Population:
         """Probabilities of a good answer and their standard errors, `(n, K)` each.
 
         The sigmoid is averaged over the profile (the probit approximation of MacKay, 1992), so what is not
-        known draws a probability to the middle.
+        known draws a probability to the middle. Doubt about domain components is left out: nobody has answered for
+        them before they join a profile, so that a first good answer would lower its candidate's chances.
         """
         design, far = self.design(foreseen), self.distance(foreseen) * self.far_variance
         logits = np.empty((len(foreseen), len(profiles)))
         variances = np.empty_like(logits)
         for k, profile in enumerate(profiles):
-            x = design[:, : len(profile.mean)]
-            logits[:, k] = x @ profile.mean - foreseen.difficulty
-            variances[:, k] = ((x @ profile.covariance) * x).sum(axis=1) + far
+            logits[:, k] = design[:, : len(profile.mean)] @ profile.mean - foreseen.difficulty
+            x, covariance = design[:, : self.n_abilities], profile.covariance[: self.n_abilities, : self.n_abilities]
+            variances[:, k] = ((x @ covariance) * x).sum(axis=1) + far
         averaged = sigmoid(logits / np.sqrt(1.0 + np.pi * variances / 8.0))
         return averaged, averaged * (1.0 - averaged) * np.sqrt(variances)
 

@@ -102,7 +102,7 @@ def test_where_routing_does_not_beat_one_candidate_the_command_says_so_and_route
         (lambda records: records[:20], (), 4, "10 of 10 prompts"),
         (lambda records: [{**each, "prompt": "one a thousand times"} for each in records], (), 4, "1 of 1 prompts"),
         (lambda records: records[::2], (), 4, "strong alone"),
-        (lambda records: records, ("--quality", "0"), 2, "share > 0"),
+        (lambda records: records, ("--quality", "0"), 2, "share in (0, 1]"),
         (lambda records: records, ("--candidates", "strong,nobody"), 2, "nobody"),
         (lambda records: records, ("--candidates", "strong", "--pool", "p.json"), 2, "leave out --candidates"),
         (lambda records: records, ("--predictors", "oracle"), 2, "unknown kind"),
