@@ -74,7 +74,7 @@ def build_open_pool(
     config = parse_network_config(json.loads((network / "network.json").read_bytes()))
     if foreseen is None:
         foreseen = foresee_all(network, table.prompts.tolist(), on_progress)
-    names, answers, counts = public_answers(table, exclude_sources, splits, seen_prompts(network, table))
+    names, answers, counts = public_answers(table, exclude_sources, splits, fitted_sources(network, table))
     if everyday is not None:
         foreseen, answers = _with_everyday(foreseen, answers, network, everyday)
     entries = [_entry(each, about.get(each, {}), counts[each]) for each in names]
@@ -141,24 +141,24 @@ def foresee_all(
     return Foreseen(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
-def seen_prompts(network: Path, table: OutcomeTable) -> np.ndarray:
-    """`(n_prompts,)` bool: which prompts of the table the network was fitted on, by the recipe in `training.json`.
-
-    All of the train split, where the network has no such file.
-    """
-    is_train, path = np.isin(table.splits, ("train", "")), network / "training.json"
+def fitted_sources(network: Path, table: OutcomeTable) -> set[str]:
+    """Sources of the table that the network was fitted on, by `training.json`; all without it."""
+    path, sources = network / "training.json", set(table.sources.tolist())
     if not path.is_file():
-        return is_train
-    data = json.loads(path.read_bytes())["recipe"]["data"]
-    fitted = {s for s in set(table.sources.tolist()) if any(fnmatch(s, pattern) for pattern in data["sources"])}
-    rows = np.isin(table.sources, list(fitted))
+        return sources
+    patterns = json.loads(path.read_bytes())["recipe"]["data"]["sources"]
+    return {source for source in sources if any(fnmatch(source, pattern) for pattern in patterns)}
+
+
+def seen_prompts(table: OutcomeTable, fitted: set[str]) -> np.ndarray:
+    """`(n_prompts,)` bool: which prompts of the table the network was fitted on: of these sources, for training."""
     seen = np.zeros(len(table.prompts), dtype=bool)
-    seen[table.prompt_index[rows]] = True
-    return seen & np.isin(table.splits, (data["train_split"], ""))
+    seen[table.prompt_index[np.isin(table.sources, list(fitted))]] = True
+    return seen & np.isin(table.splits, ("train", ""))
 
 
 def public_answers(
-    table: OutcomeTable, exclude_sources: Sequence[str], splits: Sequence[str], is_seen: np.ndarray
+    table: OutcomeTable, exclude_sources: Sequence[str], splits: Sequence[str], fitted: set[str]
 ) -> tuple[list[str], PublicAnswers, dict[str, Counter]]:
     """The answers that make profiles: names of their candidates, the answers, and their number by name and source.
 
@@ -166,7 +166,8 @@ def public_answers(
         table: public outcomes.
         exclude_sources: patterns of sources that count for nothing.
         splits: that count.
-        is_seen: `(n_prompts,)` bool, of `seen_prompts`.
+        fitted: sources that the network was fitted on. How hard another's prompts are is not known as well, so that a
+            severity of its own is fitted, as a judge's.
 
     Raises:
         DataError: none is left.
@@ -190,9 +191,9 @@ def public_answers(
         candidates=np.searchsorted(known, table.candidate_index[rows]),
         scores=table.scores[rows].astype(np.float64),
         sources=source_index,
-        is_judge=np.array([kinds[str(source)] != "correct" for source in sources]),
+        has_severity=np.array([kinds[str(s)] != "correct" or str(s) not in fitted for s in sources]),
         output_tokens=table.output_tokens[rows].astype(np.float64),
-        is_new=~is_seen[table.prompt_index[rows]],
+        is_new=~seen_prompts(table, fitted)[table.prompt_index[rows]],
     )
     return names, answers, counts
 

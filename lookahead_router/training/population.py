@@ -43,9 +43,9 @@ class PublicAnswers:
     """`(n,)` in [0, 1]."""
     sources: np.ndarray
     """`(n,)` int in [0, n_sources): who graded."""
-    is_judge: np.ndarray
-    """`(n_sources,)` bool: whether a source gives marks or preferences, whose leniency is its own; graded correctness
-    has none."""
+    has_severity: np.ndarray
+    """`(n_sources,)` bool: whether a source is lenient or severe beyond what the network foresees: one of marks or
+    preferences, whose judge has his own scale, or one that the network was not fitted on."""
     output_tokens: np.ndarray
     """`(n,)` lengths, NaN where unknown."""
     is_new: np.ndarray | None = None
@@ -55,7 +55,7 @@ class PublicAnswers:
 
     def select(self, rows: np.ndarray) -> "PublicAnswers":
         """The answers of the rows."""
-        common = ("is_judge", "expected")
+        common = ("has_severity", "expected")
         own = {name: values for name, values in vars(self).items() if name not in common and values is not None}
         return replace(self, **{name: values[rows] for name, values in own.items()})
 
@@ -161,7 +161,7 @@ class _Rounds:
     def profiles(self, answers: PublicAnswers, facts: np.ndarray, kinships: Sequence) -> list:
         """Every candidate's posterior under the population so far; judges' leniency moves one step."""
         if self.leniency is None:
-            self.leniency = np.zeros(len(answers.is_judge))
+            self.leniency = np.zeros(len(answers.has_severity))
         given = _answers(self.foreseen, answers, self.leniency)
         found = _posteriors(given, facts @ self.regression, self.covariance, kinships)
         self.leniency = _leniency(self.foreseen, answers, np.stack([mode for mode, _ in found]), self.leniency)
@@ -236,7 +236,7 @@ def _leniency(foreseen: Foreseen, answers: PublicAnswers, modes: np.ndarray, bef
     weights = answers.weights
     slopes = np.bincount(answers.sources, weights * (answers.scores - chance), minlength=len(before)) - before
     curvature = np.bincount(answers.sources, weights * chance * (1 - chance), minlength=len(before)) + 1.0
-    return np.where(answers.is_judge, before + slopes / curvature, 0.0)
+    return np.where(answers.has_severity, before + slopes / curvature, 0.0)
 
 
 def _ridge(facts: np.ndarray, modes: np.ndarray, penalty: float = 2.0) -> np.ndarray:

@@ -95,7 +95,7 @@ def test_a_lenient_judge_makes_no_candidate_able(world):
         np.concatenate([graded.output_tokens, lenient.output_tokens]),
     )
     _, profiles = fit_population(foreseen, answers, FACTS, NAMES)
-    _, fooled = fit_population(foreseen, replace(answers, is_judge=np.array([False, False])), FACTS, NAMES)
+    _, fooled = fit_population(foreseen, replace(answers, has_severity=np.array([False, False])), FACTS, NAMES)
     bias = [np.mean([profile.mean[0] for profile in found]) - abilities[:, 0].mean() for found in (profiles, fooled)]
     assert abs(bias[0]) < 0.2 < bias[1]
 
