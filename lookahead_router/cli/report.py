@@ -67,9 +67,14 @@ def _show(found: "DecisionsReport") -> None:
 
 
 def _drift_words(found: "DecisionsReport") -> str:
+    from lookahead_router.evaluation.decisions import MIN_DECISIONS
+
     drift = found.drift
     if drift is None:
-        return "Of drift there is too little to tell: give the router with --router, or log prompts."
+        return (
+            f"Of drift nothing can be told: that takes {MIN_DECISIONS} decisions, and their prompts in the log or the "
+            "router's profiles (--router)."
+        )
     low, high = drift.outside.low, drift.outside.high
     if drift.by == "chances":
         return (

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import signal
+import socket
 import sys
 from types import FrameType
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from lookahead_router.errors import ConfigurationError
 from lookahead_router.escaping import to_terminal
 from lookahead_router.server.app import make_app
 from lookahead_router.server.service import Service
@@ -108,9 +111,28 @@ def _allow_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _check_address(host: str, port: int) -> None:
+    """Raises `ConfigurationError` unless the address can be listened at."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial:
+        if os.name == "posix":
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise ConfigurationError(
+                f"cannot listen at {host}:{port} ({why}); choose another --port or --host"
+            ) from error
+
+
 def run(service: Service, *, log_level: str = "info") -> None:
-    """Serves until it is told to end."""
+    """Serves until it is told to end.
+
+    Raises:
+        ConfigurationError: the address is taken, or not this machine's.
+    """
     settings = service.settings
+    _check_address(settings.host, settings.port)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=log_level.upper(), handlers=[handler])

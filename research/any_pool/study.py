@@ -15,10 +15,12 @@ import json
 import time
 import warnings
 from collections import defaultdict
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import yaml
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
@@ -31,6 +33,9 @@ from lookahead_router.training.population import PublicAnswers, fit_population
 
 COUNTS = (0, 10, 20, 50, 100, 200, 500)
 MAX_TEST = 500
+RECIPE = Path(__file__).parents[2] / "recipes" / "Llama-lookahead-any-pool-minilm.yaml"
+FITTED = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["data"]["sources"]
+"""Sources that the network was fitted on."""
 STUDY_ONLY = ("alpaca_eval", "swe-bench-verified", "faithbench")
 
 
@@ -92,7 +97,7 @@ class World:
         kinds = dict(zip(self.source[use].astype(str), self.kind[self.prompt[use]], strict=True))
         answers = PublicAnswers(
             self.prompt[use], np.searchsorted(known, self.candidate[use]), self.score[use], index,
-            np.array([kinds[s] != "correct" for s in sources]),
+            np.array([kinds[s] != "correct" or not any(fnmatch(s, each) for each in FITTED) for s in sources]),
             np.where(self.tokens[use] > 0, self.tokens[use], np.nan),
             (self.split != "train")[self.prompt[use]],
         )  # fmt: skip

@@ -13,7 +13,7 @@ def test_choices_dollars_and_drift_are_told(cli, tmp_path):
     scored.write_text("".join(json.dumps(line) + "\n" for line in lines))
     code, out, err = cli("report", decisions, scored)
     assert (code, err) == (0, "")
-    for words in ("4 decisions: 4 routed", "90 % less than strong", "too little to tell", "Nothing calls for"):
+    for words in ("4 decisions: 4 routed", "90 % less than strong", "takes 30 decisions", "Nothing calls for"):
         assert words in out
     record = json.loads(cli("report", decisions, scored, "--json")[1])
     assert (record["collect_again"], record["saved"]) == (False, 0.9)

@@ -125,6 +125,17 @@ def test_what_is_wrong_is_said_before_anything_listens(tmp_path):
     assert "NOT_SET_HERE is not set" in error
 
 
+def test_a_port_that_is_taken_is_said_in_one_line(tmp_path):
+    pool = write_pool(tmp_path, dict.fromkeys(CANDIDATES, "http://127.0.0.1:9/v1"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, error = refusal("--port", str(port), pool=pool)
+    assert code == 2
+    assert f"cannot listen at 127.0.0.1:{port}" in error
+    assert "choose another --port" in error
+    assert "Traceback" not in error
+
+
 def test_pages_of_other_sites_and_other_names_of_this_machine_are_turned_away(world):
     body = {"model": CHEAP, "messages": [{"role": "user", "content": "x"}]}
     for headers in ({"origin": "https://evil.example"}, {"origin": "null"}, {"host": "evil.example"}):
