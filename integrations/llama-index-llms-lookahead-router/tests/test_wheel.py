@@ -23,6 +23,7 @@ def test_it_holds_the_module_and_no_init_of_the_namespace(tmp_path):
         "calls.py",
         "candidates.py",
         "events.py",
+        "history.py",
         "py.typed",
         "requests.py",
         "scope.py",
