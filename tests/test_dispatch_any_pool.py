@@ -5,8 +5,8 @@ import threading
 import warnings
 
 import pytest
+from dispatching import RulePredictor
 from predictors.open_world import make_predictor
-from test_dispatch import RulePredictor
 
 from lookahead_router import Candidate, CostAware, Dispatcher, KeepQuality, Router
 from lookahead_router.errors import (
