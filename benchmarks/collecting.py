@@ -1,6 +1,6 @@
-"""How close `collect` comes to the ideal time, beside a bare loop of calls and OpenAI's own client.
+"""How close `collect` comes to the ideal time, beside a bare loop of aiohttp and OpenAI's own client.
 
-    python benchmarks/collecting.py [--prompts 1000] [--candidates 5] [--delay 0.05] [--concurrency 1,2,4]
+    python benchmarks/collecting.py [--prompts 1000] [--candidates 5] [--delay 0.05] [--concurrency 1,2,4,8]
 
 The server runs in a process of its own and answers every call after the delay. Ideal is the time of the calls alone at
 that concurrency. Neither peer retries, keeps a budget or writes anything. Beside them, `collect` of functions that wait
@@ -70,13 +70,14 @@ def functions(url: str, prompts: list[str], n_candidates: int, concurrency: int,
 
 
 def bare(url: str, prompts: list[str], n_candidates: int, concurrency: int) -> None:
-    import httpx
+    import aiohttp
 
-    async def ask(client: httpx.AsyncClient, model: str, prompt: str) -> None:
+    async def ask(client: aiohttp.ClientSession, model: str, prompt: str) -> None:
         body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
-        (await client.post(f"{url}/chat/completions", json=body)).json()
+        async with client.post(f"{url}/chat/completions", json=body) as answer:
+            await answer.json()
 
-    asyncio.run(_each(lambda: httpx.AsyncClient(), ask, prompts, n_candidates, concurrency))
+    asyncio.run(_each(lambda: aiohttp.ClientSession(), ask, prompts, n_candidates, concurrency))
 
 
 def openai(url: str, prompts: list[str], n_candidates: int, concurrency: int) -> None:
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=1000)
     parser.add_argument("--candidates", type=int, default=5)
     parser.add_argument("--delay", type=float, default=0.05)
-    parser.add_argument("--concurrency", default="1,2,4")
+    parser.add_argument("--concurrency", default="1,2,4,8")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -121,7 +122,7 @@ def main() -> None:
             run(url, prompts[:5], options.candidates, 1)
         for concurrency in map(int, options.concurrency.split(",")):
             ideal = options.prompts * options.delay / concurrency
-            for name, run in zip(("collect", "collect, functions", "bare httpx", "openai"), runs, strict=True):
+            for name, run in zip(("collect", "collect, functions", "bare aiohttp", "openai"), runs, strict=True):
                 start, cpu = time.perf_counter(), time.process_time()
                 run(url, prompts, options.candidates, concurrency)
                 seconds, cpu = time.perf_counter() - start, time.process_time() - cpu

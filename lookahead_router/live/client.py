@@ -3,10 +3,12 @@
 import asyncio
 import inspect
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Protocol
 
 from lookahead_router.errors import ConfigurationError
@@ -23,7 +25,18 @@ _TO_ANY_ENDPOINT = {
     *("idempotency-key", "transfer-encoding", "user-agent"),
 }
 """Headers that every endpoint gets; OpenAI's library adds what the environment says of an organisation to all."""
-_NEVER_REACHED = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL"})
+_NEVER_SENT = {
+    *("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL"),  # httpx, requests
+    *("ClientConnectorError", "ConnectionTimeoutError"),  # aiohttp
+    *("NewConnectionError", "ConnectTimeoutError", "EndpointConnectionError"),  # urllib3, botocore
+    *("ConnectionRefusedError", "gaierror"),
+}
+"""Errors of clients that had no connection yet, so that nothing was sent."""
+_GATEWAY_TIMEOUTS = {499, 504, 524, 598, 599}
+"""Statuses by which a gateway gives up; whoever answers behind it may go on, and be paid."""
+_LONGEST_CONNECT_SECONDS = 15.0
+_IDLE_SECONDS = 4.0
+"""How long a connection is kept; servers let idle ones go after five, and a request that meets that is lost."""
 _TEMPLATE_TOKENS = 128
 """Allowance for what an endpoint's chat template adds by itself, such as a system prompt of its own."""
 
@@ -79,23 +92,32 @@ class EndpointClient:
             ConfigurationError: the key's variable is not set.
             MissingDependencyError: the `openai` package is not installed.
         """
-        openai = require("openai", "live")
+        openai, httpx = require("openai", "live"), require("httpx", "live")
         key = key_of(config)
 
         async def strip(request: Any) -> None:
-            for name in list(request.headers):
-                is_strange = config.url != OPENAI_URL and name.lower() not in _TO_ANY_ENDPOINT
-                if is_strange or name.lower().startswith("x-stainless") or (key is None and name == "authorization"):
-                    del request.headers[name]
+            request.headers = httpx.Headers(
+                [
+                    (name, value)
+                    for name, value in request.headers.items()
+                    if (config.url == OPENAI_URL or name in _TO_ANY_ENDPOINT)
+                    and not name.startswith("x-stainless")
+                    and (key is not None or name != "authorization")
+                ]
+            )
 
         self.config = config
-        self._client = openai.AsyncOpenAI(
-            api_key=key or "none",
-            base_url=config.url,
-            timeout=config.timeout,
-            max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(event_hooks={"request": [strip]}, timeout=config.timeout),
+        # Connecting has to fail before all the call does: what was never sent is not paid.
+        timeout = httpx.Timeout(config.timeout, connect=min(config.timeout / 2, _LONGEST_CONNECT_SECONDS))
+        limits = httpx.Limits(max_connections=config.max_concurrency, keepalive_expiry=_IDLE_SECONDS)
+        # OpenAI's library runs on aiohttp as well as on httpx alone, at half the processor time of a call.
+        http_client = require("httpx_aiohttp", "live").HttpxAiohttpClient(
+            event_hooks={"request": [strip]}, timeout=timeout, limits=limits, follow_redirects=True, verify=_trusted()
         )
+        self._client = openai.AsyncOpenAI(
+            api_key=key or "none", base_url=config.url, timeout=timeout, max_retries=0, http_client=http_client
+        )
+        self._lost = openai.APIConnectionError
         parameters = config.call_parameters()
         beyond = parameters.pop("extra_body", None) or {}
         self._body = {"model": config.model_name, **parameters, **beyond}
@@ -105,12 +127,15 @@ class EndpointClient:
         # The timeout of the client is one between two bytes. `chat.completions.create` would check what is sent and
         # received against types, which takes longer than all the rest.
         async with asyncio.timeout(self.config.timeout):
-            answer = await self._client.post(
-                "/chat/completions",
-                body={**self._body, "messages": list(messages)},
-                options={"headers": {"Idempotency-Key": key}},
-                cast_to=object,
-            )
+            try:
+                answer = await self._client.post(
+                    "/chat/completions",
+                    body={**self._body, "messages": list(messages)},
+                    options={"headers": {"Idempotency-Key": key}},
+                    cast_to=object,
+                )
+            except self._lost as error:
+                raise _as_it_was(error, self._lost) from error.__cause__
         return replace(_completion(answer), latency_seconds=time.perf_counter() - start)
 
     async def close(self) -> None:
@@ -235,18 +260,41 @@ def counted(completion: Completion, messages: Sequence[ChatMessage]) -> tuple[in
 
 
 def was_free(error: BaseException) -> bool:
-    """Whether a call that failed surely cost nothing: the endpoint refused it, or was never reached."""
+    """Whether a call that failed surely cost nothing: the endpoint refused it, or nothing was sent."""
+    statuses = [status for each in _causes(error) if isinstance(status := getattr(each, "status_code", None), int)]
+    if statuses:
+        return statuses[0] >= 400 and statuses[0] not in _GATEWAY_TIMEOUTS
+    return any(base.__name__ in _NEVER_SENT for base in type(_root(error)).__mro__)
+
+
+def _root(error: BaseException) -> BaseException:
+    """The innermost error that a client made; what others take it for says less."""
+    for cause in reversed(list(_causes(error))):
+        if any(base.__name__ in _NEVER_SENT or base.__name__ == "ClientError" for base in type(cause).__mro__):
+            return cause
+    return error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what it comes from, down to the root; not what was handled when it came up."""
     seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
+    cause: Any = error
+    while isinstance(cause, BaseException) and id(cause) not in seen:
         seen.add(id(cause))
-        status = getattr(cause, "status_code", None)
-        if (isinstance(status, int) and status >= 400) or type(cause).__name__ in _NEVER_REACHED:
-            return True
-        if isinstance(cause, ConnectionRefusedError):
-            return True
-        cause = cause.__cause__
-    return False
+        yield cause
+        inner = getattr(cause, "reason", None) or next(iter(cause.args), None)  # where urllib3 and requests keep it
+        cause = cause.__cause__ or inner
+
+
+def _as_it_was(error: Exception, lost: type[Exception]) -> Exception:
+    """The error of a lost connection, which the library in between takes for a timeout."""
+    return error if isinstance(_root(error), TimeoutError) or type(error) is lost else lost(request=error.request)
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Whom TLS trusts; reading it takes a while."""
+    return require("httpx", "live").create_ssl_context()
 
 
 def _completion(answer: Any) -> Completion:

@@ -8,7 +8,7 @@ import pytest
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.live import Completion, collect
-from lookahead_router.live.client import most_input_tokens, was_free
+from lookahead_router.live.client import most_input_tokens
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
 
@@ -123,17 +123,3 @@ def test_attachments_are_reserved_too():
     plain = [{"role": "user", "content": [{"type": "text", "text": "x"}]}]
     assert most_input_tokens([{"role": "user", "content": [{"type": "text", "text": "x"}, image]}]) >= 1600
     assert most_input_tokens(plain) < 200
-
-
-def test_a_call_that_was_refused_was_free_and_one_that_broke_off_may_not_have_been():
-    class Refused(Exception):
-        status_code = 429
-
-    def raised_from(error, cause):
-        error.__cause__ = cause
-        return error
-
-    assert was_free(Refused())
-    assert was_free(raised_from(RuntimeError(), ConnectionRefusedError()))
-    assert not was_free(TimeoutError())
-    assert not was_free(raised_from(RuntimeError(), ConnectionResetError()))
