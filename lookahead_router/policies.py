@@ -395,13 +395,8 @@ def _flat_costs(pool: CandidatePool, input_tokens, output_tokens) -> "np.ndarray
     """Dollars of a call per candidate, in the last axis, for lengths that are numbers or arrays."""
     import numpy as np
 
-    def of(name: str) -> "np.ndarray":
-        values = [getattr(candidate, name) for candidate in pool]
-        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-    measured = of("usd_per_call")
-    by_tokens = of("input_usd_per_million_tokens") * input_tokens + of("output_usd_per_million_tokens") * output_tokens
-    return np.where(np.isnan(measured), by_tokens / 1e6, measured)
+    measured, asked, answered = pool.prices
+    return np.where(np.isnan(measured), (asked * input_tokens + answered * output_tokens) / 1e6, measured)
 
 
 def priced(costs: "np.ndarray", pool: CandidatePool) -> "np.ndarray":

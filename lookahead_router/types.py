@@ -2,8 +2,10 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
@@ -109,15 +111,27 @@ class CandidatePool(Sequence[Candidate]):
         names = [candidate.name for candidate in built]
         if not built:
             raise ConfigurationError("a pool needs at least one candidate")
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
+        columns = {name: column for column, name in enumerate(names)}
+        if len(columns) < len(names):
+            repeated = sorted(name for name, n in Counter(names).items() if n > 1)
             raise ConfigurationError(f"candidate names must be unique; repeated: {', '.join(repeated)}")
-        object.__setattr__(self, "candidates", built)
+        # Every decision asks for them, once a candidate.
+        vars(self).update(candidates=built, _names=tuple(names), _columns=columns)
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names in pool order."""
-        return tuple(candidate.name for candidate in self.candidates)
+        return self._names
+
+    @cached_property
+    def prices(self) -> "np.ndarray":
+        """`(3, n_candidates)` dollars: of a call as measured, and of a million prompt and response tokens; NaN where
+        they are not known."""
+        import numpy as np
+
+        fields = ("usd_per_call", "input_usd_per_million_tokens", "output_usd_per_million_tokens")
+        # None becomes NaN.
+        return np.array([[getattr(each, field) for each in self] for field in fields], dtype=np.float64)
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -139,10 +153,10 @@ class CandidatePool(Sequence[Candidate]):
             UnknownCandidateError: the pool does not hold it.
         """
         name = value.name if isinstance(value, Candidate) else value
-        try:
-            return self.names.index(name, start, len(self) if stop is None else stop)
-        except ValueError:
-            raise UnknownCandidateError(name, self.names) from None
+        column = self._columns.get(name) if isinstance(name, str) else None
+        if column is None or not start <= column < (len(self) if stop is None else stop):
+            raise UnknownCandidateError(name, self.names)
+        return column
 
     def subset(self, names: Iterable[str]) -> "CandidatePool":
         """The named candidates, in the order of this pool.
@@ -268,8 +282,19 @@ class Prediction:
         Raises:
             UnknownCandidateError: a name is not in the pool.
         """
+        names = tuple(names)
+        if names == self.pool.names:
+            return self
         columns = [self.pool.index(name) for name in names]
-        return self._of_columns(CandidatePool(self.pool[column] for column in columns), columns)
+        pool = CandidatePool(self.pool[column] for column in columns)
+        return self._with(
+            pool=pool,
+            **{
+                name: values[:, columns]
+                for name in _PREDICTED
+                if name != "prompt_tokens" and (values := getattr(self, name)) is not None
+            },
+        )
 
     def with_pool(self, pool: CandidatePool) -> "Prediction":
         """The same columns under a pool of other names or prices.
@@ -277,15 +302,13 @@ class Prediction:
         Raises:
             PredictionError: the pool has another number of candidates.
         """
-        return replace(self, pool=pool)
+        return replace(self, pool=pool) if len(pool) != len(self.pool) else self._with(pool=pool)
 
-    def _of_columns(self, pool: CandidatePool, columns: "Sequence[int]") -> "Prediction":
-        kept = {
-            name: values if name == "prompt_tokens" else values[:, columns]
-            for name in _PREDICTED
-            if (values := getattr(self, name)) is not None
-        }
-        return Prediction(pool=pool, **kept)
+    def _with(self, **changes: Any) -> "Prediction":
+        """The same with some attributes changed, whose values were checked before."""
+        changed = object.__new__(type(self))
+        vars(changed).update(vars(self), **changes)
+        return changed
 
 
 _PREDICTED = {

@@ -1,10 +1,10 @@
 """`OpenPoolPredictor`: any candidates, each foreseen by its profile on the demands of the prompt."""
 
-import difflib
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
@@ -21,7 +21,7 @@ from lookahead_router.errors import (
 )
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.catalogue import PUBLIC, Catalogue, Match, facts_of_candidate, widened
-from lookahead_router.predictors.profiles import Foreseen, Population, Profile
+from lookahead_router.predictors.profiles import Foreseen, Panel, Population, Profile
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.find import OPEN_EMBEDDED, Found, LoadOptions, check_unchanged, find
@@ -122,7 +122,11 @@ class OpenPoolPredictor:
         self.found = found
         """Where it was loaded from; `None` for one just built."""
 
-    @property
+    @cached_property
+    def _panel(self) -> Panel:
+        return self.population.panel([member.profile for member in self.members])
+
+    @cached_property
     def revision(self) -> str:
         """Of the network and, once they are the user's own, of the profiles."""
         if not any(member.profile.origin for member in self.members):
@@ -152,9 +156,8 @@ class OpenPoolPredictor:
             nothing = np.zeros((0, len(self.members)))
             return Prediction(self.pool, nothing, nothing, nothing, nothing, np.zeros(0))
         foreseen, prompt_tokens = self.foresee(texts)
-        profiles = [member.profile for member in self.members]
-        probabilities, errors = self.population.predict(foreseen, profiles)
-        tokens = self.population.expected_tokens(foreseen, profiles)
+        probabilities, errors = self.population.predict(foreseen, self._panel)
+        tokens = self.population.expected_tokens(foreseen, self._panel)
         return Prediction(self.pool, probabilities, probabilities, errors, tokens, prompt_tokens)
 
     def with_candidates(
@@ -389,6 +392,8 @@ def _warn_of_strangers(members: Sequence[Member], told: set[str], known: Sequenc
             "relative with profiles={name: known name}, tell size, release or price in a Candidate, or onboard some "
             "20 scored answers"
         )
+        import difflib
+
         near = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.85) for name in strangers}
         parts += [f"did you mean {found[0]} by {name}?" for name, found in near.items() if found]
     if parts:

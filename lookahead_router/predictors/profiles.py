@@ -14,6 +14,8 @@ import numpy as np
 from lookahead_router.errors import DataError
 from lookahead_router.metrics import sigmoid
 
+_ROWS = 256
+"""Prompts whose variances are computed at one time, for the memory that they take."""
 MAX_STEPS = 60
 """Newton steps, at most; some ten are enough as a rule."""
 
@@ -57,6 +59,18 @@ class Profile:
     """Whether public answers stand behind it; another starts from the population."""
     origin: str = ""
     """Where it comes from, in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """The profiles of `K` candidates side by side, as predictions read them."""
+
+    means: np.ndarray
+    """`(K, D)`, zero where a profile has no domain components."""
+    covariances: np.ndarray
+    """`(K, R + 1, R + 1)` of level and abilities."""
+    lengths: np.ndarray
+    """`(K, 2)`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,26 +156,38 @@ class Population:
         none, everything = self.reach
         return np.clip((everything - nearest) / (everything - none), 0.0, 1.0)
 
-    def predict(self, foreseen: Foreseen, profiles: Sequence[Profile]) -> tuple[np.ndarray, np.ndarray]:
+    def panel(self, profiles: Sequence[Profile]) -> Panel:
+        """Profiles side by side, for who predicts with them more than once."""
+        n, width = self.n_abilities, self.n_abilities + self.components.shape[1]
+        means = np.zeros((len(profiles), width))
+        for row, profile in zip(means, profiles, strict=True):
+            row[: len(profile.mean)] = profile.mean
+        covariances = np.stack([profile.covariance[:n, :n] for profile in profiles])
+        return Panel(means, covariances, np.stack([profile.lengths for profile in profiles]))
+
+    def predict(self, foreseen: Foreseen, profiles: Sequence[Profile] | Panel) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities of a good answer and their standard errors, `(n, K)` each.
 
         The sigmoid is averaged over the profile (the probit approximation of MacKay, 1992), so what is not
         known draws a probability to the middle. Doubt about domain components is left out: nobody has answered for
         them before they join a profile, so that a first good answer would lower its candidate's chances.
         """
+        panel = profiles if isinstance(profiles, Panel) else self.panel(profiles)
         design, far = self.design(foreseen), self.distance(foreseen) * self.far_variance
-        logits = np.empty((len(foreseen), len(profiles)))
+        x = design[:, : self.n_abilities]
+        # A product for each candidate: its numbers are the same whoever else is in the pool.
+        logits = (design @ panel.means[:, :, None])[:, :, 0].T - foreseen.difficulty[:, None]
         variances = np.empty_like(logits)
-        for k, profile in enumerate(profiles):
-            logits[:, k] = design[:, : len(profile.mean)] @ profile.mean - foreseen.difficulty
-            x, covariance = design[:, : self.n_abilities], profile.covariance[: self.n_abilities, : self.n_abilities]
-            variances[:, k] = ((x @ covariance) * x).sum(axis=1) + far
+        for start in range(0, len(x), _ROWS):
+            rows = x[start : start + _ROWS]
+            variances[start : start + _ROWS] = ((rows @ panel.covariances) * rows).sum(axis=2).T
+        variances += far[:, None]
         averaged = sigmoid(logits / np.sqrt(1.0 + np.pi * variances / 8.0))
         return averaged, averaged * (1.0 - averaged) * np.sqrt(variances)
 
-    def expected_tokens(self, foreseen: Foreseen, profiles: Sequence[Profile]) -> np.ndarray:
+    def expected_tokens(self, foreseen: Foreseen, profiles: Sequence[Profile] | Panel) -> np.ndarray:
         """`(n, K)` expected lengths of the answers, in tokens."""
-        lengths = np.stack([profile.lengths for profile in profiles])
+        lengths = (profiles if isinstance(profiles, Panel) else self.panel(profiles)).lengths
         logs = foreseen.log_tokens[:, None] + lengths[:, 0] + self._verbosity(foreseen)[:, None] * lengths[:, 1]
         return np.exp(np.clip(logs + self.length_variance / 2, 0.0, 12.0))
 
