@@ -19,18 +19,19 @@ class OnnxBackend:
     outputs: tuple[str, ...] = ("score_logits",)
     """What the graph has to give."""
 
-    def __init__(self, path: Path, *, n_threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, n_threads: int | None = None, is_installed: bool = False) -> None:
         """Opens a graph.
 
         Args:
             path: `model.onnx` or `model_int8.onnx`.
             n_threads: threads of one pass; the physical cores that this process may use when absent.
+            is_installed: whether the graph came with this package.
 
         Raises:
             CheckpointError: not a graph that ONNX Runtime can run, or not a routing graph.
             ConfigurationError: `n_threads` is no count.
         """
-        self._session = Session(path, n_threads=n_threads)
+        self._session = Session.shared(path, n_threads=n_threads, is_installed=is_installed)
         is_routing = list(self._session.inputs) == ["prompt_ids", "prompt_mask"]
         if not is_routing or not {*self.outputs} <= {*self._session.outputs}:
             raise CheckpointError(

@@ -7,7 +7,12 @@ from lookahead_router.networks.configuration import DemandConfig, NetworkConfig
 
 
 def open_backend(
-    name: str, weights: Path, network: NetworkConfig | DemandConfig, n_threads: int | None
+    name: str,
+    weights: Path,
+    network: NetworkConfig | DemandConfig,
+    n_threads: int | None,
+    *,
+    is_installed: bool = False,
 ) -> Backend | DemandBackend:
     """The backend for a network of either kind.
 
@@ -16,6 +21,7 @@ def open_backend(
         weights: the file that it runs.
         network: whose weights they are.
         n_threads: of one ONNX pass; the physical cores that this process may use when absent.
+        is_installed: whether they came with this package.
 
     Raises:
         CheckpointError: not such weights.
@@ -28,4 +34,4 @@ def open_backend(
         return (TorchDemandBackend if has_demands else TorchBackend).load(network, weights)
     from lookahead_router.backends.onnx import OnnxBackend, OnnxDemandBackend
 
-    return (OnnxDemandBackend if has_demands else OnnxBackend)(weights, n_threads=n_threads)
+    return (OnnxDemandBackend if has_demands else OnnxBackend)(weights, n_threads=n_threads, is_installed=is_installed)

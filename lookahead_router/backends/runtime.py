@@ -13,8 +13,15 @@ from types import ModuleType
 import numpy as np
 
 from lookahead_router.errors import CheckpointError, PredictionError
-from lookahead_router.threads import allowed_cores, check_n_threads
+from lookahead_router.threads import ProcessLock, allowed_cores, check_n_threads
 
+_SPIN_MICROSECONDS = "50"
+"""How long an idle thread waits busily for the next product of a pass. ONNX Runtime's own million of rounds outlasts
+the pass by tens of milliseconds, which triples what it takes of the processor and halves its speed beside others."""
+_TIMED_SPINS = (1, 26)
+"""The first version that can be told so; before it, threads do not wait busily at all."""
+SLOW_FUSIONS = ["SkipLayerNormFusion"]
+"""Whose one kernel takes five times as long as the two that it stands for."""
 _ENTRY = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)\Z")
 """What stands before the key `location` of an entry, in every way that protobuf may spell it."""
 
@@ -35,18 +42,18 @@ def onnxruntime() -> ModuleType:
 
 
 class Session:
-    """A graph on the CPU. Safe under threads, and in a forked child."""
+    """A graph on the CPU. Safe under threads, and in a forked child; `shared` gives one to all who ask for the same."""
 
     def __init__(
-        self, path: Path, *, n_threads: int | None = None, spins: bool = True, location: str | None = None
+        self, path: Path, *, n_threads: int | None = None, location: str | None = None, is_installed: bool = False
     ) -> None:
         """Opens a graph.
 
         Args:
             path: the graph, all tensors in it.
             n_threads: threads of one pass; the physical cores that this process may use when absent.
-            spins: whether idle threads wait busily, which is faster and takes their cores from others.
             location: what errors call the place; the graph's folder when absent.
+            is_installed: whether it came with this package, so that nobody else can have made it.
 
         Raises:
             CheckpointError: not a graph that ONNX Runtime can run, or one with tensors in other files.
@@ -56,17 +63,36 @@ class Session:
         self.path = path
         self.location = str(path.parent) if location is None else location
         self._n_threads = allowed_cores() if n_threads is None else n_threads
-        self._spins = spins
         self._lock = threading.Lock()
         self._passes: set[object] = set()
-        if _keeps_tensors_elsewhere(path):
+        if not is_installed and _keeps_tensors_elsewhere(path):
             raise CheckpointError(
                 f"{path.name} keeps tensors in other files, which no recorded hash covers; save it as one file",
                 location=self.location,
             )
-        self._state = self._file_state()
+        self._state = _file_state(path)
         self._native = self._opened()
         _sessions.add(self)
+
+    @classmethod
+    def shared(cls, path: Path, *, n_threads: int | None = None, location: str | None = None, **about) -> "Session":
+        """The session of this process for a graph and a count of threads, as long as anybody holds it: many routers
+        have their weights in memory once. A file that has changed is opened anew.
+
+        Args:
+            path: as of `Session`, and so are the others and what is raised.
+            n_threads: see there.
+            location: see there.
+            about: the rest of them.
+        """
+        check_n_threads(n_threads)
+        n_threads = allowed_cores() if n_threads is None else n_threads
+        key = path.resolve(), _file_state(path), n_threads, location
+        with _sharing:
+            session = _shared.get(key)
+            if session is None:
+                session = _shared[key] = cls(path, n_threads=n_threads, location=location, **about)
+            return session
 
     @property
     def inputs(self) -> dict[str, list]:
@@ -98,7 +124,7 @@ class Session:
         if self._native is None:
             with self._lock:
                 if self._native is None:
-                    if self._file_state() != self._state:
+                    if _file_state(self.path) != self._state:
                         raise CheckpointError(
                             f"{self.path.name} changed since it was loaded; load the predictor anew",
                             location=self.location,
@@ -111,22 +137,18 @@ class Session:
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised
         options.intra_op_num_threads = self._n_threads
-        if not self._spins:
+        if tuple(int(part) for part in runtime.__version__.split(".")[:2]) < _TIMED_SPINS:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
         try:
-            return runtime.InferenceSession(str(self.path), options, providers=["CPUExecutionProvider"])
+            return runtime.InferenceSession(
+                str(self.path), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
+            )
         except Exception as error:
             reason = str(error).replace(str(self.path), self.path.name)
             raise CheckpointError(
                 f"{self.path.name} is not a graph that ONNX Runtime can run: {reason}", location=self.location
             ) from error
-
-    def _file_state(self) -> tuple[int, int] | None:
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_size, found.st_mtime_ns
 
     def _forget_threads(self) -> None:
         """In a forked child: opens the graph again when next asked, unless it had no threads and no pass under way."""
@@ -141,6 +163,17 @@ class Session:
 
 
 _sessions: "weakref.WeakSet[Session]" = weakref.WeakSet()
+_shared: "weakref.WeakValueDictionary[tuple, Session]" = weakref.WeakValueDictionary()
+_sharing = ProcessLock()
+
+
+def _file_state(path: Path) -> tuple[int, int, int] | None:
+    """What changes with the content of a file; `None` where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _forget_threads() -> None:

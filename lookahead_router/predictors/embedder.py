@@ -47,7 +47,7 @@ class Embedder:
         Raises:
             CheckpointError: not an encoder, no tokenizer, or a pooling other than mean and first token.
         """
-        self._session = Session(graph, spins=False, location=location)  # long work leaves cores to others
+        self._session = Session.shared(graph, location=location)
         self._inputs = set(self._session.inputs)
         self._output, shape = next(iter(self._session.outputs.items()))
         needed = {"input_ids", "attention_mask"}

@@ -56,6 +56,6 @@ def open_network(found: Found, kind: str) -> OpenNetwork:
         folder.revision(config),
         network,
         PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer)),
-        open_backend(backend, weights, network, found.n_threads),
+        open_backend(backend, weights, network, found.n_threads, is_installed=folder.is_installed),
         recorded.sha256 if recorded else None,
     )

@@ -7,13 +7,12 @@ from typing import Any, Unpack
 from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.hub import HubOptions, is_repo_id
 from lookahead_router.saved.fetch import fetch
-from lookahead_router.saved.folder import BACKENDS, WEIGHTS, PredictorFolder
+from lookahead_router.saved.folder import BACKENDS, PRETRAINED, WEIGHTS, PredictorFolder
 from lookahead_router.threads import check_n_threads
 
-_PRETRAINED = Path(__file__).parent.parent / "pretrained"
-EMBEDDED = _PRETRAINED / "Llama-lookahead-mlm-minilm"
+EMBEDDED = PRETRAINED / "Llama-lookahead-mlm-minilm"
 """The predictor in the wheel."""
-OPEN_EMBEDDED = _PRETRAINED / "Llama-lookahead-any-pool-minilm"
+OPEN_EMBEDDED = PRETRAINED / "Llama-lookahead-any-pool-minilm"
 """The predictor for any pool, beside it."""
 
 
@@ -37,14 +36,9 @@ class Found:
     repo_id: str | None
     """`org/name`; `None` for a folder."""
 
-    @property
-    def is_embedded(self) -> bool:
-        """Whether it is in the wheel, which another installation has elsewhere."""
-        return self.folder.path.parent == _PRETRAINED
-
     def __reduce__(self):
         if self.repo_id is None:
-            path = Path(self.folder.path.name) if self.is_embedded else self.folder.path.absolute()
+            path = Path(self.folder.path.name) if self.folder.is_installed else self.folder.path.absolute()
             return _folder_again, (path, self.backend, self.n_threads)
         # Another process may stand elsewhere and be online. A token is a secret, but `False` is a choice.
         again: dict[str, Any] = {**self.hub, "revision": self.folder.commit, "local_files_only": False}
@@ -89,7 +83,7 @@ def _in_repository(repo_id: str, backend: str, n_threads: int | None, hub: HubOp
 
 
 def _folder_again(path: Path, backend: str, n_threads: int | None) -> Found:
-    return Found(PredictorFolder(_PRETRAINED / path), backend, n_threads, {}, None)  # an absolute path stands alone
+    return Found(PredictorFolder(PRETRAINED / path), backend, n_threads, {}, None)  # an absolute path stands alone
 
 
 def check_unchanged(found: Found, was: str | None, now: str | None) -> None:

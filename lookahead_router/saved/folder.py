@@ -35,6 +35,8 @@ from lookahead_router.types import CandidatePool, describe
 
 FORMAT_VERSION = 1
 """Raised when a folder of the new layout cannot be read by the code before it."""
+PRETRAINED = Path(__file__).parent.parent / "pretrained"
+"""The embedded predictors."""
 WEIGHTS = {"onnx-int8": "onnx/model_int8.onnx", "onnx": "onnx/model.onnx", "torch": "model.safetensors"}
 """The file that each backend runs, in the order of preference."""
 BACKENDS = ("auto", *WEIGHTS)
@@ -86,6 +88,11 @@ class PredictorFolder:
     @property
     def location(self) -> str:
         return self.name or str(self.path)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it is in the package, whose files the installer has checked: a start need not do so again."""
+        return self.path.parent == PRETRAINED
 
     @property
     def config(self) -> Path:
@@ -226,7 +233,7 @@ class PredictorFolder:
         config = self.read_config()
         weights, backend = self.choose_weights(backend)
         parts = (self.pool, self.tokenizer, weights, self.calibration, self.profiles, self.catalogue)
-        self.verify(config, parts)
+        self.verify(config, parts, needs_hashes=not self.is_installed)
         return config, weights, backend
 
     @contextmanager
@@ -319,8 +326,8 @@ class PredictorFolder:
         records = {path.relative_to(self.path).as_posix(): record_file(path) for path in hashed}
         write_json(self.config, config.model_copy(update={"files": records}).model_dump(mode="json"))
 
-    def verify(self, config: PredictorConfig, paths: Iterable[Path]) -> None:
-        """Compares files with the size and hash that the config recorded, where it did.
+    def verify(self, config: PredictorConfig, paths: Iterable[Path], *, needs_hashes: bool = True) -> None:
+        """Compares files with the size and hash that the config recorded, where it did; or with the size alone.
 
         Raises:
             CheckpointError: a file was damaged or swapped, or is gone.
@@ -336,7 +343,7 @@ class PredictorFolder:
             )
         advice = "fetch the folder again, or export it again if you changed it"
         for name in names:
-            if not self._is_as_recorded(name, config.files):
+            if not self._is_as_recorded(name, config.files, needs_hash=needs_hashes):
                 raise CheckpointError(
                     f"{name} differs from what config.json recorded: damaged or swapped"
                     + ("" if self.commit else f"; {advice}"),
@@ -352,12 +359,12 @@ class PredictorFolder:
         recorded = self.read_config().files
         return [name for name in names if (self.path / name).is_file() and not self._is_as_recorded(name, recorded)]
 
-    def _is_as_recorded(self, name: str, recorded: Mapping[str, FileRecord]) -> bool:
+    def _is_as_recorded(self, name: str, recorded: Mapping[str, FileRecord], *, needs_hash: bool = True) -> bool:
         """Whether a file has the size and hash that were recorded, if any were."""
         record, path = recorded.get(name), self.path / name
         if record is None:
             return True
-        return path.stat().st_size == record.size_bytes and record_file(path) == record
+        return path.stat().st_size == record.size_bytes and (not needs_hash or record_file(path) == record)
 
     def revision(self, config: PredictorConfig) -> str:
         """The commit of its repository, or else 12 hex digits of config, pool, tokenizer and weights as recorded."""

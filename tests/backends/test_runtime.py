@@ -1,11 +1,13 @@
 """The border to ONNX Runtime: telemetry, files, threads, forks, and what comes out."""
 
+import gc
 import os
 import re
 import shutil
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -313,3 +315,56 @@ if pid == 0:
 assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 """
     run_as_users_do(code, tmp_path)
+
+
+# One session for all
+
+
+def test_who_asks_for_the_same_graph_has_the_same_session(save):
+    path = save(make_graph())
+    first = Session.shared(path, n_threads=1)
+    assert Session.shared(path, n_threads=1) is first
+    assert Session.shared(path, n_threads=2) is not first
+    assert OnnxBackend(path, n_threads=1)._session is first
+
+
+def test_a_graph_that_changed_is_opened_anew(save):
+    path = save(make_graph())
+    feed = {"prompt_ids": IDS, "prompt_mask": MASK}
+    first = Session.shared(path, n_threads=1)
+    time.sleep(0.01)
+    save(make_graph(table=np.zeros((VOCABULARY, K), dtype=np.float32)))
+    second = Session.shared(path, n_threads=1)
+    assert second is not first
+    assert first.run(["score_logits"], feed)[0].any()
+    assert not second.run(["score_logits"], feed)[0].any()
+
+
+def test_a_session_ends_with_who_holds_it(save):
+    path = save(make_graph())
+    alive = weakref.ref(Session.shared(path, n_threads=1))
+    gc.collect()
+    assert alive() is None
+
+
+def test_two_routers_hold_the_weights_once():
+    first, second = (LookaheadPredictor.load(n_threads=1) for _ in range(2))
+    assert first.backend._session is second.backend._session
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one thread has nobody to wait for")
+def test_threads_that_wait_leave_the_processor_to_others(save):
+    """Idle threads of ONNX Runtime's own settings spin for tens of milliseconds after each pass."""
+    big = np.random.default_rng(0).normal(size=(K, 4000)).astype(np.float32)
+    session = Session(save(make_graph(("MatMul", "big", {}), ("ReduceMean", "", {"axes": [1]}), big=big)), n_threads=2)
+    feed = {"prompt_ids": np.repeat(IDS, 200, axis=0), "prompt_mask": np.repeat(MASK, 200, axis=0)}
+    session.run(["score_logits"], feed)
+    start, n_passes = time.process_time(), 10
+    for _ in range(n_passes):
+        session.run(["score_logits"], feed)
+    busy = time.process_time() - start
+    start = time.process_time()
+    for _ in range(n_passes):
+        session.run(["score_logits"], feed)
+        time.sleep(0.03)
+    assert time.process_time() - start < 2 * busy + 0.05
