@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lookahead_router.backends.fuse import fuse_onnx
 from lookahead_router.backends.runtime import onnxruntime
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
@@ -98,6 +99,7 @@ def quantize_rowwise(source: Path, target: Path) -> None:
             weight_type=quantization.QuantType.QInt8,
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
+        fuse_onnx(temporary)
 
 
 def _large_tables(graph) -> dict:
