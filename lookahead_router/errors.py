@@ -27,7 +27,6 @@ Messages say what was expected, what came and what to do; the facts are attribut
 holds a prompt's or a response's text. Every error survives pickling.
 """
 
-import difflib
 from collections.abc import Iterable
 
 from lookahead_router.failures import Failure as Failure
@@ -64,6 +63,8 @@ class UnknownCandidateError(ConfigurationError, KeyError):
     def __init__(self, name: str, known: Iterable[str], *, hint: str = "") -> None:
         self.name = name
         self.known = tuple(known)
+        import difflib
+
         nearest = difflib.get_close_matches(str(name), self.known, n=1)
         self.nearest = nearest[0] if nearest else None
         nearest = f" Did you mean {self.nearest!r}?" if self.nearest else ""

@@ -4,7 +4,6 @@ Names, prompts, file names and messages of other libraries may hold escape seque
 characters that turn the reading order around, line breaks that forge a line, and markup.
 """
 
-import html
 import re
 
 _HIDDEN = re.compile(
@@ -34,6 +33,8 @@ def to_terminal(text: str) -> str:
 
 def to_markdown(text: str) -> str:
     """One line that reads in Markdown as it would in plain text, within a paragraph, a list or a cell of a table."""
+    import html
+
     return _MARKDOWN.sub(r"\\\g<0>", html.escape(to_terminal(text), quote=False))
 
 
@@ -44,4 +45,6 @@ def to_markdown_prose(markdown: str) -> str:
 
 def to_html(text: str) -> str:
     """One line that reads in HTML as it would in plain text, also within a quoted attribute."""
+    import html
+
     return html.escape(to_terminal(text))

@@ -10,7 +10,6 @@ import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
@@ -354,6 +353,8 @@ def _seconds(value: Any, unit: float) -> float | None:
     try:
         seconds = float(value) * unit
     except (TypeError, ValueError):
+        from email.utils import parsedate_to_datetime  # which takes longer to import than all of this
+
         try:
             seconds = parsedate_to_datetime(str(value)).timestamp() - time.time()
         except (TypeError, ValueError, OverflowError):

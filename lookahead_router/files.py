@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -97,6 +98,10 @@ def read_json(path: Path, *, location: str | None = None) -> dict[str, Any]:
     return record
 
 
+_MAY_HOLD_SURROGATES = re.compile(rb"\\u[dD]|\xed|\0")
+"""Escaped, or in bytes of UTF-8, or in whatever way in UTF-16 and UTF-32, whose brackets have zeros."""
+
+
 def parse_json(content: str | bytes) -> Any:
     """The value in JSON text, strictly: all that it holds can be computed with and written again.
 
@@ -105,7 +110,8 @@ def parse_json(content: str | bytes) -> Any:
     """
     try:
         value = json.loads(content, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
-        json.dumps(value, ensure_ascii=False).encode()
+        if _MAY_HOLD_SURROGATES.search(content if isinstance(content, bytes) else content.encode()):
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except UnicodeEncodeError as error:

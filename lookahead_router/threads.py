@@ -9,11 +9,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lookahead_router.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -86,7 +88,13 @@ def check_n_threads(n_threads: object) -> None:
         )
 
 
-compute_threads = PerProcess(lambda: ThreadPoolExecutor(allowed_cores(), thread_name_prefix="lookahead-router"))
+def _executor() -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor
+
+    return ThreadPoolExecutor(allowed_cores(), thread_name_prefix="lookahead-router")
+
+
+compute_threads = PerProcess(_executor)
 """The executor that predictions of async code run on. They are compute, so more threads than cores would only keep
 the event loop from its turn; and the loop's own executor is left to what waits."""
 

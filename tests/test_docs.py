@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from lookahead_router.cli.app import app
+from lookahead_router.cli.app import app_for
 from lookahead_router.cli.main import main
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +19,7 @@ BLOCK = re.compile(r"^```python *([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CONSOLE = re.compile(r"^```console *([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 ELIDED = "[…]"
 DECIMAL = re.compile(r"\d+\.\d+")
-COMMANDS = {name: each for name, each in typer.main.get_command(app).commands.items() if not each.hidden}
+COMMANDS = {name: each for name, each in typer.main.get_command(app_for([])).commands.items() if not each.hidden}
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lookahead_router.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
     from lookahead_router.predictors.profiles import Profile
     from lookahead_router.router import Router
@@ -59,8 +59,10 @@ def open_predictor(router: "Router", command: str) -> "OpenPoolPredictor":
     return router.predictor
 
 
-def chances(predictor: "OpenPoolPredictor", profiles: "Sequence[Profile]") -> np.ndarray:
+def chances(predictor: "OpenPoolPredictor", profiles: "Sequence[Profile]") -> "np.ndarray":
     """`(n_profiles, n_kinds)` expected chances of a good answer, in the order of `KINDS`."""
+    import numpy as np
+
     foreseen, _ = predictor.foresee([prompt for prompts in TYPICAL_PROMPTS.values() for prompt in prompts])
     found, _ = predictor.population.predict(foreseen, profiles)
     ends = np.cumsum([len(prompts) for prompts in TYPICAL_PROMPTS.values()])

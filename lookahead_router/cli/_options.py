@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookahead_router.errors import ConfigurationError
-from lookahead_router.policies import BestQuality, CostAware, Policy, Threshold
 
 if TYPE_CHECKING:
+    from lookahead_router.policies import BestQuality, CostAware, Policy, Threshold
     from lookahead_router.router import Router
 
 ROUTER_HELP = "Folder of a saved predictor, or org/name on the Hugging Face Hub; the embedded one if absent."
@@ -45,12 +45,14 @@ def load_router(
     return Router.from_pretrained(location, revision=revision, backend=backend, n_threads=threads, **options)
 
 
-def parse_policy(text: str) -> Policy:
+def parse_policy(text: str) -> "Policy":
     """The policy that a command names.
 
     Raises:
         ConfigurationError: an unknown name, or a number that is missing, malformed or out of range.
     """
+    from lookahead_router.policies import BestQuality, CostAware, Threshold
+
     name, _, value = text.partition(":")
     if text == "best-quality":
         return BestQuality()
@@ -63,8 +65,10 @@ def parse_policy(text: str) -> Policy:
     return CostAware(number) if name == "cost-aware" else Threshold(number)
 
 
-def policy_words(policy: BestQuality | CostAware | Threshold) -> str:
+def policy_words(policy: "BestQuality | CostAware | Threshold") -> str:
     """What `parse_policy` reads as that policy."""
+    from lookahead_router.policies import CostAware, Threshold
+
     if isinstance(policy, CostAware):
         return f"cost-aware:{policy.score_per_usd:.6g}"
     return f"threshold:{policy.minimum_probability:.6g}" if isinstance(policy, Threshold) else "best-quality"

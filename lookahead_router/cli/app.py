@@ -1,59 +1,62 @@
 """The commands, and what stands before them: `--debug` and `--version`."""
 
+import keyword
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 import lookahead_router
-from lookahead_router.cli.candidates import candidates
-from lookahead_router.cli.card import card
-from lookahead_router.cli.collect import collect
-from lookahead_router.cli.evaluate import evaluate
-from lookahead_router.cli.export import export
-from lookahead_router.cli.fit import fit
-from lookahead_router.cli.import_ import import_
-from lookahead_router.cli.info import info
-from lookahead_router.cli.judge import judge
-from lookahead_router.cli.onboard import onboard
-from lookahead_router.cli.push import push
-from lookahead_router.cli.report import report
-from lookahead_router.cli.route import route
-from lookahead_router.cli.sample import sample
-from lookahead_router.cli.serve import serve
-from lookahead_router.cli.train import train
-from lookahead_router.cli.tune import calibrate, tune
 
 COMMANDS = (
-    route,
-    serve,
-    candidates,
-    sample,
-    collect,
-    judge,
-    fit,
-    onboard,
-    report,
-    evaluate,
-    tune,
-    train,
-    import_,
-    export,
-    info,
-    card,
-    push,
+    "route",
+    "serve",
+    "candidates",
+    "sample",
+    "collect",
+    "judge",
+    "fit",
+    "onboard",
+    "report",
+    "evaluate",
+    "tune",
+    "train",
+    "import",
+    "export",
+    "info",
+    "card",
+    "push",
 )
-"""In the order of the help. A command is a function in a file of its own, under the function's name."""
+"""In the order of the help. A command is a function in a file of its own, both under its name."""
+_HIDDEN = {"calibrate": "tune"}
+"""Earlier names of commands, by the file that they stand in."""
 
-app = typer.Typer(
-    name="lookahead-router",
-    help="Route each prompt to the LLM that will answer it best, by foreseeing the answers.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in COMMANDS:
-    app.command(command.__name__.rstrip("_"))(command)
-app.command("calibrate", hidden=True)(calibrate)
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The command line with the command that the arguments name, and with no other, which would take its time to
+    load; with all of them where none is named, as for the help."""
+    app = typer.Typer(
+        name="lookahead-router",
+        help="Route each prompt to the LLM that will answer it best, by foreseeing the answers.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        callback=_options,
+    )
+    named = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name in (named,) if named in COMMANDS else COMMANDS:
+        app.command(name)(_function(name, name))
+    for name, file in _HIDDEN.items():
+        if named == name or named not in COMMANDS:
+            app.command(name, hidden=True)(_function(file, name))
+    return app
+
+
+def _function(file: str, name: str):
+    """A keyword of Python has an underscore behind it where it is a name."""
+    file, name = (f"{each}_" if keyword.iskeyword(each) else each for each in (file, name))
+    return getattr(import_module(f"lookahead_router.cli.{file}"), name)
 
 
 def _print_version(is_asked: bool) -> None:
@@ -62,7 +65,6 @@ def _print_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[

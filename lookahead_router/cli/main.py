@@ -64,13 +64,13 @@ def main() -> None:
 def _run() -> int:
     from typer import Abort, BadParameter
 
-    from lookahead_router.cli.app import app
+    from lookahead_router.cli.app import app_for
 
     # Of click, or of typer's own copy of it.
     usage_error = BadParameter.__mro__[1]
     try:
         # An exit code where a command ended early, such as after --help.
-        return app(standalone_mode=False, prog_name="lookahead-router") or 0
+        return app_for(sys.argv[1:])(standalone_mode=False, prog_name="lookahead-router") or 0
     except usage_error as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # its message is the help, unless that was printed before
             print(error.format_message(), end="")

@@ -1,5 +1,6 @@
 """`lookahead-router route`: prompts in, decisions out."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -53,6 +54,8 @@ def route(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a prompt and line.")] = False,
 ) -> None:
     """Show which candidate each prompt goes to, how likely a good answer is, and what it is expected to cost."""
+    # numpy would start a thread for every core, which takes as long as all else of it, for products that fit into one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     settings = {"policy": None if policy is None else parse_policy(policy), "aliases": _aliases(alias or [])}
     if candidates is not None:
         settings["candidates"] = parse_candidates(candidates)

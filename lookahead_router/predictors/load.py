@@ -7,7 +7,6 @@ from typing import Unpack
 from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.fitted import FITTED, fitted_class
-from lookahead_router.predictors.lookahead import LookaheadPredictor
 from lookahead_router.saved.find import EMBEDDED, OPEN_EMBEDDED, LoadOptions, find
 from lookahead_router.saved.folder import PredictorFolder
 
@@ -44,6 +43,8 @@ def load_predictor(location: str | Path | None = None, **options: Unpack[LoadOpt
             )
         return fitted_class(kind).load(found.folder.path)
     if kind != "open-pool":
+        from lookahead_router.predictors.lookahead import LookaheadPredictor
+
         return LookaheadPredictor.from_found(found)
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
 

@@ -1,8 +1,11 @@
 """How many tokens a text has at most, whoever counts them."""
 
 import math
+from functools import cache
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 ATTACHMENT_TOKENS = 1600
 """Allowance for an image or another attachment: about the most that the large providers count for one image."""
@@ -18,12 +21,17 @@ def estimate_tokens(text: str) -> int:
     two or three times by the newest tokenizers; long random strings may come out a third too low. Takes a few
     milliseconds for a megabyte.
     """
+    import numpy as np
+
     encoded = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
-    return math.ceil(np.bincount(encoded, minlength=256) @ _WEIGHTS)
+    return math.ceil(np.bincount(encoded, minlength=256) @ _weights())
 
 
-def _weights() -> np.ndarray:
+@cache
+def _weights() -> "np.ndarray":
     """Tokens for each byte; of a character beyond ASCII the first byte counts."""
+    import numpy as np
+
     weights = np.ones(256)  # punctuation, digits, line breaks
     weights[ord(" ")] = 1 / 8
     weights[ord("a") : ord("z") + 1] = 1 / 3
@@ -39,6 +47,3 @@ def _weights() -> np.ndarray:
     weights[0xEA:0xEE] = 3  # Hangul
     weights[0xF0:] = 4  # emoji, of which many are several characters
     return weights
-
-
-_WEIGHTS = _weights()

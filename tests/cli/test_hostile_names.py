@@ -114,7 +114,7 @@ def shown(predictor, strange, data, table, tmp_path):
     }
 
 
-NAMES = [command.__name__.rstrip("_") for command in COMMANDS]
+NAMES = list(COMMANDS)
 
 
 @pytest.mark.parametrize("name", NAMES)

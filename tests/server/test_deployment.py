@@ -10,7 +10,7 @@ import pytest
 import typer
 import yaml
 
-from lookahead_router.cli.app import app
+from lookahead_router.cli.app import app_for
 from lookahead_router.live.pool import PoolConfig
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def test_the_pool_file_of_the_page_is_one():
 
 
 def test_the_commands_of_image_and_unit_have_these_options():
-    serve = typer.main.get_command(app).commands["serve"]
+    serve = typer.main.get_command(app_for([])).commands["serve"]
     known = {name for parameter in serve.params for name in parameter.opts}
     (unit,) = blocks("ini")
     for text in (DOCKERFILE.partition("\nCMD")[2], unit):
