@@ -9,6 +9,7 @@ import errno
 import json
 import re
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -113,6 +114,7 @@ def _waits(error: BaseException) -> Iterator[float | None]:
 _MAX_DEPTH = 6
 _MAX_BEHIND = 12  # errors behind one that are asked
 _MAX_TEXT = 4000  # characters of a message that are read
+_WORDS_OF_BODIES = ("message", "Message", "error", "detail", "msg", "error_msg")
 _SEPARATORS = re.compile(r"[\s_.-]+")
 
 # What bodies call a failure, in `code`, `type`, `status` or `reason`: OpenAI, Anthropic, Google and gRPC, AWS.
@@ -121,12 +123,14 @@ _CODES = {
     for failure, names in {
         Failure.RATE_LIMIT: """rate_limit rate_limit_error rate_limit_exceeded rate_limited too_many_requests
             insufficient_quota quota_exceeded RESOURCE_EXHAUSTED Throttling ThrottlingException throttled
-            ThrottlingError TooManyRequestsException ServiceQuotaExceededException LimitExceededException""",
+            ThrottlingError TooManyRequestsException ServiceQuotaExceededException LimitExceededException
+            Throttling.RateQuota Throttling.AllocationQuota Throttling.BurstRate rate_limit_reached""",
         Failure.OVERLOAD: """overloaded overloaded_error engine_overloaded model_overloaded UNAVAILABLE
-            service_unavailable ServiceUnavailableException ModelNotReadyException slow_down no_capacity""",
+            service_unavailable ServiceUnavailableException ModelNotReadyException slow_down no_capacity
+            ModelUnavailable server_overloaded at_capacity""",
         Failure.SERVER_ERROR: """server_error api_error internal_error internal_server_error INTERNAL
             InternalServerException InternalFailure ModelErrorException ModelStreamErrorException ABORTED DATA_LOSS
-            generation incomplete_generation""",
+            generation incomplete_generation ModelError InternalDependencyException SystemError bad_gateway""",
         Failure.TIMEOUT: """timeout timeout_error request_timeout gateway_timeout DEADLINE_EXCEEDED
             ModelTimeoutException RequestTimeout RequestTimeoutException CANCELLED""",
         Failure.AUTHENTICATION: """authentication_error invalid_api_key permission_error permission_denied
@@ -148,38 +152,63 @@ _CODES = {
 }
 
 _STATUSES = {
-    Failure.RATE_LIMIT: {429},
+    Failure.RATE_LIMIT: {420, 429},
     Failure.OVERLOAD: {503, 529},
     Failure.TIMEOUT: {408, 499, 504, 524, 598, 599},
-    Failure.AUTHENTICATION: {401, 402, 403},
-    Failure.NOT_FOUND: {404, 410},
-    Failure.CONTEXT_OVERFLOW: {413},
-    Failure.SERVER_ERROR: {409, 425},  # "not now", as the clients' own retries read them
+    Failure.AUTHENTICATION: {401, 402, 403, 407, 451, 498},
+    Failure.NOT_FOUND: {404, 405, 410},
+    Failure.CONTEXT_OVERFLOW: {413, 414},
+    Failure.UNSUPPORTED: {415},
+    Failure.SERVER_ERROR: {409, 424, 425},  # "not now", as the clients' own retries read them
 }
 
 # Types by name along the inheritance, since no client is a dependency: of the standard library, OpenAI and Anthropic,
-# httpx and httpcore, aiohttp, anyio, requests, urllib3, botocore, websockets.
+# httpx and httpcore, aiohttp, anyio, requests, urllib3, botocore, websockets, h2, tornado, Twisted, Hugging Face.
 _TYPES = {
     failure: frozenset(names.split())
     for failure, names in {
-        Failure.TIMEOUT: "Timeout TimeoutError TimeoutException APITimeoutError",
+        Failure.TIMEOUT: """Timeout TimeoutError TimeoutException APITimeoutError TooSlowError ReadTimeoutError
+            ConnectTimeoutError""",
         Failure.CONNECTION: """ConnectionError APIConnectionError TransportError NetworkError ProtocolError
             ClientConnectionError ClientPayloadError ChunkedEncodingError ConnectionClosed ConnectionClosedError
             HTTPClientError IncompleteRead NewConnectionError MaxRetryError NameResolutionError
             EndpointConnectionError BadStatusLine gaierror SSLError InvalidChunkLength IncompleteReadError
-            BrokenResourceError ClosedResourceError EndOfStream""",
+            BrokenResourceError ClosedResourceError EndOfStream EOFError StreamClosedError StreamReset ConnectionLost
+            ConnectionDone ResponseFailed ResponseStreamingError herror ProxyError""",
         Failure.NO_ANSWER: """JSONDecodeError APIResponseValidationError DecodingError DecodeError ContentDecodingError
-            ContentTypeError OutputParserException""",
+            ContentTypeError OutputParserException UnicodeDecodeError LengthFinishReasonError StructuredOutputError
+            HttpProcessingError""",
         Failure.RATE_LIMIT: "RateLimitError TooManyRequests ResourceExhausted",
-        Failure.AUTHENTICATION: "AuthenticationError PermissionDeniedError Unauthenticated NoCredentialsError",
-        Failure.NOT_FOUND: "NotFoundError",
+        Failure.AUTHENTICATION: """AuthenticationError PermissionDeniedError Unauthenticated NoCredentialsError
+            PartialCredentialsError CredentialRetrievalError TokenRetrievalError RefreshError
+            DefaultCredentialsError""",
+        Failure.NOT_FOUND: """NotFoundError InvalidURL UnsupportedProtocol MissingSchema InvalidSchema TooManyRedirects
+            NoRegionError""",
         Failure.OVERLOAD: "ServiceUnavailable OverloadedError ServiceUnavailableError",
-        Failure.SERVER_ERROR: "InternalServerError",
+        Failure.SERVER_ERROR: "InternalServerError GenerationError IncompleteGenerationError RetryError",
         Failure.CONTEXT_OVERFLOW: "ContextOverflowError ContextWindowExceededError",
+        Failure.CONTENT_FILTER: """ContentPolicyViolationError ContentFilterFinishReasonError OpenAIRefusalError
+            BlockedPromptException StopCandidateException""",
     }.items()
 }
 
-_UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETRESET, errno.ETIMEDOUT})
+# Of a rejected request (400) these say more than its status.
+_TELLING_TYPES = frozenset({"ContextOverflowError", "ContextWindowExceededError", "ContentPolicyViolationError"})
+
+# What clients raise for an error that stands in an answer, where neither a code nor a word tells its class.
+_IN_AN_ANSWER = frozenset({"APIError", "ResponseError"})
+
+_UNREACHABLE = frozenset(
+    {
+        *(errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETDOWN, errno.ENETRESET),
+        *(errno.ENOTCONN, errno.ETIMEDOUT),
+    }
+)
+
+# Modules that turn what a provider sent into answers: what they stumble over is none.
+_READERS = re.compile(
+    r"langchain_(?!core\b|lookahead)|langchain_core\.language_models\b|llama_index\.llms\.(?!lookahead)"
+)
 
 _FEATURE = r"\b(tool|function|image|vision|audio|video|document|pdf|json|response_format|system|developer)"
 
@@ -216,7 +245,17 @@ _PHRASES = {
         r"|on-demand throughput isn't supported"
     ),
     Failure.NO_ANSWER: re.compile(r"no generation chunks were returned|unexpected response type"),
-    Failure.SERVER_ERROR: re.compile(r"internal server error|server had an error"),
+    Failure.SERVER_ERROR: re.compile(
+        r"internal server error|server had an error|bad gateway|upstream (connect )?(error|failed|died)"
+    ),
+    Failure.CONNECTION: re.compile(
+        r"server disconnected|(connection|stream|socket|channel) (was |is |has been )?"
+        r"(reset|closed|lost|aborted|broken|refused|removed|terminated|interrupted)|connection error|broken pipe"
+        r"|peer closed|rst_stream|goaway|unexpected (eof|end of)|eof occurred|incomplete (read|chunked)"
+        r"|premature(ly)? (end|clos)"
+        r"|payload is not completed|transfer closed|recv failure|getaddrinfo failed|name resolution"
+    ),
+    Failure.TIMEOUT: re.compile(r"timed? ?out\b|deadline exceeded"),
 }
 # A rejected request says by these what is wrong with it. Other words in it may be the user's, quoted.
 _OF_A_REJECTED_REQUEST = (
@@ -241,6 +280,9 @@ def _own_failure(error: BaseException) -> Failure | None:
     named = [failure for name in names for failure, codes in _CODES.items() if name in codes]
     if any(failure is not Failure.BAD_REQUEST for failure in named):
         return next(failure for failure in named if failure is not Failure.BAD_REQUEST)
+    types = [base.__name__ for base in type(error).__mro__]
+    if not _TELLING_TYPES.isdisjoint(types):
+        return _of_types(types)
     status = _status(error, bodies) or (400 if named else None)
     if status is not None:
         return _of_status(status, _message(error, bodies))
@@ -250,13 +292,34 @@ def _own_failure(error: BaseException) -> Failure | None:
         return Failure.TIMEOUT
     if isinstance(error, ConnectionError) or (isinstance(error, OSError) and error.errno in _UNREACHABLE):
         return Failure.CONNECTION
-    for base in type(error).__mro__:
-        failure = next((failure for failure, names in _TYPES.items() if base.__name__ in names), None)
-        if failure is not None:
-            return failure
+    if (failure := _of_types(types)) is not None:
+        return failure
     if isinstance(error, OSError | TypeError | LookupError | AttributeError | AssertionError):
-        return None  # no provider speaks through these, and what they quote may be anything
-    return _by_words(_message(error, bodies), _OF_A_CHECK if isinstance(error, ValueError) else _PHRASES)
+        # No provider speaks through these, and what they quote may be anything.
+        return Failure.NO_ANSWER if _is_from_a_reader(error) else None
+    if isinstance(error, ValueError):
+        return Failure.NO_ANSWER if _is_of_a_form(error) else _by_words(_message(error, bodies), _OF_A_CHECK)
+    is_in_an_answer = types[0] in _IN_AN_ANSWER or _http_status(error) == 200
+    return _by_words(_message(error, bodies), _PHRASES) or (Failure.SERVER_ERROR if is_in_an_answer else None)
+
+
+def _of_types(types: Sequence[str]) -> Failure | None:
+    found = (failure for name in types for failure, names in _TYPES.items() if name in names)
+    return next(found, None)
+
+
+def _is_from_a_reader(error: BaseException) -> bool:
+    """Whether a client's class stumbled over what it was sent: an answer without `choices`, or that is a page."""
+    if error.__traceback__ is None:
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return _READERS.match(frame.f_globals.get("__name__", "")) is not None
+
+
+def _is_of_a_form(error: ValueError) -> bool:
+    """Whether pydantic found an answer, or an object that was asked for, to be of another form."""
+    is_pydantics = type(error).__module__.startswith("pydantic") and type(error).__name__ == "ValidationError"
+    return is_pydantics and not str(getattr(error, "title", "")).endswith("StartEvent")  # of a call, not of its answer
 
 
 def _of_status(status: int, message: str) -> Failure:
@@ -275,6 +338,8 @@ def _by_words(message: str, classes: Any) -> Failure | None:
 
 def _status(error: BaseException, bodies: Sequence[Mapping]) -> int | None:
     """The HTTP status of the failure, wherever the client keeps it; 200 is none."""
+    if type(error.__cause__).__module__.endswith("http_exceptions"):
+        return None  # aiohttp's own number for a body that it cannot read
     response = getattr(error, "response", None)
     places = [getattr(error, name, None) for name in ("status_code", "http_status", "code", "status")]
     if isinstance(response, Mapping):  # boto
@@ -289,6 +354,10 @@ def _status(error: BaseException, bodies: Sequence[Mapping]) -> int | None:
         if isinstance(place, int) and not isinstance(place, bool) and 400 <= place < 600:
             return int(place)
     return None
+
+
+def _http_status(error: BaseException) -> Any:
+    return getattr(error, "status_code", getattr(getattr(error, "response", None), "status_code", None))
 
 
 def _codes(error: BaseException, bodies: Sequence[Mapping]) -> Iterator[str]:
@@ -340,7 +409,10 @@ def _parsed(text: str | bytes | bytearray) -> Any:
 
 
 def _message(error: BaseException, bodies: Sequence[Mapping]) -> str:
-    texts = [body.get(name) for body in bodies for name in ("message", "Message", "error", "detail")]
+    texts = [
+        body.get(name) for body in bodies for name in ("message", "Message", "error", "detail", "msg", "error_msg")
+    ]
+    texts.append(getattr(error, "body", None))
     with contextlib.suppress(Exception):  # of a client's own making
         texts.append(str(error))
     return "\n".join(text[:_MAX_TEXT] for text in texts if isinstance(text, str)).lower().replace("’", "'")

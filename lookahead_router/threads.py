@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lookahead_router.errors import ConfigurationError
 
@@ -68,6 +68,26 @@ class PerProcess(Generic[T]):
 
     def _forget(self) -> None:
         self._lock, self._values = threading.Lock(), []
+
+
+class computed_once(Generic[T]):
+    """A property that is computed when it is first asked for, and kept.
+
+    `functools.cached_property` has a lock before Python 3.12, one for all objects, which a forked child finds shut if
+    another thread computed meanwhile.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute, self.__doc__ = compute, compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        value = instance.__dict__[self._name] = self._compute(instance)
+        return value
 
 
 def allowed_cores() -> int:

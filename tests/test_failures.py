@@ -11,6 +11,7 @@ import urllib.error
 from email.utils import formatdate
 from http import HTTPStatus
 
+import pydantic
 import pytest
 
 from lookahead_router.errors import Failure, NoAnswerError, failure_of, is_transient
@@ -24,8 +25,26 @@ def error_with(message="x", kind=RuntimeError, **attributes):
     return error
 
 
-def named(name, *bases, message="x", **attributes):
-    return error_with(message, type(name, bases or (Exception,), {}), **attributes)
+def named(name, *bases, message="x", module="of_a_client", **attributes):
+    return error_with(message, type(name, bases or (Exception,), {"__module__": module}), **attributes)
+
+
+def stumbled(module):
+    """A mistake that was made within the code of a module."""
+    try:
+        exec("answer['choices']", {"__name__": module, "answer": None})
+    except TypeError as error:
+        return error
+
+
+def another_form():
+    class Answer(pydantic.BaseModel):
+        n: int
+
+    try:
+        Answer(n="many")
+    except pydantic.ValidationError as error:
+        return error
 
 
 class Response:
@@ -55,7 +74,9 @@ def google(code, name, message="x", *details):
 
 
 def aws(name, code, message="x"):
-    response = {"Error": {"Code": name, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": code}}
+    response = {"Error": {"Code": name, "Message": message}}
+    if code is not None:  # an event within a stream has none
+        response["ResponseMetadata"] = {"HTTPStatusCode": code}
     return error_with(f"An error occurred ({name}): {message}", Exception, response=response)
 
 
@@ -82,6 +103,9 @@ def raised_within(error, other, *, suppress=False):
 
 CASES = {
     Failure.RATE_LIMIT: [
+        status(420),
+        openai(400, type="Throttling.RateQuota", code="Throttling.RateQuota"),
+        aws("throttlingException", None, "in an event stream"),
         status(429),
         status(HTTPStatus.TOO_MANY_REQUESTS),
         error_with(response={"ResponseMetadata": {"HTTPStatusCode": 429}}),
@@ -97,6 +121,8 @@ CASES = {
         error_with("Rate limit reached for requests"),
     ],
     Failure.OVERLOAD: [
+        named("APIError", body="Model is overloaded", message="An error occurred during streaming"),
+        openai(None, "x", code="ModelUnavailable"),
         status(503),
         status(529),
         anthropic(200, "overloaded_error", "Overloaded"),
@@ -111,6 +137,15 @@ CASES = {
         Exception('{"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}'),
     ],
     Failure.SERVER_ERROR: [
+        named("APIError", body="upstream died", message="An error occurred during streaming"),
+        named("APIError", body={"message": "x", "code": "a word of its own"}),
+        named("ResponseError", status_code=-1),
+        status(200, "of no known class, within an answer"),
+        error_with(response=Response(200)),
+        aws("modelStreamErrorException", None),
+        status(424),
+        named("RetryError", OSError),
+        error_with("upstream connect error or disconnect/reset before headers"),
         status(500),
         status(502),
         status(409),
@@ -125,6 +160,9 @@ CASES = {
         ValueError({"error": {"type": "server_error", "message": "x"}}),
     ],
     Failure.TIMEOUT: [
+        error_with("Request timed out."),
+        named("ReadTimeoutError", type("HTTPClientError", (Exception,), {})),
+        grpc("CANCELLED"),
         TimeoutError(),
         status(408),
         status(504),
@@ -137,6 +175,15 @@ CASES = {
         status(499),
     ],
     Failure.CONNECTION: [
+        raised_from(named("ClientResponseError", status=400), named("BadStatusLine", module="aiohttp.http_exceptions")),
+        EOFError(),
+        error_with("Server disconnected without sending a response."),
+        error_with("Stream removed"),
+        error_with("Received RST_STREAM with error code 2"),
+        error_with("Connection reset by peer"),
+        named("StreamClosedError", OSError),
+        named("ProxyError"),
+        OSError(errno.ENOTCONN, "not connected"),
         ConnectionResetError(),
         BrokenPipeError(),
         http.client.IncompleteRead(b"x"),
@@ -158,6 +205,12 @@ CASES = {
         named("EndOfStream"),
     ],
     Failure.NO_ANSWER: [
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        stumbled("langchain_openai.chat_models.base"),
+        stumbled("llama_index.llms.openai.base"),
+        stumbled("langchain_core.language_models.chat_models"),
+        another_form(),
+        named("LengthFinishReasonError"),
         NoAnswerError("a"),
         json.JSONDecodeError("Expecting value", "<html>", 0),
         named("APIResponseValidationError", status_code=200),
@@ -166,6 +219,9 @@ CASES = {
         raised_from(named("OutputParserException", ValueError), json.JSONDecodeError("x", "", 0)),
     ],
     Failure.AUTHENTICATION: [
+        status(407),
+        named("RefreshError"),
+        named("PartialCredentialsError"),
         status(401),
         status(402),
         status(403),
@@ -181,6 +237,9 @@ CASES = {
         grpc("UNAUTHENTICATED"),
     ],
     Failure.NOT_FOUND: [
+        status(405),
+        named("UnsupportedProtocol", type("TransportError", (Exception,), {})),
+        named("MissingSchema", ValueError),
         status(404),
         status(410),
         openai(400, type="invalid_request_error", code="model_not_found"),
@@ -195,6 +254,8 @@ CASES = {
         openai(400, "old/one is not a valid model ID"),
     ],
     Failure.CONTEXT_OVERFLOW: [
+        status(414),
+        named("OpenAIContextOverflowError", type("ContextOverflowError", (Exception,), {}), status_code=400),
         status(413),
         openai(400, type="invalid_request_error", code="context_length_exceeded"),
         status(400, "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens"),
@@ -215,6 +276,7 @@ CASES = {
         status(400, "the model is loaded with context length of only 4096 tokens, which is not enough"),
     ],
     Failure.UNSUPPORTED: [
+        status(415),
         openai(400, type="invalid_request_error", code="unsupported_parameter"),
         openai(400, "'temperature' does not support 0.2 with this model.", code="unsupported_value"),
         status(400, "registry.ollama.ai/library/gemma:2b does not support tools"),
@@ -228,6 +290,9 @@ CASES = {
         google(400, "INVALID_ARGUMENT", "Function calling is not enabled for models/gemma-3-27b-it"),
     ],
     Failure.CONTENT_FILTER: [
+        named("ContentPolicyViolationError", status_code=400),
+        named("OpenAIRefusalError"),
+        named("StopCandidateException", ValueError),
         openai(400, code="content_filter"),
         openai(400, type="image_generation_user_error", code="content_policy_violation"),
         openai(400, type="data_inspection_failed", code="data_inspection_failed"),
@@ -245,6 +310,11 @@ CASES = {
         aws("ValidationException", 400),
     ],
     Failure.UNKNOWN: [
+        stumbled("lookahead_router.router"),
+        stumbled("langchain_lookahead_router.chat_models"),
+        stumbled("llama_index.llms.lookahead_router.base"),
+        stumbled("langchain_core.messages.base"),
+        stumbled("of_the_user"),
         ValueError("bad schema"),
         ValueError("rate limit must be positive"),
         KeyError("overloaded"),

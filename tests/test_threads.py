@@ -10,7 +10,15 @@ import pytest
 
 from lookahead_router.dispatch import Cooldowns, RecentThreads
 from lookahead_router.errors import ConfigurationError, Failure
-from lookahead_router.threads import PerProcess, ProcessLock, _quota, allowed_cores, check_n_threads, compute_threads
+from lookahead_router.threads import (
+    PerProcess,
+    ProcessLock,
+    _quota,
+    allowed_cores,
+    check_n_threads,
+    compute_threads,
+    computed_once,
+)
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -46,6 +54,30 @@ def test_a_child_makes_its_own_value():
 
     assert in_a_child(check) == 0
     assert pid() == os.getpid()
+
+
+@forks
+def test_a_child_computes_what_another_thread_was_computing():
+    begun, may_end = threading.Event(), threading.Event()
+
+    class Slow:
+        @computed_once
+        def value(self) -> int:
+            """What it costs."""
+            if os.getpid() == parent:
+                begun.set()
+                may_end.wait(20)
+            return os.getpid()
+
+    parent, slow = os.getpid(), Slow()
+    thread = threading.Thread(target=lambda: slow.value)
+    thread.start()
+    begun.wait(20)
+    assert in_a_child(lambda: Slow().value) == 0
+    may_end.set()
+    thread.join()
+    assert slow.value == parent
+    assert Slow.value.__doc__ == "What it costs."
 
 
 @forks

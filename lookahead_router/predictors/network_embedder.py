@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from lookahead_router.threads import computed_once
 
 if TYPE_CHECKING:
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
@@ -23,7 +24,7 @@ class NetworkEmbedder:
     def __init__(self, predictor: "OpenPoolPredictor") -> None:
         self.predictor = predictor
 
-    @cached_property
+    @computed_once
     def fingerprint(self) -> str:
         """Of weights and tokenizer: the same, the same embeddings."""
         from lookahead_router.predictors.open_pool_folder import network_files

@@ -8,11 +8,11 @@ that a new `…_image` of some provider is an image too.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from lookahead_router.errors import PromptError
 from lookahead_router.prompts.tokens import ATTACHMENT_TOKENS, MESSAGE_TOKENS, estimate_tokens
+from lookahead_router.threads import computed_once
 
 Message = Mapping[str, Any] | Any
 """A chat message: a mapping or an object with `role` (or LangChain's `type`) and `content`."""
@@ -55,12 +55,12 @@ class Reading:
     has_tools: bool = False
     """Whether a tool's call or result is among the blocks."""
 
-    @cached_property
+    @computed_once
     def text(self) -> str:
         """What its author says, in lines, without attachments that were written into it."""
         return without_data_urls("\n".join(self.said)).strip()
 
-    @cached_property
+    @computed_once
     def n_tokens(self) -> int:
         texts = sum(map(estimate_tokens, self.said)) + sum(map(estimate_tokens, self.aside))
         return texts + self.n_attachments * ATTACHMENT_TOKENS + MESSAGE_TOKENS

@@ -160,9 +160,12 @@ def shows_something(chunk: Any) -> bool:
 
 
 def is_no_answer(output: Any) -> bool:
-    """Whether a candidate's output is a message with nothing in it, of which not even a token is counted."""
+    """Whether a candidate's output is nothing: a message without content, of which not even a token is counted, or
+    no object where one was asked for."""
     if isinstance(output, LLMResult):
         return all(is_no_answer(generation.message) for row in output.generations for generation in row)
+    if output is None:
+        return True
     if not isinstance(output, AIMessage) or shows_something(output):
         return False
     return not (output.usage_metadata or {}).get("output_tokens")
@@ -170,8 +173,12 @@ def is_no_answer(output: Any) -> bool:
 
 def _block_shows(block: Any) -> bool:
     if isinstance(block, dict):
-        return any(value for key, value in block.items() if key not in ("type", "index", "id"))
-    return bool(block)
+        return any(
+            bool(value.strip()) if isinstance(value, str) else value
+            for key, value in block.items()
+            if key not in ("type", "index", "id", "status")
+        )
+    return bool(block.strip())
 
 
 def _holds_text(value: Any) -> bool:
@@ -180,4 +187,4 @@ def _holds_text(value: Any) -> bool:
         return any(map(_holds_text, value.values()))
     if isinstance(value, list):
         return any(map(_holds_text, value))
-    return isinstance(value, str) and bool(value)
+    return isinstance(value, str) and bool(value.strip())

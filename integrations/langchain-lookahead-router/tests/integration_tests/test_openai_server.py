@@ -2,7 +2,9 @@
 
 import asyncio
 import copy
+import json
 
+import httpx
 import pytest
 from fakes import NAMES, rule_reply, rule_router
 from langchain_core.callbacks import UsageMetadataCallbackHandler
@@ -58,6 +60,77 @@ async def test_failures_of_a_candidate_go_to_the_next_best(server, status):
     assert attempts(await make(server).ainvoke("7")) == ["digits", "lazy"]
     assert [c.text for c in make(server).stream("7") if c.text] == ["lazy:", " 7"]
     assert server.models_called() == ["digits", "lazy"] * 3
+
+
+BODIES = {
+    "a page": "<html>Sign in</html>",
+    "null": "null",
+    "a word": '"busy"',
+    "a list": "[1]",
+    "an object of nothing": "{}",
+    "an error of vLLM": '{"object": "error", "message": "x", "type": "InternalServerError", "code": 500}',
+    "an error of Anthropic": '{"type": "error", "error": {"type": "overloaded_error", "message": "x"}}',
+    "no choices": '{"id": "1", "choices": []}',
+    "choices that are none": '{"id": "1", "choices": {}}',
+    "a choice that is none": '{"id": "1", "choices": ["x"]}',
+    "no message": '{"id": "1", "choices": [{"index": 0}]}',
+    "a filtered answer": '{"id": "1", "choices": [{"finish_reason": "content_filter", "message": {"content": null}}]}',
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+async def test_a_body_of_status_200_that_is_no_answer_goes_to_the_next_best(server, body):
+    server.script = failing(Reply(body=body))
+    assert attempts(make(server).invoke("7")) == ["digits", "lazy"]
+    assert attempts(await make(server).ainvoke("7")) == ["digits", "lazy"]
+
+
+EVENTS = {
+    "an error in words": {"error": "The model is overloaded"},
+    "an error of other words": {"error": "x"},
+    "an error of OpenRouter": {"error": {"code": 502, "message": "x"}, "choices": [{"index": 0, "delta": {}}]},
+    "an error of vLLM": {"object": "error", "message": "x", "type": "InternalServerError", "code": 500},
+    "null": None,
+    "a list": [1],
+    "choices that are null": {"choices": None},
+}
+
+
+@pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
+async def test_an_event_in_a_stream_that_is_no_answer_goes_to_the_next_best(server, event):
+    role = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]}
+
+    def reply(request):
+        content = "".join(f"data: {json.dumps(each)}\n\n" for each in (role, event))
+        return httpx.Response(200, headers={"content-type": "text/event-stream"}, text=content)
+
+    transport, models = httpx.MockTransport(reply), candidates(server)
+    clients = {
+        "http_client": httpx.Client(transport=transport),
+        "http_async_client": httpx.AsyncClient(transport=transport),
+    }
+    models["digits"] = ChatOpenAI(model="digits", base_url=server.url, api_key=KEY, max_retries=0, **clients)
+    llm = ChatLookaheadRouter(candidates=models, router=rule_router(), fallbacks="next-best")
+    assert "".join(chunk.text for chunk in llm.stream("7")) == "lazy: 7"
+    assert "".join([chunk.text async for chunk in llm.astream("7")]) == "lazy: 7"
+
+
+@pytest.mark.parametrize("method", ["function_calling", "json_mode", "json_schema"])
+@pytest.mark.parametrize("content", ['{"value": "none"}', "no object"])
+def test_an_object_of_another_form_goes_to_the_next_best(server, method, content):
+    good = '{"value": 7}'
+
+    def script(request):
+        said = content if request["model"] == "digits" else good
+        is_object = said.startswith("{")
+        if method == "function_calling" and is_object:
+            return Reply(tool_calls=(("Sum", json.loads(said)),))
+        return Reply(said)
+
+    server.script = script
+    llm = make(server).with_structured_output(Sum, method=method)
+    assert llm.invoke("7") == Sum(value=7)
+    assert server.models_called() == ["digits", "lazy"]
 
 
 @pytest.mark.parametrize("status", [400, 422])

@@ -203,6 +203,10 @@ BLANK = [
     AIMessageChunk([{"type": "text", "text": "", "index": 0}]),
     empty(response_metadata={"model_name": "digits"}),
     empty(usage_metadata={"input_tokens": 3, "output_tokens": 0, "total_tokens": 3}),
+    AIMessageChunk("\n\n"),
+    AIMessageChunk([{"type": "reasoning", "id": "rs_1", "summary": [], "status": "in_progress", "index": 0}]),
+    AIMessageChunk([{"type": "thinking", "thinking": "", "signature": "", "index": 0}]),
+    empty(additional_kwargs={"reasoning_content": "\n", "refusal": None, "parsed": None}),
 ]
 
 

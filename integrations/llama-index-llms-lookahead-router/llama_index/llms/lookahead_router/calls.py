@@ -1,6 +1,5 @@
 """One call on its way through the candidates, and the record that its response carries."""
 
-import traceback
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import aclosing, closing
 from typing import Any, TypeVar
@@ -9,6 +8,7 @@ from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
     CompletionResponse,
+    ContentBlock,
     TextBlock,
     ThinkingBlock,
 )
@@ -18,13 +18,17 @@ from pydantic import ValidationError
 from llama_index.llms.lookahead_router.history import remember_author
 from llama_index.llms.lookahead_router.scope import RECORD_KEY, Scope
 from lookahead_router import Attempts, Candidate, Dispatcher, Holdback
-from lookahead_router.errors import NoAnswerError
+from lookahead_router.errors import Failure, NoAnswerError, failure_of
 
 Response = TypeVar("Response", ChatResponse, CompletionResponse)
 
 _INPUT_TOKENS = ("prompt_tokens", "input_tokens", "prompt_token_count", "inputTokens", "prompt_eval_count")
 _OUTPUT_TOKENS = ("completion_tokens", "output_tokens", "candidates_token_count", "outputTokens", "eval_count")
 
+
+_STUMBLES = (AttributeError, LookupError, TypeError, ValidationError)
+"""What an LLM's class raises over a body that is no answer. Where nothing at all was streamed, it is LlamaIndex's event
+of the end that fails for want of a response."""
 
 Ask = Callable[[LLM], Any]
 """Asks a candidate: for a response, a stream, or an awaitable of one of them."""
@@ -65,7 +69,7 @@ class Call:
         Raises:
             Exception: the error itself, where there is no next one or it is not worth asking.
         """
-        if _read_no_answer(error):
+        if isinstance(error, _STUMBLES) and failure_of(error) is Failure.NO_ANSWER:
             error = _no_answer(self.name, error)
         is_worth_it = self._attempts.move_on(error)
         self._usage = {}
@@ -217,37 +221,31 @@ async def _aask(call: Call, ask: Ask) -> Any:
 
 def shows(response: ChatResponse | CompletionResponse) -> bool:
     """Whether there is anything in a response, or in a chunk of one, that its reader would see or act upon."""
-    if response.delta or (isinstance(response, CompletionResponse) and response.text):
+    if _is_visible(response.delta) or (isinstance(response, CompletionResponse) and _is_visible(response.text)):
         return True
     if isinstance(response, CompletionResponse):
         return False
     message: ChatMessage = response.message
     if message.additional_kwargs.get("tool_calls") or message.additional_kwargs.get("function_call"):
         return True
-    return bool(response.additional_kwargs.get("thinking_delta")) or any(
-        block.text if isinstance(block, TextBlock) else block.content if isinstance(block, ThinkingBlock) else True
-        for block in message.blocks
-    )
+    return _is_visible(response.additional_kwargs.get("thinking_delta")) or any(map(_block_shows, message.blocks))
+
+
+def _block_shows(block: ContentBlock) -> bool:
+    if isinstance(block, TextBlock | ThinkingBlock):
+        return _is_visible(block.text if isinstance(block, TextBlock) else block.content)
+    return True
+
+
+def _is_visible(text: str | None) -> bool:
+    """Whether there is anything but white space."""
+    return bool(text and text.strip())
 
 
 def _no_answer(name: str, cause: Exception) -> NoAnswerError:
     error = NoAnswerError(name)
     error.__cause__ = cause
     return error
-
-
-def _read_no_answer(error: Exception) -> bool:
-    """Whether an LLM's class stumbled over what it was sent: a page or `null` with status 200 has no `choices`.
-
-    Where nothing at all was streamed, it is LlamaIndex's event of the end that fails for want of a response.
-    """
-    if isinstance(error, ValidationError):
-        return error.title in ("LLMChatEndEvent", "LLMCompletionEndEvent")
-    if not isinstance(error, AttributeError | LookupError | TypeError) or error.__traceback__ is None:
-        return False
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    module = frame.f_globals.get("__name__", "")
-    return module.startswith("llama_index.llms.") and not module.startswith(__name__.rpartition(".")[0])
 
 
 def usage_of(response: ChatResponse | CompletionResponse) -> dict[str, int]:
