@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lookahead_router.dispatch.cooldowns import RULES, Cooldowns
 from lookahead_router.dispatch.sources import Prices, arrange_router, names_behind, open_router
 from lookahead_router.dispatch.threads import RecentThreads
-from lookahead_router.errors import ConfigurationError, UnknownCandidateError
+from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
 from lookahead_router.failures import Failure, failure_of, retry_after
 from lookahead_router.policies import chosen_policy
 from lookahead_router.prompts import NEEDS, Prompt, check_needs
@@ -27,6 +27,7 @@ Fallbacks = Literal["next-best"] | None
 Sticky = Literal["thread", "turn"] | None
 
 logger = logging.getLogger(__name__)
+_NOTHING = "nothing to route on: no message of the user's holds text; add one, or name a default= that answers then"
 _learning = PerProcess(threading.RLock)
 
 
@@ -350,6 +351,8 @@ class Dispatcher:
     ) -> tuple[list[str], dict[str, Any]]:
         """The order and the record of a decision, or of the default where there is none."""
         try:
+            if not text.strip():
+                raise PromptError(_NOTHING)
             decision = router.route(text)
             return list(decision.ranking), {**decision_facts(decision), "reason": "routed", **facts}
         except ConfigurationError:

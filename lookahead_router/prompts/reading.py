@@ -1,11 +1,14 @@
 """A prompt or a conversation as a request: the text that is routed, what it needs, how long it is."""
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lookahead_router.errors import ConfigurationError, PromptError
 from lookahead_router.prompts.content import Prompt, Reading, read_message, without_data_urls
+from lookahead_router.prompts.tokens import estimate_tokens
 
 NEEDS = ("tools", "images", "audio", "video", "files", "structured output")
 """What a request can need of a candidate, in the words of `Candidate.capabilities`."""
@@ -43,6 +46,7 @@ def read_request(
     *,
     route_on: Callable[[Prompt], str | None] | None = None,
     needs: Iterable[str] = (),
+    tools: Sequence[Any] | None = None,
     context_chars: int = 0,
     allow_empty: bool = False,
 ) -> Request:
@@ -55,6 +59,7 @@ def read_request(
         prompt: a text, or messages in the form of OpenAI, Anthropic, Google, Bedrock, LangChain or LlamaIndex.
         route_on: a function from `prompt` to the text to route on; where it gives `None`, the question is.
         needs: what the call needs besides, out of `NEEDS`.
+        tools: definitions that the call hands over, in plain JSON: a need, and tokens of every candidate's window.
         context_chars: characters, at least 0, that the question and turns before it may have together. Turns of user
             and assistant go before the question, whole, newest first, while they fit.
         allow_empty: gives a request without text where there is nothing to route on, since its needs are known
@@ -64,7 +69,7 @@ def read_request(
         PromptError: no conversation; or no user message or no text to route on, unless that is allowed.
         ConfigurationError: an unknown need, or `route_on` gives something else than text.
     """
-    needs = check_needs(needs)
+    needs = check_needs(needs) | ({"tools"} if tools else set())
     if isinstance(context_chars, bool) or not isinstance(context_chars, int) or context_chars < 0:
         raise ConfigurationError(f"context_chars must be a whole number, at least 0, got {context_chars!r}")
     if route_on is not None and not callable(route_on):
@@ -82,9 +87,16 @@ def read_request(
     return Request(
         text,
         needs.union(*(reading.needs for reading in readings)),
-        sum(reading.n_tokens for reading in readings),
+        sum(reading.n_tokens for reading in readings) + (estimate_tokens(_as_json(tools)) if tools else 0),
         _turn_start(readings),
     )
+
+
+def _as_json(tools: Sequence[Any]) -> str:
+    try:
+        return json.dumps(tools, default=str, ensure_ascii=False)
+    except (ValueError, RecursionError):  # nothing that a provider would take
+        return ""
 
 
 def check_needs(needs: Iterable[str]) -> frozenset[str]:

@@ -39,8 +39,6 @@ class Protocol:
 
     def needs(self, body: Mapping[str, Any]) -> Iterator[str]:
         """What the request needs beside what its messages do."""
-        if body.get("tools") or body.get("functions"):
-            yield "tools"
         form = body.get("response_format")
         if isinstance(form, Mapping) and form.get("type") in ("json_schema", "json_object"):
             yield "structured output"
@@ -54,8 +52,8 @@ class Protocol:
         Raises:
             PromptError: no prompt, or one that is no conversation.
         """
-        request = read_request(self.prompt(body), allow_empty=True)
-        return Request(request.text, request.needs.union(self.needs(body)), request.n_tokens, request.turn_start)
+        tools = body.get("tools") or body.get("functions")
+        return read_request(self.prompt(body), needs=self.needs(body), tools=tools, allow_empty=True)
 
     def body_for(self, body: Mapping[str, Any], candidate: CandidateConfig) -> dict[str, Any]:
         """The body that a candidate gets: the client's, with the candidate's own model and defaults."""

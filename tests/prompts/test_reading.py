@@ -366,6 +366,17 @@ def test_needs_of_the_call_are_added_and_checked():
         read_request("a", needs=["pictures"])
 
 
+def test_tools_are_a_need_and_take_their_tokens():
+    tools = [{"type": "function", "function": {"name": "add", "description": "Adds. " * 100, "parameters": {}}}]
+    plain, with_tools = read_request("a"), read_request("a", tools=tools)
+    assert with_tools.needs == {"tools"}
+    assert 200 < with_tools.n_tokens - plain.n_tokens < 1000
+    assert read_request("a", tools=[]) == read_request("a", tools=None) == plain
+    itself = {}
+    itself["parameters"] = itself
+    assert read_request("a", tools=[itself]).needs == {"tools"}
+
+
 @pytest.mark.parametrize("prompt", ["", " ", "\ud800", "a\x00b", "漢字" * 100])
 def test_a_request_has_the_text_that_a_prompt_has(prompt):
     try:

@@ -20,7 +20,7 @@ from langchain_core.runnables.config import (
 from lookahead_router import Attempts, Holdback
 from lookahead_router.errors import NoAnswerError
 
-from langchain_lookahead_router._candidates import Binding
+from langchain_lookahead_router._candidates import Binding, needs_of
 from langchain_lookahead_router._messages import RECORD_KEY, is_no_answer, query_of, shows_something, stamp
 from langchain_lookahead_router._planner import Planner
 from langchain_lookahead_router._threads import off_loop
@@ -65,11 +65,17 @@ class Call:
         return self.planner.plan(
             self.messages,
             query=query_of(self.config),
-            needs=[self.binding.need] if self.binding else [],
+            needs=[*(self.binding.needs if self.binding else ()), *needs_of(self.kwargs)],
+            tools=self._tools,
             forced=self.forced,
             thread=self.thread,
             policy=self.policy,
         )
+
+    @property
+    def _tools(self) -> Any:
+        given = self.binding.tools if self.binding else ()
+        return given or self.kwargs.get("tools") or self.kwargs.get("functions")
 
     async def aplan(self) -> Attempts:
         """The same, off the event loop."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import Runnable
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from lookahead_router.errors import ConfigurationError
 
 EXTRA_HINT = "pip install 'langchain-lookahead-router[agents]'"
@@ -39,11 +40,44 @@ def _chat_model(name: Any, value: Any) -> BaseChatModel:
     )
 
 
+class Definitions:
+    """Tools in OpenAI's form, which is that of windows and tokens; those of the last call are kept, since schemas are
+    slow to convert."""
+
+    def __init__(self) -> None:
+        self._last: tuple[list[Any], list[dict[str, Any]]] = ([], [])
+
+    def of(self, tools: Any) -> list[dict[str, Any]]:
+        """The definitions of a call's tools, whatever a model's `bind_tools` takes."""
+        tools = list(tools) if isinstance(tools, Sequence) and not isinstance(tools, str) else []
+        known, definitions = self._last
+        if len(known) != len(tools) or any(old is not new for old, new in zip(known, tools, strict=True)):
+            definitions = [_definition(tool) for tool in tools]
+            self._last = tools, definitions
+        return definitions
+
+
+def _definition(tool: Any) -> dict[str, Any]:
+    try:
+        return convert_to_openai_tool(tool)
+    except Exception:  # a provider's own kind of tool; its class knows what to do with it
+        return {"type": str(tool)}
+
+
+def needs_of(kwargs: Mapping[str, Any]) -> list[str]:
+    """What a call's own arguments say that it needs, beside its tools."""
+    form = kwargs.get("response_format")
+    is_text = isinstance(form, Mapping) and form.get("type") == "text"
+    return ["structured output"] if form is not None and not is_text else []
+
+
 class Binding:
     """Something bound to the router, replayed on whichever model is chosen."""
 
-    need: str
-    """The capability that the chosen model must have."""
+    needs: tuple[str, ...] = ()
+    """Capabilities that the chosen model must have."""
+    tools: Sequence[Any] = ()
+    """Handed over with the call."""
 
     def __init__(self) -> None:
         self._applied: dict[int, tuple[BaseChatModel, Runnable]] = {}
@@ -65,8 +99,6 @@ class Binding:
 class ToolBinding(Binding):
     """Arguments of `bind_tools`, unconverted: every provider has its own format."""
 
-    need = "tools"
-
     def __init__(self, tools: Sequence[Any], tool_choice: Any, kwargs: dict[str, Any]) -> None:
         super().__init__()
         self.tools, self.kwargs = list(tools), kwargs
@@ -80,7 +112,7 @@ class ToolBinding(Binding):
 class SchemaBinding(Binding):
     """Arguments of `with_structured_output`."""
 
-    need = "structured output"
+    needs = ("structured output",)
 
     def __init__(self, schema: Any, kwargs: dict[str, Any]) -> None:
         super().__init__()

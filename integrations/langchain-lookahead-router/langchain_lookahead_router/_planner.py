@@ -8,6 +8,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from lookahead_router import Attempts, Cooldowns, Dispatcher, RecentThreads, read_request
 
+from langchain_lookahead_router._candidates import Definitions
 from langchain_lookahead_router._capabilities import abilities_of
 from langchain_lookahead_router._messages import CONTEXT_CHARS, RouteOn, portable, recorded_candidate, to_messages
 
@@ -44,6 +45,7 @@ class Planner:
     context_chars: int = CONTEXT_CHARS
 
     def __post_init__(self) -> None:
+        self._definitions = Definitions()
         self.dispatcher = Dispatcher(
             self.router,
             self.candidates,
@@ -68,6 +70,7 @@ class Planner:
         *,
         query: str | None = None,
         needs: Sequence[str] = (),
+        tools: Any = (),
         keep: str | None = None,
         **wishes: Any,
     ) -> Attempts:
@@ -76,7 +79,8 @@ class Planner:
         Args:
             messages: the conversation, oldest first.
             query: what to route on, where the caller knows it; goes before `route_on`.
-            needs: what is bound to the call: `tools`, `structured output`.
+            needs: what the call needs: `structured output`.
+            tools: those that it hands over, as models' `bind_tools` take them.
             keep: the candidate to stay with, if it can take the request.
             wishes: `forced`, `thread` and `policy` of `Dispatcher.plan`.
 
@@ -87,6 +91,7 @@ class Planner:
             messages,
             route_on=self.route_on if query is None else lambda _: query,
             needs=needs,
+            tools=self._definitions.of(tools),
             context_chars=self.context_chars,
             allow_empty=True,  # the default may answer
         )

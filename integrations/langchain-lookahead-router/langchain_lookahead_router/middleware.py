@@ -205,10 +205,14 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
     def _attempts(self, request: ModelRequest) -> Attempts | None:
         """The candidates for the call; `None` leaves it to the agent's own model."""
         decided = self._decided(request)
-        needs = ["tools"] if request.tools else ["structured output"] if request.response_format else []
+        needs = ["structured output"] if request.response_format and not request.tools else []
         try:
             return self._planner.plan(
-                request.messages, query=query_of(_config()), needs=needs, keep=decided and decided["candidate"]
+                request.messages,
+                query=query_of(_config()),
+                needs=needs,
+                tools=request.tools,
+                keep=decided and decided["candidate"],
             )
         except ConfigurationError:
             raise

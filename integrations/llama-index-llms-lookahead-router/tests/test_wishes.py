@@ -10,6 +10,7 @@ from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.instrumentation.dispatcher import instrument_tags
 from llama_index.core.llms import ChatMessage
 from llama_index.core.memory import Memory
+from llama_index.core.tools import FunctionTool, ToolMetadata
 from llama_index_world import NUMBERS_QUERY, POOL, WORDS_QUERY, RulePredictor, make_llm, make_router
 from lookahead_router import BestQuality, Candidate, CandidatePool, CostAware, Restricted, Router
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
@@ -177,6 +178,27 @@ def test_who_cannot_read_as_much_is_left_out(server):
     assert record["candidate"] == "digits"
     assert record["excluded"]["words"].startswith("takes 1000 tokens")
     assert record_of(llm.chat(turns(WORDS_QUERY)))["candidate"] == "words"
+
+
+def test_tools_take_their_part_of_a_window(server):
+    candidates = {
+        "digits": make_llm("digits", server.url, context_window=8000),
+        "words": make_llm("words", server.url, context_window=1000),
+    }
+    llm = LookaheadRouterLLM(candidates, make_router())
+    metadata = ToolMetadata(description="Adds. " * 1000, name="add")
+    tool = FunctionTool(lambda a: a, metadata=metadata)
+    assert record_of(llm.chat_with_tools([tool], WORDS_QUERY))["candidate"] == "digits"
+
+
+def test_tools_in_a_providers_form_need_who_can_call_them_too(server):
+    spec = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
+    candidates = {
+        "digits": make_llm("digits", server.url),
+        "words": make_llm("words", server.url, is_function_calling_model=False),
+    }
+    llm = LookaheadRouterLLM(candidates, make_router())
+    assert record_of(llm.chat(turns(WORDS_QUERY), tools=[spec]))["candidate"] == "digits"
 
 
 # Some of the pool

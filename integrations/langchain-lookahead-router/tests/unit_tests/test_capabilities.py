@@ -48,6 +48,28 @@ def test_tools_go_to_candidates_that_can_call_them():
         assert json.dumps(record)
 
 
+SPEC = {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"tools": [SPEC]}, {"functions": [SPEC["function"]]}, {"response_format": {"type": "json_object"}}],
+    ids=lambda options: next(iter(options)),
+)
+def test_what_a_call_hands_over_in_a_providers_form_needs_it_too(options):
+    llm = make(models={"digits": TextOnlyModel(label="digits")})
+    assert record_of(llm.invoke("7", **options))["candidate"] == "lazy"
+    assert record_of(llm.bind(**options).invoke("7"))["candidate"] == "lazy"
+    assert record_of(llm.invoke("7", response_format={"type": "text"}))["candidate"] == "digits"
+
+
+def test_tools_take_their_part_of_a_window():
+    llm = make({"digits": {"max_input_tokens": 1000}})
+    long = {**SPEC, "function": {**SPEC["function"], "description": "Adds. " * 1000}}
+    assert record_of(llm.bind_tools([long]).invoke("7"))["candidate"] == "lazy"
+    assert record_of(llm.bind_tools([add]).invoke("7"))["candidate"] == "digits"
+
+
 def test_structured_output_needs_one_way_or_the_other():
     llm = make(models={"digits": TextOnlyModel(label="digits")})
     raw = llm.with_structured_output(Sum, include_raw=True).invoke("7")["raw"]

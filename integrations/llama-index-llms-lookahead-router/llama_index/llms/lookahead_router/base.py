@@ -292,7 +292,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             _conversation(user_msg, chat_history),
             kwargs,
             lambda llm: llm.chat_with_tools(tools, user_msg, self._portable(chat_history, llm), **kwargs),
-            needs=("tools",),
+            tools=tools,
         )
 
     async def achat_with_tools(
@@ -306,7 +306,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             _conversation(user_msg, chat_history),
             kwargs,
             lambda llm: llm.achat_with_tools(tools, user_msg, self._portable(chat_history, llm), **kwargs),
-            needs=("tools",),
+            tools=tools,
         )
 
     def stream_chat_with_tools(
@@ -320,7 +320,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             _conversation(user_msg, chat_history),
             kwargs,
             lambda llm: llm.stream_chat_with_tools(tools, user_msg, self._portable(chat_history, llm), **kwargs),
-            needs=("tools",),
+            tools=tools,
         )
 
     async def astream_chat_with_tools(
@@ -334,7 +334,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             _conversation(user_msg, chat_history),
             kwargs,
             lambda llm: llm.astream_chat_with_tools(tools, user_msg, self._portable(chat_history, llm), **kwargs),
-            needs=("tools",),
+            tools=tools,
         )
 
     def get_tool_calls_from_response(
@@ -364,29 +364,28 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
 
     # Planning takes the router's own options out of `kwargs`, and only then does `ask` read them.
 
-    def _call(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, needs: Sequence[str] = ()) -> Any:
-        return answer(self._plan(prompt, self._wishes(kwargs), needs), ask)
+    def _call(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, tools: Sequence[BaseTool] = ()) -> Any:
+        return answer(self._plan(prompt, self._wishes(kwargs, tools)), ask)
 
-    async def _acall(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, needs: Sequence[str] = ()) -> Any:
-        return await aanswer(await asyncio.to_thread(self._plan, prompt, self._wishes(kwargs), needs), ask)
+    async def _acall(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, tools: Sequence[BaseTool] = ()) -> Any:
+        return await aanswer(await asyncio.to_thread(self._plan, prompt, self._wishes(kwargs, tools)), ask)
 
-    def _stream(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, needs: Sequence[str] = ()) -> Any:
-        return stream(self._plan(prompt, self._wishes(kwargs), needs), ask)
+    def _stream(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, tools: Sequence[BaseTool] = ()) -> Any:
+        return stream(self._plan(prompt, self._wishes(kwargs, tools)), ask)
 
-    async def _astream(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, needs: Sequence[str] = ()) -> Any:
-        return await astream(await asyncio.to_thread(self._plan, prompt, self._wishes(kwargs), needs), ask)
+    async def _astream(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, tools: Sequence[BaseTool] = ()) -> Any:
+        return await astream(await asyncio.to_thread(self._plan, prompt, self._wishes(kwargs, tools)), ask)
 
-    def _wishes(self, kwargs: dict[str, Any]) -> Wishes:
-        return Wishes.taken_from(kwargs, self.candidate)
+    def _wishes(self, kwargs: dict[str, Any], tools: Sequence[BaseTool]) -> Wishes:
+        return Wishes.taken_from(kwargs, self.candidate, tools)
 
-    def _plan(self, prompt: Prompt, wishes: Wishes, needs: Sequence[str]) -> Call:
+    def _plan(self, prompt: Prompt, wishes: Wishes) -> Call:
         """The candidates for a call. Computes: in async code, it is called off the event loop."""
         dispatcher = self.dispatcher
         request = read(
             prompt,
-            wishes.scope,
+            wishes,
             route_on=self.route_on,
-            needs=needs,
             context_chars=self.context_chars,
             may_be_empty=self.default is not None or wishes.forced is not None,
         )

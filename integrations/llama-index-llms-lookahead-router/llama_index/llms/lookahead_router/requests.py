@@ -1,15 +1,15 @@
 """What a call asks, and what it wants of the router."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
+from llama_index.core.tools.types import BaseTool
 
 from llama_index.llms.lookahead_router.scope import Scope, current_scope
 from lookahead_router import Request, read_request
-from lookahead_router.errors import PromptError
 
 Prompt = str | Sequence[ChatMessage]
 
@@ -21,9 +21,12 @@ class Wishes:
     forced: str | None
     thread: str | None
     scope: Scope
+    tools: Sequence[Any] = ()
+    """Definitions in OpenAI's form."""
+    needs: Sequence[str] = ()
 
     @classmethod
-    def taken_from(cls, kwargs: dict[str, Any], candidate: str | None) -> "Wishes":
+    def taken_from(cls, kwargs: dict[str, Any], candidate: str | None, tools: Sequence[BaseTool] = ()) -> "Wishes":
         """Takes the options out of a call's arguments, since no provider knows them.
 
         `model=` is among them: it would name another model at whichever endpoint is chosen.
@@ -31,19 +34,27 @@ class Wishes:
         Args:
             kwargs: the call's arguments, which lose them.
             candidate: who answers where the call names nobody.
+            tools: those that the call hands over; a call's arguments may hold others, in a provider's own form.
         """
         named = [kwargs.pop(name, None) for name in ("candidate", "model")]
         thread, scope = kwargs.pop("thread_id", None), current_scope()
         forced = next((name for name in (*named, scope.candidate, candidate) if name is not None), None)
-        return cls(forced, scope.thread if thread is None else str(thread), scope)
+        given = kwargs.get("tools") or kwargs.get("functions")
+        definitions = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
+        return cls(
+            forced,
+            scope.thread if thread is None else str(thread),
+            scope,
+            definitions or (given if isinstance(given, list | tuple) else ()),
+            _needs_of(kwargs.get("response_format")),
+        )
 
 
 def read(
     prompt: Prompt,
-    scope: Scope,
+    wishes: Wishes,
     *,
     route_on: Callable[[Any], str | None] | None,
-    needs: Sequence[str],
     context_chars: int,
     may_be_empty: bool,
 ) -> Request:
@@ -51,9 +62,8 @@ def read(
 
     Args:
         prompt: what the candidate will get.
-        scope: what LlamaIndex knows of the question.
-        route_on: what the user says of it, which goes first.
-        needs: what the call needs besides.
+        wishes: what LlamaIndex knows of the question, and what the call needs.
+        route_on: what the user says of the question, which goes first.
         context_chars: as for `read_request`.
         may_be_empty: whether a request without a question is one with an empty text.
 
@@ -63,14 +73,22 @@ def read(
 
     def question(prompt: Prompt) -> str | None:
         given = None if route_on is None else route_on(prompt)
-        return scope.question_in(_said_by_user(prompt)) if given is None else given
+        return wishes.scope.question_in(_said_by_user(prompt)) if given is None else given
 
-    try:
-        return read_request(prompt, route_on=question, needs=needs, context_chars=context_chars)
-    except PromptError:
-        if not may_be_empty:
-            raise
-        return Request("", frozenset(needs))
+    return read_request(
+        prompt,
+        route_on=question,
+        needs=wishes.needs,
+        tools=wishes.tools,
+        context_chars=context_chars,
+        allow_empty=may_be_empty,
+    )
+
+
+def _needs_of(form: Any) -> Sequence[str]:
+    """What a call with this `response_format` needs."""
+    is_text = isinstance(form, Mapping) and form.get("type") == "text"
+    return ("structured output",) if form is not None and not is_text else ()
 
 
 def turn_of(prompt: Prompt, question: str) -> str | None:
