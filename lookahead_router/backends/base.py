@@ -13,6 +13,8 @@ class DemandBackend(Protocol):
     name: str
     max_batch_size: int
     """Prompts of one call."""
+    n_threads: int
+    """Calls that run well beside each other; 1 where a backend does not say."""
 
     def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         """Demands `(B, R)`, difficulty, log tokens and verbosity `(B,)`, embeddings `(B, H)`, float32.
@@ -31,6 +33,8 @@ class Backend(Protocol):
     """`onnx-int8`, `onnx` or `torch`."""
     max_batch_size: int
     """Prompts of one call; 1 where a row would otherwise depend on those beside it."""
+    n_threads: int
+    """Calls that run well beside each other; 1 where a backend does not say."""
 
     def score_logits(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
         """Score logits `(B, K)` float32, unbounded.

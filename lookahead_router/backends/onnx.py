@@ -39,6 +39,11 @@ class OnnxBackend:
             )
         self.name = "onnx-int8" if path.stem.endswith("int8") else "onnx"
 
+    @property
+    def n_threads(self) -> int:
+        """Threads of one pass, and passes that run well beside each other."""
+        return self._session.n_threads
+
     def score_logits(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
         """Score logits `(B, K)`; see `Backend`."""
         return self._session.run(["score_logits"], {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask})[0]

@@ -62,7 +62,7 @@ class Session:
         check_n_threads(n_threads)
         self.path = path
         self.location = str(path.parent) if location is None else location
-        self._n_threads = allowed_cores() if n_threads is None else n_threads
+        self.n_threads = allowed_cores() if n_threads is None else n_threads
         self._lock = threading.Lock()
         self._passes: set[object] = set()
         if not is_installed and _keeps_tensors_elsewhere(path):
@@ -136,7 +136,7 @@ class Session:
         runtime = onnxruntime()
         options = runtime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong is raised
-        options.intra_op_num_threads = self._n_threads
+        options.intra_op_num_threads = self.n_threads
         if tuple(int(part) for part in runtime.__version__.split(".")[:2]) < _TIMED_SPINS:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
@@ -152,7 +152,7 @@ class Session:
 
     def _forget_threads(self) -> None:
         """In a forked child: opens the graph again when next asked, unless it had no threads and no pass under way."""
-        is_usable = self._n_threads == 1 and not self._passes
+        is_usable = self.n_threads == 1 and not self._passes
         self._lock, self._passes = threading.Lock(), set()
         if self._native is not None and not is_usable:
             import ctypes

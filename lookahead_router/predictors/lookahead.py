@@ -20,6 +20,7 @@ from lookahead_router.networks.configuration import NetworkConfig
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.calibration import Calibration
 from lookahead_router.predictors.network import open_network
+from lookahead_router.predictors.passes import passes
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.find import EMBEDDED, Found, LoadOptions, check_unchanged, find
@@ -136,11 +137,12 @@ class LookaheadPredictor:
                 stacklevel=2,
             )
         logits = np.empty((len(rows), len(self.pool)), dtype=np.float64)
-        by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-        for start in range(0, len(rows), self.backend.max_batch_size):
-            batch = by_length[start : start + self.backend.max_batch_size]
-            ids, mask = left_pad([rows[row] for row in batch], self.tokenizer.pad_token_id)
-            logits[batch] = checked_logits(self.backend, ids, mask, len(self.pool))
+
+        def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            return checked_logits(self.backend, ids, mask, len(self.pool))
+
+        for batch, found in passes(self.backend, rows, self.tokenizer.pad_token_id, run):
+            logits[batch] = found
         scores = sigmoid(logits)
         curves = self.calibration
         probabilities = None if curves is None else curves.probabilities(scores, self.pool.names)

@@ -21,8 +21,9 @@ from lookahead_router.errors import (
 )
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.catalogue import PUBLIC, Catalogue, Match, facts_of_candidate, widened
+from lookahead_router.predictors.passes import passes
 from lookahead_router.predictors.profiles import Foreseen, Panel, Population, Profile
-from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
+from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.find import OPEN_EMBEDDED, Found, LoadOptions, check_unchanged, find
 from lookahead_router.types import Candidate, CandidatePool, Prediction, check_mapping
@@ -79,11 +80,12 @@ class Foreseer:
                 stacklevel=4,
             )
         found: dict[str, Any] = dict.fromkeys(OUTPUTS)
-        by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-        for start in range(0, len(rows), self.backend.max_batch_size):
-            batch = by_length[start : start + self.backend.max_batch_size]
-            ids, mask = left_pad([rows[row] for row in batch], self.tokenizer.pad_token_id)
-            for name, values in zip(OUTPUTS, checked_demands(self.backend, ids, mask), strict=True):
+
+        def run(ids: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ...]:
+            return checked_demands(self.backend, ids, mask)
+
+        for batch, outputs in passes(self.backend, rows, self.tokenizer.pad_token_id, run):
+            for name, values in zip(OUTPUTS, outputs, strict=True):
                 if found[name] is None:
                     found[name] = np.empty((len(rows), *values.shape[1:]), dtype=np.float64)
                 found[name][batch] = values

@@ -147,12 +147,12 @@ class Population:
 
     def design(self, foreseen: Foreseen) -> np.ndarray:
         """`(n, R + 1 + P)`: 1, the demands, and the domain components of every prompt."""
-        domain = (foreseen.embedding - self.center) @ self.components
+        domain = _by_row(foreseen.embedding - self.center, self.components)
         return np.concatenate([np.ones((len(foreseen), 1)), foreseen.demands, domain], axis=1, dtype=np.float64)
 
     def distance(self, foreseen: Foreseen) -> np.ndarray:
         """`(n,)` in [0, 1]: 0 among the population's prompts, 1 where nothing is known."""
-        nearest = (foreseen.embedding @ self.anchors.T).max(axis=1)
+        nearest = _by_row(foreseen.embedding, self.anchors.T).max(axis=1)
         none, everything = self.reach
         return np.clip((everything - nearest) / (everything - none), 0.0, 1.0)
 
@@ -175,13 +175,13 @@ class Population:
         panel = profiles if isinstance(profiles, Panel) else self.panel(profiles)
         design, far = self.design(foreseen), self.distance(foreseen) * self.far_variance
         x = design[:, : self.n_abilities]
-        # A product for each candidate: its numbers are the same whoever else is in the pool.
-        logits = (design @ panel.means[:, :, None])[:, :, 0].T - foreseen.difficulty[:, None]
-        variances = np.empty_like(logits)
+        logits, variances = (np.empty((len(x), len(panel.means))) for _ in range(2))
+        # No sum over several prompts or candidates in one product: its last bit would depend on who else is there.
         for start in range(0, len(x), _ROWS):
-            rows = x[start : start + _ROWS]
-            variances[start : start + _ROWS] = ((rows @ panel.covariances) * rows).sum(axis=2).T
-        variances += far[:, None]
+            part = slice(start, start + _ROWS)
+            logits[part] = (design[part, None] * panel.means).sum(axis=2) - foreseen.difficulty[part, None]
+            rows = x[part, None, None]
+            variances[part] = ((rows @ panel.covariances) * rows).sum(axis=(2, 3)) + far[part, None]
         averaged = sigmoid(logits / np.sqrt(1.0 + np.pi * variances / 8.0))
         return averaged, averaged * (1.0 - averaged) * np.sqrt(variances)
 
@@ -312,6 +312,11 @@ class Population:
         return np.linalg.solve(
             precision + x.T @ x / self.length_variance, precision @ profile.lengths + x.T @ y / self.length_variance
         )
+
+
+def _by_row(rows: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """`rows @ matrix`, each row as if it were the only one, to the last bit."""
+    return (rows[:, None] @ matrix)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)

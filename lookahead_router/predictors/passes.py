@@ -1,0 +1,49 @@
+"""Prompts through a backend: batches by length, and as many at one time as the backend has threads."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from lookahead_router.predictors.tokenization import left_pad
+
+if TYPE_CHECKING:
+    from lookahead_router.backends.base import Backend, DemandBackend
+
+T = TypeVar("T")
+
+
+def passes(
+    backend: "Backend | DemandBackend",
+    rows: Sequence[np.ndarray],
+    pad_token_id: int,
+    run: Callable[[np.ndarray, np.ndarray], T],
+) -> Iterator[tuple[list[int], T]]:
+    """What a backend gives for prompts, a batch at a time: the numbers of its rows, and its outputs.
+
+    Passes beside each other use cores better than threads within a pass do, and change no number of it.
+
+    Args:
+        backend: says how many prompts a pass takes, and how many passes run beside each other.
+        rows: framed token ids of each prompt.
+        pad_token_id: what fills shorter rows.
+        run: from `(B, T)` ids and mask to the outputs of a pass.
+    """
+    by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    size = backend.max_batch_size
+    batches = [by_length[start : start + size] for start in range(0, len(rows), size)]
+
+    def one(batch: list[int]) -> tuple[list[int], T]:
+        return batch, run(*left_pad([rows[row] for row in batch], pad_token_id))
+
+    n_beside = min(getattr(backend, "n_threads", 1), len(batches))
+    if n_beside < 2:
+        yield from map(one, batches)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(n_beside)
+    try:
+        yield from pool.map(one, batches)
+    finally:
+        pool.shutdown(cancel_futures=True)  # after an error nobody waits for the rest
