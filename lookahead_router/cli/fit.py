@@ -13,7 +13,8 @@ from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
 
 if TYPE_CHECKING:
-    from lookahead_router.evaluation.fit import FitResult, Setting
+    from lookahead_router.evaluation.fit import FitResult
+    from lookahead_router.evaluation.fit_choice import Measured, Setting
     from lookahead_router.training.recipe import Recipe
 
 _EXAMPLE = "What can I cook with rice, eggs and spinach?"
@@ -27,7 +28,7 @@ def fit(
     quality: Annotated[
         float | None,
         typer.Option(
-            help="Share of the best single candidate's score to keep, as cheaply as it allows; the best if absent."
+            help="Share of the best single candidate's mean score to keep, as cheaply as it allows; the best if absent."
         ),
     ] = None,
     predictors: Annotated[
@@ -53,11 +54,9 @@ def fit(
     Profiles of the embedded predictor are fitted, and others beside them; what foresees best by cross-validation is
     fitted on all prompts and written. Where nothing beats the best single candidate, the router sends all to that one.
     """
-    for module in ("matplotlib", "sklearn"):  # not after all the work
-        require(module, "eval")
-    _check_output(output)
+    _check(output)
     recipe = None if train is None else _recipe(train)
-    report = Path(f"{output}-report") if report is None else report
+    report = report or Path(f"{output}-report")
     from lookahead_router.evaluation.fit import PREDICTORS
     from lookahead_router.evaluation.fit import fit as run
 
@@ -65,16 +64,10 @@ def fit(
         answers = read_scored(scored)
         names, profiles = _candidates(pool, candidates)
         result = run(
-            answers,
-            candidates=names,
-            profiles=profiles,
+            answers, candidates=names, profiles=profiles, quality=quality, n_folds=folds, seed=seed,
             predictors=PREDICTORS if predictors is None else split_names(predictors),
-            start=_start(router),
-            quality=quality,
-            n_folds=folds,
-            seed=seed,
-            on_progress=update,
-        )
+            start=_start(router), on_progress=update,
+        )  # fmt: skip
         update("writing", None)
         result.save(output)
         result.write_report(report)
@@ -105,8 +98,10 @@ def _network(answers, recipe: "Recipe", folder: Path, backbone: str | None, star
     return {"network": str(folder / "predictor"), "network_comparison": found.to_dict()}
 
 
-def _check_output(output: Path) -> None:
-    """Raises `ConfigurationError` where the folder holds something else, before all the work."""
+def _check(output: Path) -> None:
+    """Raises, before all the work, where the folder holds something else or a package is missing."""
+    for module in ("matplotlib", "sklearn"):
+        require(module, "eval")
     from lookahead_router.predictors.fitted.base import holds_nothing_else
     from lookahead_router.saved.folder import PredictorFolder
 
@@ -140,16 +135,25 @@ def _start(location: str | None):
 def _show(result: "FitResult", output: Path, report: Path) -> None:
     rows = [("best single", f"{100 * result.best_single_score:.1f}", _thousand(result.best_single_usd), UNKNOWN)]
     rows += [(_name(each), *_figures(each)) for each in result.settings if _is_shown(each, result)]
+    rows.append(("to be expected", *_figures(result.outlook)))
     show_table(("quality to keep", "score", "USD per 1,000", "saved in %"), rows)
     show(result.verdict)
     for note in result.notes:
         show(f"{note}.")
     show(
-        f"Figures are of {result.n_compared} prompts, each foreseen by fits on others, with 95 % intervals. "
-        f"Chosen: {result.chosen}. More in {report / 'report.html'}"
+        f"Figures are of {result.n_compared} prompts, each foreseen by fits on others, with 95 % intervals. Of several "
+        "settings the one that looks best had luck as well; what is to be expected is of settings chosen without the "
+        f"prompt. Chosen: {result.chosen}. More in {report / 'report.html'}"
     )
     quality = None if result.setting is None else result.setting.quality
     option = "" if quality is None else f" --quality {quality:g}"
+    if quality is not None:
+        kept = result.outlook.score.value / max(result.best_single_score, 1e-12)
+        show(
+            f"The router's --quality {quality:g} counts prompt by prompt: the cheapest candidate is taken whose chance "
+            f"is {100 * quality:g} % of the best one's or more. Over all prompts that is to keep {100 * kept:.0f} % of "
+            f"the score of {result.best_single}."
+        )
     show(f"Next: lookahead-router route --router {shlex.quote(str(output))}{option} {shlex.quote(_EXAMPLE)}")
 
 
@@ -161,7 +165,7 @@ def _name(setting: "Setting") -> str:
     return "the best" if setting.quality is None else f"{100 * setting.quality:g} %"
 
 
-def _figures(setting: "Setting") -> tuple[str, str, str]:
+def _figures(setting: "Measured") -> tuple[str, str, str]:
     score, saved = setting.score, setting.saved
     return (
         f"{100 * score.value:.1f} [{100 * score.low:.1f}, {100 * score.high:.1f}]",

@@ -41,11 +41,12 @@ def sections(result: "FitResult") -> tuple[Section, ...]:
     single = f"{result.best_single}, always"
     head = ("quality to keep", "score [95 %]", "beside the best single candidate [95 %]")
     rows = [("best single candidate", number(100 * result.best_single_score), number(0.0))]
-    rows += [(_name(each), _interval(each.score), _interval(each.gained)) for each in result.settings]
+    measured = [(_name(each), each) for each in result.settings] + [("to be expected", result.outlook)]
+    rows += [(name, _interval(each.score), _interval(each.gained)) for name, each in measured]
     if result.best_single_usd is not None:
         head = (*head, "USD per 1,000 prompts", "saved [95 %]")
         usd = [(thousand(result.best_single_usd), "0")]
-        usd += [(thousand(each.usd_per_prompt), percent(each.saved)) for each in result.settings]
+        usd += [(thousand(each.usd_per_prompt), percent(each.saved)) for _, each in measured]
         rows = [(*row, *more) for row, more in zip(rows, usd, strict=True)]
     shares = result.settings[0].shares if result.setting is None else result.setting.shares
     notes = f" {' '.join(f'{note}.' for note in result.notes)}" if result.notes else ""
@@ -58,7 +59,8 @@ def sections(result: "FitResult") -> tuple[Section, ...]:
         Section(
             "What this would have saved on your prompts",
             f"Of {single}. Scores in points of 100. A setting is the share of the best candidate's expected quality "
-            "that is kept on each prompt, as cheaply as that allows.",
+            "that is kept on each prompt, as cheaply as that allows. The one that looks best had luck as well; "
+            "what is to be expected is what the choice of a setting gets on prompts that it has not read.",
             figure="cost-quality",
             head=head,
             rows=tuple(rows),

@@ -49,6 +49,8 @@ def test_from_what_judge_wrote_to_a_router_a_report_and_the_next_command(cli, fo
         assert words in text
     following = text.splitlines()[-1]
     assert following.startswith(f"Next: lookahead-router route --router '{out}' --quality 0.")
+    assert "to be expected" in text
+    assert "counts prompt by prompt" in " ".join(text.split())  # fit's --quality is of the mean, and another number
     assert (tmp_path / "my router-report" / "report.html").is_file()
     assert Router.from_pretrained(out).pool.names == ("strong", "small")
     code, text, err = cli("route", "--router", out, "--quality", "0.8", "one one one one 9")
@@ -62,6 +64,13 @@ def test_answers_without_a_score_are_left_out_and_several_files_are_taken_togeth
     code, text, _ = cli("fit", first, second, "--output", tmp_path / "mine", "--router", folder, "--json")
     record = json.loads(text)
     assert (code, record["n_prompts"], record["n_compared"]) == (0, 60, 59)
+
+
+def test_few_prompts_are_said_to_be_few(cli, folder, tmp_path):
+    scored = write(tmp_path / "scored.jsonl", rows(30))
+    code, text, _ = cli("fit", scored, "--output", tmp_path / "mine", "--router", folder)
+    assert code == 0
+    assert "30 prompts are few: by them a mean score is known to" in " ".join(text.split())
 
 
 def test_a_routing_dataset_does_as_well_and_the_pool_file_prices_it(cli, folder, tmp_path):
