@@ -1,8 +1,8 @@
 """The only room that talks to LLMs: asking the candidates of a pool, and judging what they answered."""
 
 from lookahead_router.live.answers import Answer, Question, read_answers
-from lookahead_router.live.client import Completion
 from lookahead_router.live.collect import Collected, acollect, collect
+from lookahead_router.live.completion import Completion
 from lookahead_router.live.expected import Expected, expected_calls, expected_verdicts
 from lookahead_router.live.judge import Judged, ajudge, judge
 from lookahead_router.live.judges import JudgeConfig

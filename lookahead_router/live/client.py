@@ -2,29 +2,22 @@
 
 import asyncio
 import inspect
-import os
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from typing import Any, Protocol
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
-from lookahead_router.failures import Failure
-from lookahead_router.live.pool import OPENAI_URL, CandidateConfig
+from lookahead_router.live.completion import Completion, first, member, part_texts, text_of
+from lookahead_router.live.endpoint import EndpointClient
+from lookahead_router.live.pool import CandidateConfig
 from lookahead_router.prompts import clean_text, estimate_tokens, read_request
 
 ChatMessage = Mapping[str, Any]
 """A message in OpenAI's form: `{"role": ..., "content": ...}`."""
 
-_TO_ANY_ENDPOINT = {
-    *("accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host"),
-    *("idempotency-key", "transfer-encoding", "user-agent"),
-}
-"""Headers that every endpoint gets; OpenAI's library adds what the environment says of an organisation to all."""
 _NEVER_SENT = {
     *("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL"),  # httpx, requests
     *("ClientConnectorError", "ConnectionTimeoutError"),  # aiohttp
@@ -34,25 +27,8 @@ _NEVER_SENT = {
 """Errors of clients that had no connection yet, so that nothing was sent."""
 _GATEWAY_TIMEOUTS = {499, 504, 524, 598, 599}
 """Statuses by which a gateway gives up; whoever answers behind it may go on, and be paid."""
-_LONGEST_CONNECT_SECONDS = 15.0
-_IDLE_SECONDS = 4.0
-"""How long a connection is kept; servers let idle ones go after five, and a request that meets that is lost."""
 _TEMPLATE_TOKENS = 128
 """Allowance for what an endpoint's chat template adds by itself, such as a system prompt of its own."""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """What a candidate answered; functions of one's own may give it in place of the text alone."""
-
-    text: str
-    input_tokens: int | None = None
-    """As the endpoint counted them; `None` where it does not say."""
-    output_tokens: int | None = None
-    finish_reason: str = "stop"
-    """`stop`, `length`, `content_filter`, `refusal`, or the endpoint's own word."""
-    latency_seconds: float = 0.0
-    """From the request to the whole answer."""
 
 
 class Client(Protocol):
@@ -70,76 +46,6 @@ class Client(Protocol):
     async def close(self) -> None:
         """Lets connections go."""
         ...
-
-
-class _NotAnsweredError(Exception):
-    """A 200 that holds no completion: a gateway's page, or an error in the place of the answer."""
-
-    def __init__(self, body: Any) -> None:
-        super().__init__("an answer of status 200 that holds no completion")
-        self.body = body
-        if body is None:
-            self.failure = Failure.NO_ANSWER
-
-
-class EndpointClient:
-    """A model behind OpenAI's protocol, through the `openai` package."""
-
-    def __init__(self, config: CandidateConfig) -> None:
-        """Looks the key up; nothing is sent.
-
-        Raises:
-            ConfigurationError: the key's variable is not set.
-            MissingDependencyError: the `openai` package is not installed.
-        """
-        openai, httpx = require("openai", "live"), require("httpx", "live")
-        key = key_of(config)
-
-        async def strip(request: Any) -> None:
-            request.headers = httpx.Headers(
-                [
-                    (name, value)
-                    for name, value in request.headers.items()
-                    if (config.url == OPENAI_URL or name in _TO_ANY_ENDPOINT)
-                    and not name.startswith("x-stainless")
-                    and (key is not None or name != "authorization")
-                ]
-            )
-
-        self.config = config
-        # Connecting has to fail before all the call does: what was never sent is not paid.
-        timeout = httpx.Timeout(config.timeout, connect=min(config.timeout / 2, _LONGEST_CONNECT_SECONDS))
-        limits = httpx.Limits(max_connections=config.max_concurrency, keepalive_expiry=_IDLE_SECONDS)
-        # OpenAI's library runs on aiohttp as well as on httpx alone, at half the processor time of a call.
-        http_client = require("httpx_aiohttp", "live").HttpxAiohttpClient(
-            event_hooks={"request": [strip]}, timeout=timeout, limits=limits, follow_redirects=True, verify=_trusted()
-        )
-        self._client = openai.AsyncOpenAI(
-            api_key=key or "none", base_url=config.url, timeout=timeout, max_retries=0, http_client=http_client
-        )
-        self._lost = openai.APIConnectionError
-        parameters = config.call_parameters()
-        beyond = parameters.pop("extra_body", None) or {}
-        self._body = {"model": config.model_name, **parameters, **beyond}
-
-    async def complete(self, messages: Sequence[ChatMessage], *, key: str) -> Completion:
-        start = time.perf_counter()
-        # The timeout of the client is one between two bytes. `chat.completions.create` would check what is sent and
-        # received against types, which takes longer than all the rest.
-        async with asyncio.timeout(self.config.timeout):
-            try:
-                answer = await self._client.post(
-                    "/chat/completions",
-                    body={**self._body, "messages": list(messages)},
-                    options={"headers": {"Idempotency-Key": key}},
-                    cast_to=object,
-                )
-            except self._lost as error:
-                raise _as_it_was(error, self._lost) from error.__cause__
-        return replace(_completion(answer), latency_seconds=time.perf_counter() - start)
-
-    async def close(self) -> None:
-        await self._client.close()
 
 
 class FunctionClient:
@@ -198,7 +104,7 @@ class FunctionClient:
         usage = getattr(answer, "usage_metadata", None) or {}
         about = getattr(answer, "response_metadata", None) or {}
         return Completion(
-            answer if isinstance(answer, str) else _text(getattr(answer, "content", None)),
+            answer if isinstance(answer, str) else text_of(getattr(answer, "content", None)),
             usage.get("input_tokens"),
             usage.get("output_tokens"),
             str(about.get("finish_reason") or about.get("stop_reason") or "stop"),
@@ -209,12 +115,12 @@ class FunctionClient:
         method = getattr(self._model, "achat", None) or self._model.chat
         answer = await self._call(method, [chat_message(role=m["role"], content=m["content"]) for m in messages])
         raw = getattr(answer, "raw", None)
-        usage = _member(raw, "usage")
-        reason = _member(_first(_member(raw, "choices")), "finish_reason")
+        usage = member(raw, "usage")
+        reason = member(first(member(raw, "choices")), "finish_reason")
         return Completion(
             answer.message.content or "",
-            _member(usage, "prompt_tokens"),
-            _member(usage, "completion_tokens"),
+            member(usage, "prompt_tokens"),
+            member(usage, "completion_tokens"),
             reason or "stop",
         )
 
@@ -222,24 +128,6 @@ class FunctionClient:
 def client_of(config: CandidateConfig, model: Any = None) -> Client:
     """Who asks a candidate: its endpoint, or a model that lives in this process."""
     return EndpointClient(config) if model is None else FunctionClient(model, config)
-
-
-def key_of(config: CandidateConfig) -> str | None:
-    """A candidate's key from the environment; `None` where its endpoint gets none.
-
-    Raises:
-        ConfigurationError: the variable is not set, or empty.
-    """
-    name = config.key_variable
-    if name is None:
-        return None
-    key = os.environ.get(name, "").strip()
-    if not key:
-        raise ConfigurationError(
-            f"{config.name}: the environment variable {name} is not set; set it to the key of {config.url}, or name "
-            "another one in api_key_env"
-        )
-    return key
 
 
 def most_input_tokens(messages: Sequence[ChatMessage]) -> int:
@@ -286,62 +174,9 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or inner
 
 
-def _as_it_was(error: Exception, lost: type[Exception]) -> Exception:
-    """The error of a lost connection, which the library in between takes for a timeout."""
-    return error if isinstance(_root(error), TimeoutError) or type(error) is lost else lost(request=error.request)
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    """Whom TLS trusts; reading it takes a while."""
-    return require("httpx", "live").create_ssl_context()
-
-
-def _completion(answer: Any) -> Completion:
-    """What the body of an answer says."""
-    choice = _first(_member(answer, "choices"))
-    message = _member(choice, "message")
-    if not isinstance(message, Mapping):
-        raise _NotAnsweredError(_member(answer, "error"))
-    usage, refusal = _member(answer, "usage"), message.get("refusal")
-    return Completion(
-        _text(message.get("content")) or (refusal if isinstance(refusal, str) else ""),
-        _whole(_member(usage, "prompt_tokens")),
-        _whole(_member(usage, "completion_tokens")),
-        "refusal" if refusal else str(choice.get("finish_reason") or "stop"),
-    )
-
-
-def _first(values: Any) -> Any:
-    return values[0] if isinstance(values, Sequence) and not isinstance(values, str) and values else None
-
-
-def _text(content: Any) -> str:
-    """The text of a message's content: a string, or parts of which those with text count."""
-    if isinstance(content, str):
-        return clean_text(content)
-    return clean_text("".join(_part_texts(content))) if isinstance(content, Sequence) else ""
-
-
 def _texts(message: ChatMessage) -> Iterator[str]:
     content = message.get("content")
     if isinstance(content, str):
         yield content
     elif isinstance(content, Sequence):
-        yield from _part_texts(content)
-
-
-def _part_texts(parts: Sequence[Any]) -> Iterator[str]:
-    for part in parts:
-        if isinstance(part, str):
-            yield part
-        elif isinstance(part, Mapping) and isinstance(part.get("text"), str):
-            yield part["text"]
-
-
-def _member(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+        yield from part_texts(content)

@@ -8,13 +8,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.failures import Failure
+from lookahead_router.live.endpoint import proxy_of
 from lookahead_router.live.pool import CandidateConfig
 from lookahead_router.server.protocols import Protocol
 
@@ -134,7 +133,7 @@ class Upstream:
             candidate.url + protocol.path,
             data=json.dumps(body, separators=(",", ":")).encode(),
             headers=headers,
-            proxy=_proxy(candidate.url),
+            proxy=proxy_of(candidate.url),
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=min(CONNECT_SECONDS, candidate.timeout), sock_read=candidate.timeout
@@ -172,12 +171,6 @@ def check_key(candidate: CandidateConfig) -> None:
             f"the key of {candidate.name!r}: the environment variable {candidate.key_variable} holds characters "
             "that no key has, such as a line break"
         )
-
-
-def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for an address."""
-    parts = urlsplit(url)
-    return None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
 
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

@@ -10,7 +10,8 @@ import pytest
 
 from lookahead_router.failures import Failure, failure_of
 from lookahead_router.live import collect
-from lookahead_router.live.client import EndpointClient, was_free
+from lookahead_router.live.client import was_free
+from lookahead_router.live.endpoint import EndpointClient
 from lookahead_router.live.pool import CandidateConfig
 from lookahead_router.live.waiting import wait_for
 
