@@ -39,6 +39,7 @@ def fit_head(
         recipe: weights of the losses, and how prompts are drawn.
         settings: of the optimiser.
     """
+    device = next(network.head.parameters()).device
     head, dropout, aims = network.head, network.head.dropout.p, recipe.objective
     own = {name: getattr(settings, name) for name in ("everyday_weight", "choice_weight")}
     aims = aims.model_copy(update={name: weight for name, weight in own.items() if weight is not None})
@@ -49,7 +50,8 @@ def fit_head(
     ]
     rates = [settings.learning_rate, 2 * settings.learning_rate]
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=n_steps, pct_start=0.1)
+    cycle = max(n_steps, 11)  # one of ten steps would warm up in none, which torch divides by
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=cycle, pct_start=0.1)
     random = np.random.default_rng(recipe.seed)
     chances = rows.draw_weights(recipe.data)
     head.train()
@@ -57,7 +59,7 @@ def fit_head(
     for _ in range(n_steps):
         drawn = random.choice(rows.n_prompts, settings.batch_size, p=chances)
         seen = [[states[drawn] for states in view] for view in views]
-        output = network.read(*(torch.cat(states) for states in zip(*seen, strict=True)))
+        output = network.read(*(torch.cat(states).to(device) for states in zip(*seen, strict=True)))
         losses = view_losses(output, abilities, rows, drawn, aims, recipe.data.max_answers, random)
         loss = sum(losses.values()) + abilities.prior(aims) / (PRIOR_SHARE * len(rows.scores))
         optimizer.zero_grad()
@@ -88,8 +90,8 @@ def view_losses(
         max_answers: to one prompt.
         random: draws answers and candidates.
     """
-    n, n_views = len(drawn), len(output.difficulty) // len(drawn)
-    answers = draw_answers(rows, drawn, max_answers, random)
+    n, n_views, device = len(drawn), len(output.difficulty) // len(drawn), output.difficulty.device
+    answers = draw_answers(rows, drawn, max_answers, random).to(device)
     parts = {}
     if len(answers.scores):
         losses = [answer_losses(output, abilities, answers.shifted(n * view)) for view in range(n_views)]
@@ -97,11 +99,11 @@ def view_losses(
         parts["length"] = aims.length_weight * sum(length for _, length in losses) / n_views
     if not len(rows.often_asked):
         return parts
-    logits = abilities.all_logits(output, torch.from_numpy(random.choice(rows.often_asked, N_ASKED)))
+    logits = abilities.all_logits(output, torch.from_numpy(random.choice(rows.often_asked, N_ASKED)).to(device))
     if n_views == 2:
         parts["consistency"] = aims.consistency_weight * consistency_loss(output, logits, n)
         parts["choice"] = aims.choice_weight * choice_loss(logits, n)
-    labels = torch.tensor(rows.labels[drawn], dtype=torch.float32)
+    labels = torch.tensor(rows.labels[drawn], dtype=torch.float32, device=device)
     is_everyday = torch.isfinite(labels)
     if is_everyday.any():
         asked = is_everyday.repeat(n_views)

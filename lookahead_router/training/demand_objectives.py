@@ -1,6 +1,6 @@
 """The losses of a demand network, and what it learns about the candidates on the way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import nn
@@ -61,6 +61,10 @@ class Answers:
     """`(n,)`, NaN where unknown."""
     weights: torch.Tensor
     """`(n,)` that give prompts with many answers no more than their due."""
+
+    def to(self, device: torch.device) -> "Answers":
+        """The same on another device."""
+        return Answers(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def shifted(self, n_rows: int) -> "Answers":
         """The same answers for the rows of a second view of the batch."""

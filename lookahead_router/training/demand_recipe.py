@@ -30,6 +30,8 @@ class PopulationSettings(Value):
     """Kind of score by pattern of the source, where the data do not say it."""
     aliases: dict[str, str] = Field(default={})
     """Names of candidates in the data, and what they are called here."""
+    augmentation: bool = True
+    """Whether a prompt is seen in other clothes too: instructions, frames and passages around it."""
     everyday_factor: float = Field(default=3.0, gt=0)
     """By which everyday prompts are drawn more often than a group of their size."""
     max_answers: int = Field(default=48, ge=1)

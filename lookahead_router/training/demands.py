@@ -76,7 +76,7 @@ def fit_demands(
     if final.is_dir():
         return final
     if "RANK" in os.environ and not dist.is_initialized():
-        dist.init_process_group("gloo")
+        dist.init_process_group(None if torch.cuda.is_available() else "gloo")
     with keeping_freed_memory():
         run = _Run(select_answers(table, recipe.data), recipe, output, str(backbone or recipe.backbone))
         run.train(show_progress)
@@ -101,12 +101,21 @@ def _claim(output: Path, recipe: DemandRecipe) -> None:
 def _read_checkpoint(path: Path) -> dict[str, Any] | None:
     """What a checkpoint holds; `None`, with a warning, where it was damaged, and the run begins anew."""
     try:
-        return torch.load(path, weights_only=True)
+        return torch.load(path, weights_only=True, map_location="cpu")
     except Exception as error:  # torch's, pickle's and zipfile's errors share no base
         warnings.warn(
             f"{path} is damaged ({type(error).__name__}); the run begins anew", LookaheadRouterWarning, stacklevel=4
         )
         return None
+
+
+def _own_device() -> torch.device:
+    """The accelerator of this process, by its rank on the host; the CPU where there is none."""
+    return (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
+        else torch.device("cpu")
+    )
 
 
 class _Run:
@@ -115,15 +124,17 @@ class _Run:
     def __init__(self, table: OutcomeTable, recipe: DemandRecipe, output: Path, backbone: str) -> None:
         self.recipe, self.output = recipe, output
         self.rank, self.n_processes = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        self.device = _own_device()
         set_seed(recipe.seed)
         self.network, fast = build_demand_network(recipe, backbone)
+        self.network.to(self.device)
         self.tokenizer_file = fast.to_str()
         self.tokenizer = PromptTokenizer.of(self.network.configuration, fast)
         references = recipe.network.references
         self.train_rows = build_population(table, recipe.data.train_split, recipe.data, references)
         self.validation_rows = build_population(table, recipe.data.validation_split, recipe.data, references)
         shape = len(self.train_rows.names), recipe.network.n_demands, self.train_rows.n_offsets
-        self.abilities = Abilities(*shape)
+        self.abilities = Abilities(*shape).to(self.device)
         self.step = 0
 
     def start(self) -> torch.Tensor:
@@ -214,10 +225,14 @@ class _Run:
     ) -> tuple[torch.Tensor, dict[str, float]]:
         rows, aims, n = self.train_rows, self.recipe.objective, len(drawn)
         texts = [rows.texts[i] for i in drawn]
-        plain = [strip_instructions(t) if random.random() < 0.6 else t for t in texts]
-        output = self._forward([*plain, *map(augmenter.vary, texts)])
+        if self.recipe.data.augmentation:
+            views = [strip_instructions(t) if random.random() < 0.6 else t for t in texts], map(augmenter.vary, texts)
+        else:
+            views = texts, texts
+        output = self._forward([text for view in views for text in view])
         parts = view_losses(output, self.abilities, rows, drawn, aims, self.recipe.data.max_answers, random)
-        nearness = torch.nn.functional.cosine_similarity(output.embedding, targets[drawn].repeat(2, 1))
+        wanted = targets[drawn].to(self.device).repeat(2, 1)
+        nearness = torch.nn.functional.cosine_similarity(output.embedding, wanted)
         parts["distillation"] = aims.distillation_weight * (1 - nearness).mean()
         held = np.argwhere((bags[drawn] >= 0).any(axis=2))
         if len(held) and aims.reconstruction_weight:
@@ -226,7 +241,7 @@ class _Run:
             states = output.latents.flatten(1, 2)[torch.from_numpy(held[:, 0]) + view, torch.from_numpy(held[:, 1])]
             with self._autocast():
                 words = self.network.reconstruct(states)
-            wanted = torch.from_numpy(bags[drawn][held[:, 0], held[:, 1]]).long()
+            wanted = torch.from_numpy(bags[drawn][held[:, 0], held[:, 1]]).long().to(self.device)
             parts["reconstruction"] = aims.reconstruction_weight * bag_loss(words, wanted)
         loss = sum(parts.values()) + self.abilities.prior(aims) / (PRIOR_SHARE * len(rows.scores))
         return loss, {name: float(part.detach()) for name, part in parts.items()}
@@ -236,7 +251,7 @@ class _Run:
         order = np.array(sorted(range(len(encoded)), key=lambda row: len(encoded[row])))
         with self._autocast():
             outputs = [
-                self.network(*map(torch.from_numpy, left_pad([encoded[i] for i in part], self.tokenizer.pad_token_id)))
+                self.network(*_padded([encoded[i] for i in part], self.tokenizer, self.device))
                 for part in np.array_split(order, min(N_CHUNKS, len(order)))
             ]
         back = torch.from_numpy(np.argsort(order))
@@ -245,7 +260,7 @@ class _Run:
         )
 
     def _autocast(self):
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.optimizer.use_bf16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.optimizer.use_bf16)
 
     def _freeze(self) -> None:
         n = self.recipe.network.n_frozen_layers
@@ -282,7 +297,9 @@ class _Run:
         network, abilities = self.average
         augmenter = Augmenter(*self._clothes(), seed=self.recipe.seed)
         texts = self.train_rows.texts
-        views = [states_of(network, self.tokenizer, view) for view in (texts, [augmenter.vary(text) for text in texts])]
+        views = [states_of(network, self.tokenizer, texts)]
+        if self.recipe.data.augmentation:
+            views.append(states_of(network, self.tokenizer, [augmenter.vary(text) for text in texts]))
         fit_head(network, abilities, views, self.train_rows, self.recipe, settings)
 
     # What is kept
@@ -313,7 +330,7 @@ class _Run:
             kept, self.network = self.network, network
             output = self._forward([rows.texts[i] for i in part])
             self.network = kept
-            answers = draw_answers(rows, part, self.recipe.data.max_answers, random)
+            answers = draw_answers(rows, part, self.recipe.data.max_answers, random).to(self.device)
             entropy, _ = answer_losses(output, abilities, answers)
             total += float(entropy * answers.weights.sum())
             weight += float(answers.weights.sum())
@@ -336,12 +353,17 @@ class _Run:
             write_text(temporary / "tokenizer.json", self.tokenizer_file)
             write_json(temporary / "network.json", network.configuration.model_dump(mode="json"))
             write_json(temporary / "training.json", record)
-            tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+            tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
             save_file(tensors, temporary / "model.safetensors")
-            kept = {name: tensor.contiguous() for name, tensor in abilities.state_dict().items()}
+            kept = {name: tensor.cpu().contiguous() for name, tensor in abilities.state_dict().items()}
             save_file(kept, temporary / "abilities.safetensors")
-            export_demands(network, temporary / "onnx" / "model.onnx")
+            export_demands(network.cpu(), temporary / "onnx" / "model.onnx")
             quantize_rowwise(temporary / "onnx" / "model.onnx", temporary / "onnx" / "model_int8.onnx")
+
+
+def _padded(encoded: list[np.ndarray], tokenizer: PromptTokenizer, device: torch.device) -> Iterator[torch.Tensor]:
+    """Token ids and mask of a batch, on the device."""
+    return (torch.from_numpy(array).to(device) for array in left_pad(encoded, tokenizer.pad_token_id))
 
 
 @torch.no_grad()
@@ -351,7 +373,10 @@ def states_of(network: DemandNetwork, tokenizer: PromptTokenizer, texts: Sequenc
     encoded, _ = tokenizer.encode(texts)
     order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
     parts = [
-        network.states(*map(torch.from_numpy, left_pad([encoded[i] for i in batch], tokenizer.pad_token_id)))
+        [
+            state.cpu()
+            for state in network.states(*_padded([encoded[i] for i in batch], tokenizer, network.slots.device))
+        ]
         for start in range(0, len(order), 32)
         if (batch := order[start : start + 32])
     ]
@@ -368,9 +393,9 @@ def frozen_states(network: DemandNetwork, tokenizer: PromptTokenizer, texts: lis
     order = sorted(range(len(encoded)), key=lambda row: len(encoded[row]))
     for start in range(0, len(order), 32):
         part = order[start : start + 32]
-        ids, mask = map(torch.from_numpy, left_pad([encoded[i] for i in part], tokenizer.pad_token_id))
+        ids, mask = _padded([encoded[i] for i in part], tokenizer, network.slots.device)
         positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
         hidden = backbone(input_ids=ids, attention_mask=mask, position_ids=positions).last_hidden_state
         weights = mask[:, :, None].float()
-        states[part] = (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        states[part] = ((hidden * weights).sum(dim=1) / weights.sum(dim=1)).cpu()
     return states

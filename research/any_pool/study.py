@@ -42,7 +42,9 @@ STUDY_ONLY = ("alpaca_eval", "swe-bench-verified", "faithbench")
 class World:
     """Prompts, outcomes and what is known of candidates, in arrays over one order of prompts."""
 
-    def __init__(self, data: Path, features: Path, embeddings: Path, held_out: set[str]) -> None:
+    def __init__(
+        self, data: Path, features: Path, embeddings: Path, held_out: set[str], kinds: tuple[str, ...] = ()
+    ) -> None:
         prompts = _columns(data / "openpool_prompts.parquet", ["prompt_id", "prompt", "split", "kind"])
         columns = ["prompt_id", "model", "score", "output_tokens", "source"]
         outcomes = _columns(data / "openpool_outcomes.parquet", columns)
@@ -78,7 +80,9 @@ class World:
         self.answers: dict[tuple[int, str], dict[int, int]] = defaultdict(dict)
         graded = self.kind[self.prompt] == "correct"
         for at in np.flatnonzero(graded):
-            self.answers[self.candidate[at], kind_of_source(self.source[at])][self.prompt[at]] = at
+            kind = kind_of_source(self.source[at])
+            if not kinds or kind in kinds:
+                self.answers[self.candidate[at], kind][self.prompt[at]] = at
 
     def _order(self, ids: np.ndarray) -> np.ndarray:
         place = {str(each): i for i, each in enumerate(ids)}
@@ -285,6 +289,8 @@ def one_draw(world: World, population, known: dict[int, Profile], kmeans: KMeans
         foreseen = world.foreseen.select(picked)
         x, x_test = world.embedding[picked], world.embedding[test]
         add("profile", n, population.predict(foreseen_test, population.onboard(foreseen, strangers, y))[0])
+        if options.profiles_only:
+            continue
         mean = np.tile((y.sum(axis=0) + 0.5) / (n + 1), (len(test), 1))
         add("mean of the answers", n, mean)
         add("kNN", n, neighbours(x, y, x_test))
@@ -331,12 +337,16 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--within", action="store_true", help="within one source")
     parser.add_argument("--ablations", action="store_true")
+    parser.add_argument("--profiles-only", action="store_true", help="leave out what profiles are compared with")
+    parser.add_argument("--kinds", default="", help="kinds of sources that mixtures are made of, comma-separated")
     parser.add_argument("--drop-sources", default="", help="sources left out of the population, comma-separated")
     parser.add_argument("--population", type=int, help="number of population candidates")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     start = time.time()
-    world = World(options.data, options.features, options.embeddings, set(json.loads(options.held_out.read_text())))
+    held_out = set(json.loads(options.held_out.read_text()))
+    kinds = tuple(filter(None, options.kinds.split(",")))
+    world = World(options.data, options.features, options.embeddings, held_out, kinds)
     dropped = tuple(filter(None, options.drop_sources.split(",")))
     population, known = world.population(dropped, options.population)
     print(

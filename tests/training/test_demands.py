@@ -161,6 +161,31 @@ def test_without_steps_the_backbone_stays_as_it_was(table, backbone_folder, tmp_
             assert torch.equal(before[name], after[f"backbone.{name}"]), name
 
 
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("n_head_steps", [1, 9, 10, 11])
+def test_a_few_steps_fit_a_head_of_few_prompts(table, backbone_folder, tmp_path, n_head_steps):
+    n_prompts = int((table.splits == "train").sum())
+    head = {"n_epochs": n_head_steps, "batch_size": n_prompts}
+    recipe = toy_recipe(optimizer={"n_steps": 0}, start=head, refit=head)
+    assert (fit_demands(table, recipe, tmp_path / "toy", backbone=backbone_folder) / "training.json").is_file()
+
+
+@pytest.mark.usefixtures("without_graphs")
+@pytest.mark.parametrize("augmentation", [True, False])
+def test_prompts_are_seen_in_other_clothes_unless_the_recipe_says_otherwise(
+    table, backbone_folder, tmp_path, monkeypatch, augmentation
+):
+    read, forward = [], demands._Run._forward
+    monkeypatch.setattr(demands._Run, "_forward", lambda run, texts: read.append(texts) or forward(run, texts))
+    head = {"n_epochs": 1}
+    recipe = toy_recipe(data={"augmentation": augmentation}, optimizer={"n_steps": 2}, start=head, refit=head)
+    fit_demands(table, recipe, tmp_path / "toy", backbone=backbone_folder, show_progress=False)
+    for texts in read[:2]:
+        plain, other = texts[: len(texts) // 2], texts[len(texts) // 2 :]
+        assert (plain != other) is augmentation
+    assert all(text in set(table.prompts) for text in read[0]) is not augmentation
+
+
 def test_selection_takes_names_kinds_and_sources_by_pattern(table):
     settings = toy_recipe(
         data={
