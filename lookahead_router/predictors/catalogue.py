@@ -112,7 +112,8 @@ class Catalogue:
         if (tuned := _FINE_TUNE.match(name.strip())) is not None:  # OpenAI's ft:BASE:organisation::id
             base = self.match(tuned[1])
             return Match(name, base.entry, "unknown" if base.entry is None else "family")
-        wanted = Spelling.of(_PRODUCTS.get(name.strip().lower().rsplit("/", 1)[-1], name))
+        product = name.strip().lower().rsplit("/", 1)[-1].removesuffix(":latest")
+        wanted = Spelling.of(PRODUCTS.get(product, name))
         if not wanted.words:
             return Match(name, None, "unknown")
         spelt = list(zip(self.entries, self._spelt, strict=True))
@@ -128,7 +129,7 @@ class Catalogue:
             entry, spelling = min(dated, key=lambda pair: (_SETTINGS.get(pair[1].setting, 9), _age(*pair)))
             is_any_date = bool(spelling.date) and not wanted.date
             return Match(name, entry, "newest" if is_any_date else "same")
-        relatives = [(entry, s) for entry, s in spelt if s.is_relative(wanted)]
+        relatives = [(entry, s) for entry, s in spelt if s.is_relative(wanted) and _is_near(entry, s, wanted)]
         if not relatives:
             return Match(name, None, "unknown")
         nearest = min(
@@ -146,7 +147,11 @@ class Catalogue:
 _PROVIDERS = re.compile(
     r"^(?:(?:us|eu|apac|global|us-gov)\.)?(?:anthropic|meta|amazon|mistral|cohere|ai21|deepseek|qwen|openai|google)\.(?=[a-z])"
 )
-_ROUTES = re.compile(r":(?:free|beta|nitro|floor|online|extended|exacto)$")
+_ROUTES = re.compile(r":(?:free|beta|nitro|floor|online|extended|exacto)$|^databricks-")
+_SPEEDS = re.compile(r"(?<=-instruct)-(?:turbo|lite|reference|fast|maas)$|(?<=b)-(?:versatile|instant)$")
+"""What hosts of open weights add: Together's, Cloudflare's, Vertex's, Groq's."""
+_POINTS = re.compile(r"-v(\d)p(\d)(?=-)")
+"""Fireworks' `v3p1`."""
 _REVISION = re.compile(r"-v\d+:\d+$")
 _QUANTISED = re.compile(
     r"[-_.:](?:i?q\d(?:_[0-9a-z]+)*|awq|gptq|gguf|ggml|exl2|mlx|bnb|fp8|fp16|bf16|int4|int8|w\da\d+|[48][-_]?bit|nvfp4|mxfp4|dynamic|marlin)(?=$|[-_.:])"
@@ -156,9 +161,28 @@ _MONTH_YEAR = re.compile(r"-(\d\d)-(20\d\d)(?=$|:)")
 _SERIAL = re.compile(r"-(00\d)(?=$|:)")
 _FINE_TUNE = re.compile(r"ft:([^:]+)(:|$)", re.IGNORECASE)
 _SETTING = re.compile(r":([a-z0-9-]+)$")
+_SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d{1,2})x)?(\d{1,4}(?:\.\d{1,3})?)b(?![a-z0-9])")
 _ROLES = frozenset({"instruct", "chat", "it", "latest", "hf", "preview"})
-_PRODUCTS = {"deepseek-chat": "deepseek-v3", "deepseek-reasoner": "deepseek-r1"}
-"""What vendors call whatever is newest."""
+PRODUCTS = {
+    "deepseek-chat": "deepseek-v3",
+    "deepseek-reasoner": "deepseek-r1",
+    "llama3": "llama-3-8b-instruct",
+    "llama3.1": "llama-3.1-8b-instruct",
+    "llama3.2": "llama-3.2-3b-instruct",
+    "llama3.3": "llama-3.3-70b-instruct",
+    "llama4": "llama-4-scout",
+    "gemma2": "gemma-2-9b-it",
+    "gpt-oss": "gpt-oss-20b",
+    "mistral": "mistral-7b-instruct-v0.3",
+    "mixtral": "mixtral-8x7b-instruct-v0.1",
+    "phi3": "phi-3-mini-4k-instruct",
+    "phi3.5": "phi-3.5-mini-instruct",
+    "qwen2.5": "qwen2.5-7b-instruct",
+    "qwen2.5-coder": "qwen2.5-coder-7b-instruct",
+    "qwen3": "qwen3-8b",
+    "qwq": "qwq-32b",
+}
+"""What vendors call whatever is newest, and the size that Ollama serves where the name says none."""
 _SETTINGS = {"": 0, "none": 1, "medium": 2, "thinking": 3, "high": 4, "low": 5}
 
 
@@ -182,7 +206,8 @@ class Spelling:
     def of(cls, name: str) -> "Spelling":
         """The parts of a name."""
         text = name.strip().lower().replace("models/", "").rsplit("/", 1)[-1]
-        text = _REVISION.sub("", _ROUTES.sub("", _PROVIDERS.sub("", text)))
+        text = _SPEEDS.sub("", _REVISION.sub("", _ROUTES.sub("", _PROVIDERS.sub("", text))))
+        text = _POINTS.sub(r"-\1.\2", text)
         for _ in range(3):
             text = _QUANTISED.sub("", text)
         setting = ""
@@ -250,6 +275,12 @@ def _age(entry: CatalogueEntry, spelling: Spelling) -> tuple:
     return tuple(-ord(letter) for letter in when.ljust(10, " ")), -entry.n_answers
 
 
+def _is_near(entry: CatalogueEntry, found: Spelling, wanted: Spelling) -> bool:
+    """Whether a relative says something: open models two versions apart differ in size too."""
+    first = next(iter(_distance(found.version, wanted.version)), 0)
+    return first < 2 or not (entry.is_open and entry.parameters_billion)
+
+
 def _distance(found: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[int, ...]:
     """How far a version is from the wanted one, first by its first number."""
     return tuple(abs(a - b) for a, b in zip_longest(found, wanted, fillvalue=0))
@@ -302,16 +333,23 @@ def facts_of_entry(entry: CatalogueEntry) -> np.ndarray:
 
 def facts_of_candidate(candidate: Candidate) -> np.ndarray:
     """`(n_facts,)` of a user's candidate: its price, and `parameters_billion`, `release`, `reasoning` and `open` of
-    its metadata."""
-    about = candidate.metadata
-    size, release = about.get("parameters_billion"), about.get("release", "")
+    its metadata. Where these hold none, the size is read from the name (`gemma3:4b`, `my-8x7b`), as
+    those of open weights are written."""
+    about, told = candidate.metadata, size_in(candidate.name)
+    size, release = about.get("parameters_billion", told), about.get("release", "")
     return facts_of(
         parameters_billion=size if isinstance(size, int | float) and size > 0 else None,
         release=release if isinstance(release, str) else "",
         output_usd_per_million_tokens=candidate.output_usd_per_million_tokens,
         is_reasoning=about.get("reasoning") is True,
-        is_open=about.get("open") if isinstance(about.get("open"), bool) else None,
+        is_open=about.get("open") if isinstance(about.get("open"), bool) else True if told else None,
     )
+
+
+def size_in(name: str) -> float | None:
+    """Parameters in billions that a name tells, of all experts together; `None` where it tells none."""
+    found = _SIZE.search(name.lower())
+    return None if found is None else float(found[1] or 1) * float(found[2]) or None
 
 
 def _years(release: str) -> float | None:

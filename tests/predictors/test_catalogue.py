@@ -4,15 +4,25 @@ from hypothesis import strategies as st
 from predictors.open_world import ENTRIES, make_catalogue, make_population
 
 from lookahead_router.predictors.catalogue import (
+    PRODUCTS,
+    PUBLIC,
     Spelling,
     entries_from_json,
     entries_to_json,
     facts_of,
     facts_of_candidate,
+    size_in,
 )
+from lookahead_router.predictors.load import load_predictor
+from lookahead_router.saved.find import OPEN_EMBEDDED
 from lookahead_router.types import Candidate
 
 CATALOGUE = make_catalogue(make_population())
+
+
+@pytest.fixture(scope="module")
+def embedded():
+    return load_predictor(OPEN_EMBEDDED).catalogue
 
 
 @pytest.mark.parametrize(
@@ -51,6 +61,69 @@ def test_a_name_of_another_model_is_not_known(name):
     match = CATALOGUE.match(name)
     assert (match.entry, match.how) == (None, "unknown")
     assert "not known" in str(match)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("llama3.1", "llama-3.1-8b-instruct"),
+        ("llama3.1:latest", "llama-3.1-8b-instruct"),
+        ("ollama/mistral", "mistral-7b-instruct-v0.3"),
+        ("qwen2.5-coder", "qwen2.5-coder-7b-instruct"),
+        ("gpt-oss", "gpt-oss-20b"),
+        ("groq/llama-3.3-70b-versatile", "llama-3.3-70b-instruct"),
+        ("llama-3.1-8b-instant", "llama-3.1-8b-instruct"),
+        ("meta-llama/Meta-Llama-3.1-8B-Instruct-Turbo", "llama-3.1-8b-instruct"),
+        ("accounts/fireworks/models/llama-v3p1-8b-instruct", "llama-3.1-8b-instruct"),
+        ("@cf/meta/llama-3.1-8b-instruct-fast", "llama-3.1-8b-instruct"),
+        ("databricks-meta-llama-3-3-70b-instruct", "llama-3.3-70b-instruct"),
+        ("meta.llama3-1-8b-instruct-v1:0", "llama-3.1-8b-instruct"),
+    ],
+)
+def test_names_of_hosts_are_known_to_the_embedded_catalogue(embedded, name, known):
+    assert embedded.match(name).entry.name == known
+
+
+def test_each_product_stands_for_an_entry_of_the_embedded_catalogue(embedded):
+    for name in PRODUCTS:
+        assert embedded.match(name).how in PUBLIC, name
+
+
+def test_turbo_is_part_of_a_name_where_no_host_added_it(embedded):
+    assert embedded.match("gpt-4-turbo").entry.name == "gpt-4-turbo-2024-04-09"
+    assert embedded.match("glm-5-turbo").entry.name == "glm-5-turbo"
+
+
+def test_an_open_model_two_versions_on_is_no_relative(embedded):
+    assert embedded.match("phi4").how == "unknown"
+    assert embedded.match("glm-4.6").entry.name == "glm-4.5"
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("gemma3:4b", 4),
+        ("my-8x7b", 56),
+        ("qwen3-30b-a3b", 30),
+        ("Qwen3-0.6B", 0.6),
+        ("org/tune-1.5b-v2", 1.5),
+        ("gpt-4o", None),
+        ("0b", None),
+        ("bert-110m", None),
+        ("web", None),
+        ("4bit", None),
+    ],
+)
+def test_the_size_is_read_from_a_name(name, size):
+    assert size_in(name) == size
+
+
+def test_a_size_in_the_name_counts_as_one_in_the_metadata():
+    told = facts_of_candidate(Candidate(name="gemma3:4b"))
+    given = facts_of_candidate(Candidate(name="mine", metadata={"parameters_billion": 4, "open": True}))
+    assert told.tolist() == given.tolist()
+    own = Candidate(name="mine-7b", metadata={"parameters_billion": 70, "open": False})
+    assert facts_of_candidate(own).tolist() == facts_of(parameters_billion=70, is_open=False).tolist()
 
 
 def test_another_date_is_a_relative_and_not_the_same_model():
