@@ -104,6 +104,8 @@ def spent_record(spent: Any) -> dict[str, Any]:
 
 def show_expected(expected: "Expected", things: str, as_json: bool) -> None:
     """Shows what a dry run found."""
+    for name, variable in expected.unset_keys.items():
+        note(f"warning: {name}: the environment variable {variable} is not set, which asking needs")
     if as_json:
         show_json(asdict(expected))
         return

@@ -109,5 +109,10 @@ def _show(collected: "Collected", output: Path) -> None:
         show(f"The budget does not reach for {collected.n_short:,} answers; a higher one goes on from here.")
     elif not collected.is_complete:
         show("Answers are missing; the same command asks for them again.")
+    from lookahead_router.live.references import rule_for
+
     target = shlex.quote(str(output))
-    show(f"Next: lookahead-router judge {target} --judge judge.yaml --output scored.jsonl")
+    rule = rule_for(answer.reference for answer in collected.answers)
+    if rule is None and not Path("judge.yaml").is_file():
+        show("Not every prompt has a reference: judge.yaml names LLMs that judge, or a command of yours.")
+    show(f"Next: lookahead-router judge {target} --judge {rule or 'judge.yaml'} --output scored.jsonl")

@@ -112,7 +112,8 @@ def _show(judged: "Judged", output: Path) -> None:
         show(f"{dollars(judged.spent.usd)} in {judged.spent.n_calls:,} calls of all runs")
     if judged.n_short:
         show(f"The budget does not reach for {judged.n_short:,} verdicts; a higher one goes on from here.")
-    show(f"Next: lookahead-router fit {shlex.quote(str(output))} --output my-router")
+    pool = " --pool pool.yaml" if Path("pool.yaml").is_file() else ""
+    show(f"Next: lookahead-router fit {shlex.quote(str(output))}{pool} --output my-router")
 
 
 def _show_judges(judged: "Judged") -> None:

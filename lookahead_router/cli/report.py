@@ -48,10 +48,16 @@ def _show(found: "DecisionsReport") -> None:
     show_table(head, [_row(each) for each in found.choices])
     period = f" from {found.first} to {found.last}" if found.first else ""
     show(f"{found.n_decisions:,} decisions{period}: {', '.join(f'{n:,} {why}' for why, n in found.reasons.items())}.")
+    if found.n_failed:
+        show(f"{found.n_failed:,} more that nobody answered count in no figure.")
+    if found.usd is not None:
+        beside = found.usd_beside_expected
+        told = "" if beside is None else f"; measured calls cost {beside:.2g} times what was expected of them"
+        show(f"They cost {found.usd:.4g} dollars{told}.")
     if found.saved is not None:
         show(
-            f"They cost {found.usd:.4g} dollars, {100 * found.saved:.0f} % less than {found.best_single} was expected "
-            "to for all of them."
+            f"{found.n_compared:,} of them were the router's own: expected to cost {_percent(found.saved)} than "
+            f"{found.best_single} would have been for all of these."
         )
     if found.n_known:
         show(
@@ -99,6 +105,10 @@ def _row(choice: "Choice") -> tuple[str, ...]:
         _number(choice.chance, ".3f"),
         _number(choice.usd_for_all, ".4g"),
     )
+
+
+def _percent(saved: float) -> str:
+    return f"{100 * abs(saved):.0f} % {'less' if saved >= 0 else 'more'}"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -43,7 +43,9 @@ def sample(
     """
     require("sklearn", "eval")  # not after all the work
     if output.exists():
-        raise ConfigurationError(f"{output} exists; choose another file")
+        raise ConfigurationError(
+            f"{output} exists; go on with collect, which the sample was drawn for, or choose another file"
+        )
     from lookahead_router.live.sample import sample as draw
 
     start = None

@@ -82,6 +82,9 @@ class DecisionsReport:
     """What a log of decisions says."""
 
     n_decisions: int
+    """Those that somebody answered."""
+    n_failed: int
+    """Those that nobody answered; they count in no other figure."""
     first: str | None
     last: str | None
     """Times of the first and the last decision, as the log has them."""
@@ -94,7 +97,12 @@ class DecisionsReport:
     best_single: str
     """The candidate with the best mean score among the scored answers."""
     saved: float | None
-    """Share of the dollars that the best single candidate was expected to cost; `None` where they are not known."""
+    """Share of the best single candidate's dollars, expected ones beside expected ones; `None` where they are not
+    known. Over the decisions that the router made, which forced ones are not."""
+    n_compared: int
+    """Decisions that `saved` is of."""
+    usd_beside_expected: float | None
+    """Measured dollars over those that were expected of the same calls; `None` where either is not known."""
     n_known: int
     """Decisions on prompts that all candidates were scored on."""
     score: float | None
@@ -152,9 +160,12 @@ def review(
     scored = scored_dataset(scored)
     decisions = list(decisions)
     feedback = [each for each in decisions if each.get("kind") == "feedback"]
-    chosen = [each for each in decisions if each.get("kind", "decision") == "decision" and each.get("candidate")]
-    if not chosen:
+    made = [each for each in decisions if each.get("kind", "decision") == "decision" and each.get("candidate")]
+    if not made:
         raise DataError("no decision among the records")
+    chosen = [each for each in made if _is_answered(each)]
+    if not chosen:
+        raise DataError(f"nobody answered any of the {len(made):,} decisions, so there is nothing to report of")
     names = list(dict.fromkeys([*scored.pool.names, *(each["candidate"] for each in chosen)]))
     if not {each["candidate"] for each in chosen} & set(scored.pool.names):
         raise DataError("no decision is for a scored candidate; give the answers of the router's own candidates")
@@ -163,20 +174,23 @@ def review(
     choices = [_choice(name, chosen, feedback, scored, draw) for name in names]
     spent = [_usd(each) for each in chosen]
     usd = None if all(each is None for each in spent) else sum(each or 0.0 for each in spent)
-    alone = next(each.usd_for_all for each in choices if each.candidate == single)
+    saved, n_compared = _saved(chosen, single)
     known = _known(chosen, scored)
     drift = _drift(chosen, scored, router, draw)
     times = sorted(each["time"] for each in chosen if isinstance(each.get("time"), str))
     reasons = [str(each.get("reason", "routed")) for each in chosen]
     return DecisionsReport(
         n_decisions=len(chosen),
+        n_failed=len(made) - len(chosen),
         first=times[0] if times else None,
         last=times[-1] if times else None,
         reasons={reason: reasons.count(reason) for reason in dict.fromkeys(reasons)},
         choices=tuple(sorted(choices, key=lambda each: -each.n_chosen)),
         usd=usd,
         best_single=single,
-        saved=1 - usd / alone if usd is not None and alone else None,
+        saved=saved,
+        n_compared=n_compared,
+        usd_beside_expected=_beside_expected(chosen),
         n_known=len(known),
         score=float(known[:, 0].mean()) if len(known) else None,
         best_single_score=float(known[:, 1].mean()) if len(known) else None,
@@ -230,6 +244,36 @@ def _usd(record: Mapping[str, Any]) -> float | None:
     """Dollars of a decision's call: measured, or the expected ones."""
     usd = record.get("cost_usd")
     return usd if usd is not None else (record.get("expected_usd") or {}).get(record["candidate"])
+
+
+def _is_answered(record: Mapping[str, Any]) -> bool:
+    """Whether anybody answered; a record that does not say whom was asked counts as answered."""
+    attempts = record.get("attempts")
+    return attempts is None or any(not each.get("failure") and not each.get("error") for each in attempts)
+
+
+def _saved(chosen: Sequence[Mapping[str, Any]], single: str) -> tuple[float | None, int]:
+    """Share of the expected dollars of one candidate that the router's choices save, and of how many decisions."""
+    pairs = [
+        (expected[each["candidate"]], expected[single])
+        for each in chosen
+        if each.get("reason", "routed") != "forced"
+        and {each["candidate"], single} <= (expected := each.get("expected_usd") or {}).keys()
+    ]
+    alone = sum(usd for _, usd in pairs)
+    return (1 - sum(usd for usd, _ in pairs) / alone if alone else None), len(pairs)
+
+
+def _beside_expected(chosen: Sequence[Mapping[str, Any]]) -> float | None:
+    """Measured dollars over the expected ones of the same calls."""
+    pairs = [
+        (each["cost_usd"], expected)
+        for each in chosen
+        if each.get("cost_usd") is not None
+        and (expected := (each.get("expected_usd") or {}).get(each["candidate"])) is not None
+    ]
+    total = sum(usd for _, usd in pairs)
+    return sum(usd for usd, _ in pairs) / total if total else None
 
 
 def _choice(

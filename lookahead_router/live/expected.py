@@ -1,7 +1,8 @@
 """What `collect` and `judge` would ask, and what that is expected to cost."""
 
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class Expected:
     n_repeats: int
     n_there: int
     """Answers or verdicts that are there already."""
+    unset_keys: Mapping[str, str]
+    """By candidate, the environment variable of its key where it is not set."""
 
 
 def expected_calls(
@@ -78,6 +81,7 @@ def expected_calls(
         n_prompts=len(questions),
         n_repeats=n_repeats,
         n_there=len(questions) * len(members) - sum(map(len, tasks.values())),
+        unset_keys=_unset(config for config, model in members if model is None),
     )
 
 
@@ -107,7 +111,13 @@ def expected_verdicts(
         n_prompts=len({answer.prompt_id for answer in found}),
         n_repeats=0,
         n_there=len(config.judges) * panel.n_tasks - sum(map(len, tasks.values())),
+        unset_keys=_unset(config.judges),
     )
+
+
+def _unset(configs: Iterable[CandidateConfig]) -> dict[str, str]:
+    named = {config.name: config.key_variable for config in configs}
+    return {name: variable for name, variable in named.items() if variable and not os.environ.get(variable, "").strip()}
 
 
 def _money(config: CandidateConfig, tasks: Sequence[Task], output_tokens: float) -> tuple[float | None, float | None]:

@@ -82,6 +82,10 @@ def judge_of(judge: "JudgeConfig | str | Path") -> JudgeConfig:
         return judge
     if isinstance(judge, str) and judge in GRADERS:
         return JudgeConfig(reference=judge)
+    if isinstance(judge, str) and not Path(judge).exists():
+        raise ConfigurationError(
+            f"{judge!r} is neither a judge's file nor a way to grade by reference, which are {', '.join(GRADERS)}"
+        )
     if isinstance(judge, str | Path):
         return JudgeConfig.load(judge)
     raise ConfigurationError(

@@ -4,7 +4,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from lookahead_router.errors import DataError
@@ -109,6 +109,26 @@ def check_reference(kind: str, reference: Any) -> None:
                 re.compile(str(each))
             except re.error as error:
                 raise DataError(f"the reference is no regular expression: {error.msg}") from None
+
+
+def rule_for(references: Iterable[Any]) -> str | None:
+    """The name of a way to grade that suits all these references; `None` where one is missing or unlike the others."""
+    references = list(references)
+    if not references or any(each is None or each == "" for each in references):
+        return None
+    if all(isinstance(each, Mapping) for each in references):
+        return "json"
+    return next(
+        (kind for kind in ("number", "choice", "normalized") if all(_suits(kind, each) for each in references)), None
+    )
+
+
+def _suits(kind: str, reference: Any) -> bool:
+    try:
+        check_reference(kind, reference)
+    except DataError:
+        return False
+    return True
 
 
 def number_of(text: str) -> set[float] | None:

@@ -13,6 +13,7 @@ from lookahead_router.data.duplicates import duplicate_groups
 from lookahead_router.errors import ConfigurationError, TruncatedPromptWarning
 from lookahead_router.files import replacing_file
 from lookahead_router.live.answers import Question, Redact
+from lookahead_router.live.choosing import covering
 from lookahead_router.live.logs import Log, log_of, read_logs
 from lookahead_router.predictors.fitted.clusters import cluster
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
@@ -21,8 +22,6 @@ from lookahead_router.router import Router
 Logs = str | Path | Iterable[Any]
 """A log file; or several of them, texts, conversations, `Question`s, or what lines of a log hold."""
 
-PROMPTS_PER_CLUSTER = 4
-"""Prompts of the sample that a cluster gives, about: clusters as fine as the sample can cover."""
 MAX_READ = 5000
 """Different prompts that the network reads, at most; of more, so many are drawn first."""
 N_TOPICS = 8
@@ -93,6 +92,35 @@ def sample(
         DataError: no such log, or no prompt in it.
         MissingDependencyError: scikit-learn is not installed.
     """
+    predictor = _reader(n, router)
+    on_progress("reading the log", 0.0)
+    log = _read(logs)
+    if redact is not None:
+        log = replace(log, questions=tuple(question.redacted(redact) for question in log.questions))
+    on_progress("looking for near-duplicates", 0.05)
+    generator = np.random.default_rng(seed)
+    first, weights, n_different = _different(log, max(MAX_READ, 2 * n), generator)
+    prompts = [log.questions[row].prompt for row in first]
+    on_progress(f"reading {len(first):,} different prompts", 0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncatedPromptWarning)
+        embedding = predictor.foresee(prompts)[0].embedding.astype(np.float32)
+    on_progress("covering the log", 0.9)
+    chosen = np.sort(covering(embedding, weights, n, seed))
+    by_chance = generator.choice(len(first), len(chosen), replace=False)
+    return Sample(
+        questions=tuple(log.questions[row] for row in first[chosen]),
+        topics=_topics(embedding, weights, chosen, prompts, seed),
+        n_records=log.n_records,
+        n_unreadable=log.n_unreadable,
+        n_different=n_different,
+        nearness=_nearness(embedding, weights, chosen),
+        nearness_random=_nearness(embedding, weights, by_chance),
+    )
+
+
+def _reader(n: int, router: Router | None) -> OpenPoolPredictor:
+    """Whose network reads the prompts, if all is in its range."""
     if type(n) is not int or n < 1:
         raise ConfigurationError(f"n is a number of prompts, at least 1, got {n!r}")
     predictor = OpenPoolPredictor.load() if router is None else router.predictor
@@ -100,36 +128,18 @@ def sample(
         raise ConfigurationError(
             f"a sample is drawn by a predictor for any pool, such as the embedded one, not {router!r}"
         )
-    on_progress("reading the log", 0.0)
-    log = _read(logs)
-    if redact is not None:
-        log = replace(log, questions=tuple(question.redacted(redact) for question in log.questions))
-    on_progress("looking for near-duplicates", 0.05)
-    generator = np.random.default_rng(seed)
+    return predictor
+
+
+def _different(log: Log, most: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int]:
+    """The first row of each group of near-duplicates, how many each has, and the number of groups; by chance `most`."""
     groups = duplicate_groups([question.prompt for question in log.questions])
-    first = np.unique(groups, return_index=True)[1]
+    first, weights = np.unique(groups, return_index=True)[1], np.bincount(groups).astype(float)
     n_different = len(first)
-    weights = np.bincount(groups).astype(float)
-    if len(first) > max(MAX_READ, 2 * n):
-        kept = np.sort(generator.choice(len(first), max(MAX_READ, 2 * n), replace=False))
+    if n_different > most:
+        kept = np.sort(generator.choice(n_different, most, replace=False))
         first, weights = first[kept], weights[kept]
-    on_progress(f"reading {len(first):,} different prompts", 0.1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TruncatedPromptWarning)
-        embedding = predictor.foresee([log.questions[row].prompt for row in first])[0].embedding
-    on_progress("covering the log", 0.9)
-    embedding = embedding.astype(np.float32)
-    chosen = np.sort(covering(embedding, weights, n, seed))
-    by_chance = generator.choice(len(first), len(chosen), replace=False)
-    return Sample(
-        questions=tuple(log.questions[row] for row in first[chosen]),
-        topics=_topics(embedding, weights, chosen, [log.questions[row].prompt for row in first], seed),
-        n_records=log.n_records,
-        n_unreadable=log.n_unreadable,
-        n_different=n_different,
-        nearness=_nearness(embedding, weights, chosen),
-        nearness_random=_nearness(embedding, weights, by_chance),
-    )
+    return first, weights, n_different
 
 
 def _read(logs: Logs) -> Log:
@@ -139,42 +149,6 @@ def _read(logs: Logs) -> Log:
     if logs and all(isinstance(each, Path) for each in logs):
         return read_logs(logs)
     return log_of(logs)
-
-
-def covering(embedding: np.ndarray, weights: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """Rows of a log such that every cluster has its share; all rows where there are no more than `n`.
-
-    Args:
-        embedding: `(m, H)` unit vectors of the different prompts.
-        weights: `(m,)` how often each comes.
-        n: rows to draw.
-        seed: of clusters and draw.
-    """
-    if len(embedding) <= n:
-        return np.arange(len(embedding))
-    generator = np.random.default_rng(seed)
-    centers, labels = cluster(embedding, max(n // PROMPTS_PER_CLUSTER, 1), seed)
-    quotas = _quotas(np.bincount(labels, weights=weights, minlength=len(centers)), np.bincount(labels), n)
-    found = []
-    for number, quota in enumerate(quotas):
-        rows = np.flatnonzero(labels == number)
-        # Of a prompt that comes often its like come as well: by its weight, and once.
-        found.append(generator.choice(rows, quota, replace=False, p=weights[rows] / weights[rows].sum()))
-    return np.concatenate(found)
-
-
-def _quotas(shares: np.ndarray, sizes: np.ndarray, n: int) -> np.ndarray:
-    """How many rows of each cluster, by its share, at most all of them; together `n`."""
-    quotas = np.zeros(len(shares), dtype=int)
-    while (missing := n - quotas.sum()) > 0:
-        is_open = quotas < sizes
-        wished = np.where(is_open, shares, 0.0) / shares[is_open].sum() * missing
-        whole = np.minimum(np.floor(wished).astype(int), sizes - quotas)
-        quotas += whole
-        left = min(missing - whole.sum(), n - quotas.sum())
-        for number in np.argsort(-(wished - np.floor(wished)), kind="stable")[:left]:
-            quotas[number] += quotas[number] < sizes[number]
-    return quotas
 
 
 def _topics(

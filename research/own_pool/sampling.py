@@ -15,7 +15,7 @@ from study import COMPONENT_VARIANCE, N_CANDIDATES, N_TEST, wide
 
 from lookahead_router import metrics
 from lookahead_router.evaluation.fit_choice import squared_error
-from lookahead_router.live.sample import covering
+from lookahead_router.live.choosing import covering
 from lookahead_router.predictors.catalogue import facts_of
 from lookahead_router.predictors.profiles import Foreseen, Population
 

@@ -47,6 +47,32 @@ def test_prompts_come_from_standard_input_and_from_jsonl(cli, server, pool, tmp_
     assert {answer.reference for answer in read_answers(tmp_path / "b.jsonl")} == {"y"}
 
 
+@pytest.mark.parametrize(
+    ("references", "judge"),
+    [
+        ([1, "2.5"], "number"), (["A", "(b)"], "choice"), (["Paris", ["Rome", "Roma"]], "normalized"),
+        ([{"a": 1}, {}], "json"), (["A", None], "judge.yaml"),
+    ],
+)  # fmt: skip
+def test_the_next_command_grades_by_the_references_that_are_there(cli, server, pool, tmp_path, references, judge):
+    rows = [json.dumps({"prompt": f"x {n}", "reference": each}) for n, each in enumerate(references)]
+    (tmp_path / "prompts.jsonl").write_text("\n".join(rows))
+    code, out, _ = cli("collect", tmp_path / "prompts.jsonl", "--pool", pool, "--output", tmp_path / "a.jsonl")
+    assert code == 0
+    assert f"--judge {judge} --output" in out
+    assert ("Not every prompt has a reference" in out) == (judge == "judge.yaml")
+
+
+def test_a_dry_run_warns_of_a_key_that_is_not_set(cli, server, pool, tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    pool.write_text(pool.read_text().replace("name: a,", "name: a, api_key_env: NO_SUCH_KEY,"))
+    given = ("collect", "-", "--pool", pool, "--output", tmp_path / "a.jsonl", "--dry-run")
+    code, _, err = cli(*given, stdin="x\n")
+    assert code == 0
+    assert "a: the environment variable NO_SUCH_KEY is not set" in " ".join(err.split())
+    assert json.loads(cli(*given, "--json", stdin="x\n")[1])["unset_keys"] == {"a": "NO_SUCH_KEY"}
+
+
 def test_a_dry_run_shows_calls_and_dollars_and_asks_nothing(cli, server, pool, tmp_path):
     output = tmp_path / "a.jsonl"
     code, out, _ = cli("collect", "-", "--pool", pool, "--output", output, "--dry-run", stdin="x\ny\n")

@@ -65,7 +65,7 @@ def test_a_method_by_its_name_needs_no_file(cli, tmp_path):
     assert "1 of 1 answers have a score" in out
     code, _, err = cli("judge", tmp_path / "a.jsonl", "--judge", "nmber", "--output", tmp_path / "s.jsonl")
     assert code == 2
-    assert "cannot read nmber" in err
+    assert "neither a judge's file nor a way to grade by reference, which are exact, normalized, number" in err
 
 
 def test_a_dry_run_asks_nothing(cli, server, answers, tmp_path):

@@ -18,6 +18,6 @@ def test_on_the_command_line_it_tells_what_it_covered(cli, tmp_path):
         assert words in out
     assert len(output.read_text().splitlines()) == 20
     code, _, err = cli(*arguments)
-    assert (code, "exists; choose another file" in err) == (2, True)
+    assert (code, "exists; go on with collect" in err) == (2, True)
     record = json.loads(cli(*arguments[:-1], tmp_path / "again.jsonl", "--json")[1])
     assert record["n_sampled"] == 20

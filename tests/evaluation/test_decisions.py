@@ -59,6 +59,30 @@ def test_choices_dollars_and_what_one_candidate_would_have_cost(scored, router):
     assert (found.first, found.last) == ("2026-11-01", "2026-11-28")
 
 
+def test_dollars_are_compared_like_with_like(scored, router):
+    """Expected beside expected, of what the router decided; what was forced or failed says nothing of it."""
+    measured = [decision(row, cost_usd=0.05) for row in range(40)]
+    forced = [decision(0, reason="forced", cost_usd=9.0) for _ in range(10)]
+    found = review([*measured, *forced], scored, router=router)
+    assert found.n_compared == 40
+    assert found.saved == pytest.approx(1 - 0.011 / 0.02)
+    assert found.usd == pytest.approx(40 * 0.05 + 90)
+    assert found.usd_beside_expected == pytest.approx(92 / (20 * 0.011 + 10 * 0.01))
+
+
+def test_decisions_that_nobody_answered_count_in_no_figure(scored, router):
+    failed = [{"candidate": "strong", "error": "APIError", "failure": "overload"}]
+    answered = [*failed, {"candidate": "small", "error": None, "failure": None}]
+    rows = [decision(row, attempts=answered) for row in range(4)]
+    lost = [decision(row, attempts=failed, cost_usd=None) for row in range(6)]
+    found = review([*rows, *lost], scored, router=router)
+    assert (found.n_decisions, found.n_failed) == (4, 6)
+    assert sum(each.n_chosen for each in found.choices) == 4
+    assert found.usd == pytest.approx(0.022)
+    with pytest.raises(DataError, match="nobody answered any of the 6"):
+        review(lost, scored, router=router)
+
+
 def test_on_prompts_that_are_scored_the_choices_have_scores(scored, router):
     found = review([decision(row) for row in range(40)], scored, router=router)
     assert found.n_known == 40
