@@ -119,6 +119,14 @@ compute_threads = PerProcess(_executor)
 the event loop from its turn; and the loop's own executor is left to what waits."""
 
 
+async def off_loop(compute: Callable[..., T], *args: Any) -> T:
+    """What a function that computes returns, on one of these threads, in the caller's context."""
+    import asyncio
+    from contextvars import copy_context
+
+    return await asyncio.get_running_loop().run_in_executor(compute_threads(), copy_context().run, compute, *args)
+
+
 def _siblings(cpu: int) -> str:
     """What the hardware threads of one core have in common."""
     try:

@@ -19,11 +19,11 @@ from langchain_core.runnables.config import (
 )
 from lookahead_router import Attempts, Holdback
 from lookahead_router.errors import NoAnswerError
+from lookahead_router.threads import off_loop
 
 from langchain_lookahead_router._candidates import Binding, needs_of
 from langchain_lookahead_router._messages import RECORD_KEY, is_no_answer, query_of, shows_something, stamp
 from langchain_lookahead_router._planner import Planner
-from langchain_lookahead_router._threads import off_loop
 
 ChainRun = CallbackManagerForChainRun | AsyncCallbackManagerForChainRun
 

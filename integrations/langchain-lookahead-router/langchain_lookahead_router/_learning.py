@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from lookahead_router import Dispatcher
-
-from langchain_lookahead_router._threads import off_loop
+from lookahead_router.threads import off_loop
 
 if TYPE_CHECKING:
     from lookahead_router import Router

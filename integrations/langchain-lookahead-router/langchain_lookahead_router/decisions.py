@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 from langchain_core.messages import BaseMessage
 from lookahead_router import Dispatcher, read_request
 from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
+from lookahead_router.threads import off_loop
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_lookahead_router._learning import MadeOfFields
 from langchain_lookahead_router._messages import CONTEXT_CHARS, check_route_on
-from langchain_lookahead_router._threads import off_loop
 
 try:
     from langchain_core.decisions import BaseDecisionModel, Choice, ClassifierResponse, Question, State

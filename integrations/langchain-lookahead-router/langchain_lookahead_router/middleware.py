@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired
 from langchain_core.runnables.config import var_child_runnable_config
 from lookahead_router import Attempts, Cooldowns
 from lookahead_router.errors import ConfigurationError, NoAnswerError
+from lookahead_router.threads import off_loop
 
 from langchain_lookahead_router._candidates import EXTRA_HINT, chat_models
 from langchain_lookahead_router._messages import (
@@ -21,7 +22,6 @@ from langchain_lookahead_router._messages import (
     stamp,
 )
 from langchain_lookahead_router._planner import Fallbacks, Planner
-from langchain_lookahead_router._threads import off_loop
 
 try:
     from langchain.agents.middleware.types import (

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableSerializable
 from lookahead_router import Dispatcher, read_request
 from lookahead_router.errors import PromptError
+from lookahead_router.threads import off_loop
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_lookahead_router._learning import Learner, MadeOfFields
 from langchain_lookahead_router._messages import CONTEXT_CHARS, QUERY_KEY, check_route_on, query_of, to_messages
-from langchain_lookahead_router._threads import off_loop
 
 if TYPE_CHECKING:
     from lookahead_router import Router

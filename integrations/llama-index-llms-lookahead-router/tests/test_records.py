@@ -157,6 +157,10 @@ def test_the_cache_key_of_a_pipeline_names_predictor_revision_policy_and_candida
         LookaheadRouterLLM(hotter, make_router()),
         LookaheadRouterLLM(candidates, make_router(), candidate="words"),
         LookaheadRouterLLM(candidates, make_router(), route_on=with_first_word),
+        LookaheadRouterLLM(candidates, make_router(), route_on=lambda prompt: prompt[1]),
+        LookaheadRouterLLM(candidates, make_router(), route_on=lambda prompt: prompt[2]),
+        LookaheadRouterLLM(candidates, make_router(), quality=0.9, prices={"digits": 1.0, "words": 2.0}),
+        LookaheadRouterLLM(candidates, make_router(), quality=0.9, prices={"digits": 1.0, "words": 3.0}),
     ]
     keys = [key(llm) for llm in (*same, *differing)]
     assert keys[0] == keys[1]

@@ -170,6 +170,10 @@ def test_a_function_says_what_is_routed():
     selector = LookaheadSelector(Router(predictor), route_on=lambda query: query.query_str.split("Question: ")[1])
     assert selector.select(TOOLS, f"3 documents follow. Question: {WORDS_QUERY}").candidate_names == ["words"]
     assert predictor.prompts == [WORDS_QUERY]
+    by_default = LookaheadSelector(Router(predictor), route_on=lambda query: None)
+    assert by_default.select(TOOLS, WORDS_QUERY).candidate_names == ["words"]
+    with pytest.raises(ConfigurationError, match="route_on must give the text to route on, or None; it gave list"):
+        LookaheadSelector(Router(predictor), route_on=lambda query: [query]).select(TOOLS, WORDS_QUERY)
 
 
 async def test_one_event_per_selection_with_a_hash_instead_of_the_query():

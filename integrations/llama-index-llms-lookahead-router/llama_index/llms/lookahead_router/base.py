@@ -1,6 +1,5 @@
 """`LookaheadRouterLLM`: an LLM that hands each call to the candidate that will answer it best."""
 
-import asyncio
 import copy
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
@@ -27,7 +26,14 @@ from pydantic import computed_field
 from pydantic.json_schema import SkipJsonSchema
 
 from llama_index.llms.lookahead_router.calls import Ask, Call, aanswer, answer, astream, stream
-from llama_index.llms.lookahead_router.candidates import abilities_of, check_pickles, intersect, llms, settings_of
+from llama_index.llms.lookahead_router.candidates import (
+    abilities_of,
+    check_pickles,
+    function_id,
+    intersect,
+    llms,
+    settings_of,
+)
 from llama_index.llms.lookahead_router.events import LookaheadRoutingEvent
 from llama_index.llms.lookahead_router.history import portable
 from llama_index.llms.lookahead_router.requests import Prompt, Wishes, read, turn_of
@@ -35,6 +41,7 @@ from llama_index.llms.lookahead_router.scope import RECORD_KEY, ScopeSpans
 from llama_index.llms.lookahead_router.templates import AsksByTemplate, RoutedStructuredLLM
 from lookahead_router import Candidate, Cooldowns, Dispatcher, Router, read_request
 from lookahead_router.errors import ConfigurationError
+from lookahead_router.threads import off_loop
 
 instrumentation = get_dispatcher(__name__)
 
@@ -240,8 +247,8 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             "predictor": predictor.name,
             "revision": predictor.revision,
             "policy": repr(self.router.policy),
-            "candidates": {name: settings_of(llm) for name, llm in self.candidates.items()},
-            "route_on": route_on and f"{route_on.__module__}.{getattr(route_on, '__qualname__', repr(route_on))}",
+            "candidates": {name: settings_of(llm, self.router.pool[name]) for name, llm in self.candidates.items()},
+            "route_on": route_on and function_id(route_on),
         }
 
     @classmethod
@@ -368,13 +375,13 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         return answer(self._plan(prompt, self._wishes(kwargs, tools)), ask)
 
     async def _acall(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, tools: Sequence[BaseTool] = ()) -> Any:
-        return await aanswer(await asyncio.to_thread(self._plan, prompt, self._wishes(kwargs, tools)), ask)
+        return await aanswer(await off_loop(self._plan, prompt, self._wishes(kwargs, tools)), ask)
 
     def _stream(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, tools: Sequence[BaseTool] = ()) -> Any:
         return stream(self._plan(prompt, self._wishes(kwargs, tools)), ask)
 
     async def _astream(self, prompt: Prompt, kwargs: dict[str, Any], ask: Ask, tools: Sequence[BaseTool] = ()) -> Any:
-        return await astream(await asyncio.to_thread(self._plan, prompt, self._wishes(kwargs, tools)), ask)
+        return await astream(await off_loop(self._plan, prompt, self._wishes(kwargs, tools)), ask)
 
     def _wishes(self, kwargs: dict[str, Any], tools: Sequence[BaseTool]) -> Wishes:
         return Wishes.taken_from(kwargs, self.candidate, tools)

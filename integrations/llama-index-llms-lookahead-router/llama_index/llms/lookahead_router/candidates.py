@@ -4,7 +4,8 @@ import hashlib
 import json
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import CodeType
 from typing import Any
 
 from llama_index.core.base.llms.types import LLMMetadata, MessageRole
@@ -12,7 +13,7 @@ from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM
 
-from lookahead_router import Abilities
+from lookahead_router import Abilities, Candidate
 from lookahead_router.errors import ConfigurationError
 
 MODEL_NAME = "lookahead-router"
@@ -67,14 +68,35 @@ def intersect(metadata: Sequence[LLMMetadata]) -> LLMMetadata:
     )
 
 
-def settings_of(llm: LLM) -> dict[str, str]:
-    """Class, model and a fingerprint of all settings but keys: what answers of the LLM depend on."""
-    text = json.dumps(_without_secrets(llm.to_dict()), sort_keys=True, default=str)
+def settings_of(llm: LLM, entry: Candidate) -> dict[str, str]:
+    """Class, model and fingerprints: of all settings but keys, on which answers depend, and of the entry in the pool,
+    such as prices, on which decisions do."""
     return {
         "class_name": llm.class_name(),
         "model": llm.metadata.model_name,
-        "settings": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12],
+        "settings": _fingerprint(json.dumps(_without_secrets(llm.to_dict()), sort_keys=True, default=str)),
+        "entry": _fingerprint(entry.model_dump_json()),
     }
+
+
+def function_id(function: Callable) -> str:
+    """A name of a function for keys of caches: another one for another code, as two lambdas of a module have."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return repr(function)
+    bound = [getattr(function, "__defaults__", None), *(cell.cell_contents for cell in function.__closure__ or ())]
+    name = f"{function.__module__}.{function.__qualname__}"
+    return f"{name} {_fingerprint(repr([*_parts(code), *bound]))}"
+
+
+def _parts(code: CodeType) -> Iterator[Any]:
+    yield from (code.co_code, code.co_names)
+    for constant in code.co_consts:
+        yield from _parts(constant) if isinstance(constant, CodeType) else [constant]
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def check_pickles(name: str, value: Any) -> None:

@@ -1,6 +1,5 @@
 """`LookaheadSelector`: picks the tool whose LLM will answer the query best."""
 
-import asyncio
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from llama_index.selectors.lookahead_router.events import LookaheadSelectionEven
 from llama_index.selectors.lookahead_router.result import LookaheadSelectorResult, NoSuitableChoiceError, best_of
 from lookahead_router import Decision, Dispatcher, Router
 from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning
+from lookahead_router.threads import off_loop
 
 dispatcher = get_dispatcher(__name__)
 
@@ -59,7 +59,7 @@ class LookaheadSelector(BaseSelector):
         max_selections: int = 1,
         min_probability: float | None = None,
         default: str | None = None,
-        route_on: Callable[[QueryBundle], str] | None = None,
+        route_on: Callable[[QueryBundle], str | None] | None = None,
     ) -> None:
         """Joins a router and the tools' names.
 
@@ -79,7 +79,8 @@ class LookaheadSelector(BaseSelector):
                 calibrated predictor.
             default: name of the tool to take when no choice reaches `min_probability`; it need not stand for
                 a candidate. `NoSuitableChoiceError` when absent.
-            route_on: a function from the query to the text that is routed; the query itself when absent.
+            route_on: a function from the query to the text that is routed; the query itself when absent, and where
+                the function gives `None`.
 
         Raises:
             ConfigurationError: an option outside its domain, or `default` without `min_probability`.
@@ -127,7 +128,7 @@ class LookaheadSelector(BaseSelector):
             groups = known.groups
         else:
             groups = _selected(known, await self.by_description.aselect(_spokesmen(known), query))
-        return self._result(known, *await asyncio.to_thread(self._judge, groups, query))
+        return self._result(known, *await off_loop(self._judge, groups, query))
 
     def _read(self, choices: Sequence[ToolMetadata]) -> Choices:
         by_description = self.by_description is not None
@@ -146,8 +147,16 @@ class LookaheadSelector(BaseSelector):
         return known
 
     def _judge(self, groups: Sequence[Group], query: QueryBundle) -> tuple[list[_Verdict], str]:
-        text = query.query_str if self.route_on is None else self.route_on(query)
+        text = self._text(query)
         return [self._verdict(group, text) for group in groups], text
+
+    def _text(self, query: QueryBundle) -> str:
+        given = None if self.route_on is None else self.route_on(query)
+        if given is not None and not isinstance(given, str):
+            raise ConfigurationError(
+                f"route_on must give the text to route on, or None; it gave {type(given).__name__}"
+            )
+        return query.query_str if given is None else given
 
     def _verdict(self, group: Group, text: str) -> _Verdict:
         if group.lone is not None:
