@@ -1,6 +1,5 @@
 """`RoutingDataset`: examples in columns, over one pool."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import numpy as np
 from lookahead_router.data import jsonl, parquet
 from lookahead_router.data.checks import checked_prompt, warn_of_misspelt
 from lookahead_router.data.examples import Outcome, RoutingExample
+from lookahead_router.data.fingerprint import fingerprint
 from lookahead_router.data.hub import dataset_files
 from lookahead_router.data.splits import FRACTIONS, split_of
 from lookahead_router.errors import DataError, PoolMismatchError, SchemaError
@@ -260,16 +260,7 @@ class RoutingDataset:
 
     def fingerprint(self) -> str:
         """Hash of the candidate names and all rows: the same data in the same order, the same 16 hex digits."""
-        digest = hashlib.sha256(repr(self.pool.names).encode())
-        for name in _ROW_COLUMNS:
-            column = getattr(self, name)
-            if column.dtype == np.float64:
-                digest.update(np.ascontiguousarray(column).tobytes())
-            else:
-                for value in column.ravel():
-                    text = b"" if value is None else str(value).encode("utf-8", "surrogatepass")
-                    digest.update(b"-" if value is None else b"%d:%b" % (len(text), text))
-        return digest.hexdigest()[:16]
+        return fingerprint(self.pool.names, (getattr(self, name) for name in _ROW_COLUMNS))
 
     def to_parquet(self, path: str | Path) -> None:
         """Writes the documented schema, whole or not at all."""

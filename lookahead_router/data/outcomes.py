@@ -10,6 +10,7 @@ import numpy as np
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
+from lookahead_router.data.fingerprint import fingerprint
 from lookahead_router.errors import ConfigurationError, DataError, SchemaError
 from lookahead_router.extras import require
 from lookahead_router.metrics import known_mean
@@ -59,6 +60,13 @@ class OutcomeTable:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def fingerprint(self) -> str:
+        """Hash of the candidates' names, prompts and answers: the same data in the same order, the same 16 hex
+        digits."""
+        return fingerprint(
+            self.candidates, (getattr(self, each.name) for each in fields(self) if each.name != "candidates")
+        )
 
     @classmethod
     def from_file(cls, path: str | Path, *, prompts: str | Path | None = None) -> "OutcomeTable":

@@ -71,8 +71,8 @@ def fit_demands(
         CheckpointError: the backbone cannot be loaded.
     """
     output = recipe.run_folder if output is None else Path(output)
-    final = output / "network"
-    _claim(output, recipe)
+    final, data_fingerprint = output / "network", table.fingerprint()
+    _claim(output, recipe, data_fingerprint)
     if final.is_dir():
         return final
     if "RANK" in os.environ and not dist.is_initialized():
@@ -83,18 +83,22 @@ def fit_demands(
         if run.rank == 0:
             if recipe.refit is not None:
                 run.refit(recipe.refit)
-            run.save(final)
+            run.save(final, data_fingerprint)
     if run.n_processes > 1:
         dist.barrier()
     return final
 
 
-def _claim(output: Path, recipe: DemandRecipe) -> None:
+def _claim(output: Path, recipe: DemandRecipe, data_fingerprint: str) -> None:
     import yaml
 
-    path, content = output / "run.yaml", yaml.safe_dump(recipe.training_settings(), sort_keys=False)
-    if path.is_file() and path.read_text(encoding="utf-8") != content and (output / "last.pt").exists():
-        raise ConfigurationError(f"{output} holds a run with another recipe; choose another output folder or delete it")
+    settings = yaml.safe_dump(recipe.training_settings(), sort_keys=False)
+    path, content = output / "run.yaml", f"# data fingerprint: {data_fingerprint}\n{settings}"
+    # Runs of earlier versions say nothing of their data.
+    if path.is_file() and path.read_text(encoding="utf-8") not in (content, settings) and (output / "last.pt").exists():
+        raise ConfigurationError(
+            f"{output} holds a run with another recipe or other data; choose another output folder or delete it"
+        )
     write_text(path, content)
 
 
@@ -336,13 +340,14 @@ class _Run:
             weight += float(answers.weights.sum())
         return total / weight
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, data_fingerprint: str) -> None:
         """Writes the averaged network with its tokenizer, configuration and int8 graph, whole or not at all."""
         network, abilities = self.average
         network.head.out.bias.data[self.recipe.network.n_demands + 1] += TYPICAL_LOG_TOKENS
         rows = self.train_rows
         record = {
             "recipe": self.recipe.training_settings(),
+            "data_fingerprint": data_fingerprint,
             "n_prompts": rows.n_prompts,
             "n_answers": len(rows.scores),
             "n_candidates": len(rows.names),

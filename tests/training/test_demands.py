@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,6 +140,11 @@ def test_a_finished_run_is_returned_at_once_and_another_recipe_refused(run, tabl
     assert (run / "network" / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(ConfigurationError, match="another recipe"):
         fit_demands(table, toy_recipe(seed=1), run, backbone=backbone_folder)
+    other = replace(table, scores=1 - table.scores)
+    with pytest.raises(ConfigurationError, match="other data"):
+        fit_demands(other, toy_recipe(), run, backbone=backbone_folder)
+    record = json.loads((run / "network" / "training.json").read_text())
+    assert record["data_fingerprint"] == table.fingerprint() != other.fingerprint()
 
 
 def test_the_embeddings_and_the_lower_layers_stay_as_they_were(run, backbone_folder):
