@@ -57,15 +57,14 @@ def fit(
     _check(output)
     recipe = None if train is None else _recipe(train)
     report = report or Path(f"{output}-report")
-    from lookahead_router.evaluation.fit import PREDICTORS
-    from lookahead_router.evaluation.fit import fit as run
+    from lookahead_router.evaluation import fit as fitting
 
     with progress("reading answers") as update:
         answers = read_scored(scored)
         names, profiles = _candidates(pool, candidates)
-        result = run(
+        result = fitting.fit(
             answers, candidates=names, profiles=profiles, quality=quality, n_folds=folds, seed=seed,
-            predictors=PREDICTORS if predictors is None else split_names(predictors),
+            predictors=fitting.PREDICTORS if predictors is None else split_names(predictors),
             start=_start(router), on_progress=update,
         )  # fmt: skip
         update("writing", None)

@@ -173,19 +173,7 @@ class Dispatcher:
                 a name that is not known.
             CheckpointError, HubError: nothing to load at the location.
         """
-        for name, value, domain in (
-            ("fallbacks", fallbacks, ("next-best", None)),
-            ("sticky", sticky, ("thread", "turn", None)),
-        ):
-            if value not in domain:
-                choices = " or ".join(map(repr, domain))
-                raise ConfigurationError(f"{name} must be {choices}, not {value!r}")
-        if fallback_on is not None and not callable(fallback_on):
-            raise ConfigurationError("fallback_on must be a function from an exception to a bool")
-        if cooldowns is not None and not isinstance(cooldowns, Cooldowns):
-            raise ConfigurationError(f"cooldowns must be Cooldowns(...), got {type(cooldowns).__name__}")
-        if threads is not None and not (hasattr(threads, "get") and hasattr(threads, "__setitem__")):
-            raise ConfigurationError(f"threads must be a mutable mapping, got {type(threads).__name__}")
+        _check_options(fallbacks, fallback_on, sticky, threads, cooldowns)
         names = _names_of(candidates)
         policy = chosen_policy(policy, quality)
         self._open = functools.partial(
@@ -405,6 +393,22 @@ class Dispatcher:
         source = self._open.args[0]
         is_location = source is None or isinstance(source, str | Path)
         return {**self.__dict__, "_routers": None if is_location and not self._has_learnt else self._routers}
+
+
+def _check_options(fallbacks: Any, fallback_on: Any, sticky: Any, threads: Any, cooldowns: Any) -> None:
+    for name, value, domain in (
+        ("fallbacks", fallbacks, ("next-best", None)),
+        ("sticky", sticky, ("thread", "turn", None)),
+    ):
+        if value not in domain:
+            choices = " or ".join(map(repr, domain))
+            raise ConfigurationError(f"{name} must be {choices}, not {value!r}")
+    if fallback_on is not None and not callable(fallback_on):
+        raise ConfigurationError("fallback_on must be a function from an exception to a bool")
+    if cooldowns is not None and not isinstance(cooldowns, Cooldowns):
+        raise ConfigurationError(f"cooldowns must be Cooldowns(...), got {type(cooldowns).__name__}")
+    if threads is not None and not (hasattr(threads, "get") and hasattr(threads, "__setitem__")):
+        raise ConfigurationError(f"threads must be a mutable mapping, got {type(threads).__name__}")
 
 
 def _names_of(candidates: Iterable[str] | None) -> list[str] | None:

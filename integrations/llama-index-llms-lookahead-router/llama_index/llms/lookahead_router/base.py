@@ -161,6 +161,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         if route_on is not None and not callable(route_on):
             raise ConfigurationError(f"route_on must be a function, got {type(route_on).__name__}")
         candidates = llms(candidates)
+        shared = {"default": default, "fallbacks": fallbacks, "fallback_on": fallback_on, "sticky": sticky}
         dispatcher = Dispatcher(
             router,
             candidates,
@@ -170,26 +171,20 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             policy=policy,
             quality=quality,
             prices=prices,
-            default=default,
-            fallbacks=fallbacks,
-            fallback_on=fallback_on,
-            sticky=sticky,
             threads=threads,
             cooldowns=cooldowns,
             abilities=abilities_of(candidates),
+            **shared,
         )
         super().__init__(
             router=dispatcher.router,
             candidates=candidates,
-            default=default,
-            fallbacks=fallbacks,
-            fallback_on=fallback_on,
-            sticky=sticky,
             candidate=None if candidate is None else dispatcher.check_name(candidate),
             route_on=route_on,
             context_chars=context_chars,
             threads=dispatcher.threads,
             cooldowns=dispatcher.cooldowns,
+            **shared,
             **kwargs,
         )
         ScopeSpans.install()
