@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -12,6 +13,7 @@ import numpy as np
 from lookahead_router.errors import ConfigurationError, PredictionError
 from lookahead_router.hub import HubOptions
 from lookahead_router.policies import (
+    PROMPT_TOKENS,
     BestQuality,
     Policy,
     Restricted,
@@ -21,10 +23,18 @@ from lookahead_router.policies import (
     chosen_policy,
     rename,
 )
-from lookahead_router.predictors.base import Predictor, prompt_texts
+from lookahead_router.predictors.base import Predictor, read_requests
 from lookahead_router.predictors.load import embedded_location, load_predictor
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
-from lookahead_router.prompts import Prompt, prompt_text
+from lookahead_router.prompts import (
+    MESSAGE_TOKENS,
+    Passage,
+    Prompt,
+    Request,
+    estimate_tokens,
+    prompt_text,
+    read_request,
+)
 from lookahead_router.saved.find import OPEN_EMBEDDED
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction, check_mapping
 
@@ -125,31 +135,70 @@ class Router:
             router = router.with_prices(prices)
         return router if policy is None else router.with_policy(policy)
 
-    def route(self, prompt: Prompt) -> Decision:
+    def route(self, prompt: Prompt | Request, *, context: Iterable[Passage] = ()) -> Decision:
         """The decision for one prompt.
 
-        Raises:
-            PromptError: an empty prompt, no user message, or a wrong type.
-        """
-        return self._decide([prompt_text(prompt)])[0]
+        Args:
+            prompt: a text, the messages of a conversation, or what `read_request` made of them.
+            context: passages that were retrieved for it and are not among its messages. The question decides; they
+                count as tokens to pay for.
 
-    def route_batch(self, prompts: Iterable[Prompt]) -> list[Decision]:
+        Raises:
+            PromptError: an empty prompt, no user message, a wrong type, or a passage without text.
+        """
+        if isinstance(prompt, str) and not context:
+            prompt = Request(prompt_text(prompt))
+        return self._decide([prompt if isinstance(prompt, Request) else read_request(prompt, context=context)])[0]
+
+    def route_batch(self, prompts: Iterable[Prompt | Request]) -> list[Decision]:
         """A decision per prompt, the same ones as `route` gives.
 
         Raises:
             PromptError: a prompt that cannot be routed; says which. A lone prompt, which belongs in `route`.
         """
-        return self._decide(prompt_texts(prompts))
+        return self._decide(read_requests(prompts))
 
-    def predict(self, prompts: Iterable[Prompt]) -> Prediction:
+    def predict(self, prompts: Iterable[Prompt | Request]) -> Prediction:
         """What is foreseen for the prompts, over this router's pool.
 
         Raises:
             PromptError: a prompt that cannot be routed; says which.
             PredictionError: the predictor gave no prediction, or one of other prompts.
         """
-        texts = prompt_texts(prompts)
-        return self.over_pool(self.predictor.predict(texts), len(texts))
+        return self._predict(read_requests(prompts))
+
+    def decide(self, prediction: Prediction, *, latency_seconds: float = 0.0) -> list[Decision]:
+        """A decision for each row of what was foreseen over this router's pool.
+
+        Args:
+            prediction: of `predict`.
+            latency_seconds: what to say of each decision.
+
+        Raises:
+            ConfigurationError: the policy cannot decide by it.
+        """
+        utilities = checked_utilities(self.policy, prediction, self.pool)
+        choices = np.argmax(utilities, axis=1)  # the first of equals: the earlier candidate
+        costs = call_costs(prediction, self.pool)
+
+        def by_name(values: np.ndarray | None, row: int) -> dict[str, float] | None:
+            return None if values is None else dict(zip(self.pool.names, values[row].tolist(), strict=True))
+
+        return [
+            Decision(
+                candidate=self.pool[int(choice)],
+                scores=by_name(prediction.scores, row),
+                utilities={name: u for name, u in by_name(utilities, row).items() if u != -np.inf},
+                probabilities=by_name(prediction.probabilities, row),
+                standard_errors=by_name(prediction.standard_errors, row),
+                expected_usd={name: usd for name, usd in by_name(costs, row).items() if usd == usd} or None,
+                policy=repr(self.policy),
+                predictor=self.predictor.name,
+                revision=self.predictor.revision,
+                latency_seconds=latency_seconds,
+            )
+            for row, choice in enumerate(choices)
+        ]
 
     def over_pool(self, prediction: Prediction, n_prompts: int) -> Prediction:
         """A prediction of this router's predictor, over this router's pool.
@@ -346,35 +395,37 @@ class Router:
         check_policy(router.policy, router.pool)
         return router
 
-    def _decide(self, texts: list[str]) -> list[Decision]:
+    def _decide(self, requests: list[Request]) -> list[Decision]:
         start = time.perf_counter()
-        prediction = self.predict(texts)
-        utilities = checked_utilities(self.policy, prediction, self.pool)
-        choices = np.argmax(utilities, axis=1)  # the first of equals: the earlier candidate
-        latency = (time.perf_counter() - start) / max(len(choices), 1)
-        costs = call_costs(prediction, self.pool)
+        prediction = self._predict(requests)
+        return self.decide(prediction, latency_seconds=(time.perf_counter() - start) / max(len(requests), 1))
 
-        def by_name(values: np.ndarray | None, row: int) -> dict[str, float] | None:
-            return None if values is None else dict(zip(self.pool.names, values[row].tolist(), strict=True))
-
-        return [
-            Decision(
-                candidate=self.pool[int(choice)],
-                scores=by_name(prediction.scores, row),
-                utilities={name: u for name, u in by_name(utilities, row).items() if u != -np.inf},
-                probabilities=by_name(prediction.probabilities, row),
-                standard_errors=by_name(prediction.standard_errors, row),
-                expected_usd={name: usd for name, usd in by_name(costs, row).items() if usd == usd} or None,
-                policy=repr(self.policy),
-                predictor=self.predictor.name,
-                revision=self.predictor.revision,
-                latency_seconds=latency,
-            )
-            for row, choice in enumerate(choices)
-        ]
+    def _predict(self, requests: list[Request]) -> Prediction:
+        texts = [prompt_text(request) for request in requests]
+        prediction = self.over_pool(self.predictor.predict(texts), len(texts))
+        if not any(request.n_tokens for request in requests):
+            return prediction
+        return replace(prediction, prompt_tokens=_lengths(prediction.prompt_tokens, requests))
 
     def __repr__(self) -> str:
         return f"Router({self.predictor!r}, policy={self.policy!r}, pool={list(self.pool.names)})"
+
+
+def _lengths(counted: np.ndarray | None, requests: list[Request]) -> np.ndarray | None:
+    """`(n,)` tokens to pay for: those of the routed text, and of what goes along with it in their proportion.
+
+    Args:
+        counted: `(n,)` tokens of the routed texts, where the predictor knows them.
+        requests: what is sent.
+    """
+    if counted is None and all(request.n_tokens <= PROMPT_TOKENS for request in requests):
+        return None
+    lengths = np.full(len(requests), PROMPT_TOKENS) if counted is None else counted.copy()
+    for row, request in enumerate(requests):
+        estimated = estimate_tokens(request.text)
+        if request.n_tokens > estimated + MESSAGE_TOKENS:
+            lengths[row] = request.n_tokens if counted is None else counted[row] * request.n_tokens / estimated
+    return lengths
 
 
 def _known_names(candidates, aliases: Mapping[str, str | Candidate] | None) -> list[str]:

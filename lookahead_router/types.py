@@ -49,6 +49,8 @@ class Candidate(Value):
     name: str = Field(min_length=1)
     input_usd_per_million_tokens: float | None = Field(default=None, ge=0)
     output_usd_per_million_tokens: float | None = Field(default=None, ge=0)
+    cached_input_usd_per_million_tokens: float | None = Field(default=None, ge=0)
+    """Of prompt tokens that the provider has kept from the call before; says what leaving a conversation costs."""
     usd_per_call: float | None = Field(default=None, ge=0)
     """Mean dollars of one call where that was measured; policies take it before the token prices."""
     seconds_per_call: float | None = Field(default=None, ge=0)

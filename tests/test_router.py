@@ -16,6 +16,7 @@ from lookahead_router.errors import (
 )
 from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
 from lookahead_router.predictors.fitted import fitted_class
+from lookahead_router.prompts import estimate_tokens, read_request
 from lookahead_router.router import Router
 from lookahead_router.types import Candidate, CandidatePool, Prediction
 
@@ -71,9 +72,35 @@ def test_a_conversation_is_routed_on_its_last_user_message(router):
     messages = [
         {"role": "user", "content": "rhyme river ?"},
         {"role": "assistant", "content": "a b"},
-        {"role": "user", "content": [{"type": "text", "text": "sum 1 2 ?"}]},
+        {"role": "user", "content": [{"type": "text", "text": "what is sum 1 + 2 ?"}]},
     ]
-    assert router.route(messages).scores == router.route("sum 1 2 ?").scores
+    assert router.route(messages).scores == router.route("what is sum 1 + 2 ?").scores
+    follow_up = [*messages, {"role": "assistant", "content": "3"}, {"role": "user", "content": "why ?"}]
+    assert router.route(follow_up).scores == router.route("what is sum 1 + 2 ?\n\nwhy ?").scores
+
+
+def test_passages_and_history_cost_and_do_not_decide():
+    class Counting:
+        pool, name, revision = CandidatePool(["a", "b"]), "counting", None
+
+        def predict(self, prompts):
+            assert prompts == ["Who built it?"]
+            return Prediction(self.pool, [[0.9, 0.1]], prompt_tokens=[4.0])
+
+    router = Router(Counting()).with_prices({"a": (1.0, 1.0), "b": (1.0, 1.0)})
+    plain = router.route("Who built it?")
+    passages = ["The bridge was built by Ada Storm. " * 100] * 3
+    request = read_request("Who built it?", context=passages)
+    routed = router.route("Who built it?", context=passages)
+    assert routed.scores == plain.scores == router.route(request).scores
+    assert router.route_batch([request])[0].expected_usd == routed.expected_usd
+    share = request.n_tokens / estimate_tokens("Who built it?")
+    extra = routed.expected_usd["a"] - plain.expected_usd["a"]
+    assert extra == pytest.approx((4.0 * share - 4.0) / 1e6)
+    history = [{"role": "system", "content": passages[0]}, {"role": "user", "content": "Who built it?"}]
+    assert router.route(history).expected_usd["a"] > plain.expected_usd["a"]
+    with pytest.raises(PromptError, match="passage"):
+        router.route("Who built it?", context=[5])
 
 
 def test_another_policy_makes_another_router_of_the_same_weights(router):

@@ -27,7 +27,13 @@ DecisionsOption = Annotated[
 LearntOption = Annotated[
     Path | None, typer.Option(help="Folder that keeps over restarts what feedback taught the router.")
 ]
-StickyOption = Annotated[str, typer.Option(help="What stays with its candidate: turn (a tool loop), thread or none.")]
+StickyOption = Annotated[
+    str,
+    typer.Option(
+        help="What stays with its candidate: turn (a tool loop), adaptive (a conversation too, unless another one is "
+        "foreseen to be better), thread or none."
+    ),
+]
 QueueOption = Annotated[int, typer.Option(min=0, help="Requests that may wait; others are told to come again.")]
 
 

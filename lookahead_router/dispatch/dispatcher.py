@@ -3,20 +3,22 @@
 import functools
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lookahead_router.dispatch.cooldowns import RULES, Cooldowns
 from lookahead_router.dispatch.sources import Prices, arrange_router, names_behind, open_router
+from lookahead_router.dispatch.stickiness import SWITCH_GAIN, check_gain, weigh
 from lookahead_router.dispatch.threads import RecentThreads
 from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
 from lookahead_router.failures import Failure, failure_of, retry_after
 from lookahead_router.policies import chosen_policy
-from lookahead_router.prompts import NEEDS, Prompt, check_needs
+from lookahead_router.prompts import NEEDS, Prompt, Request, check_needs
 from lookahead_router.threads import PerProcess
 from lookahead_router.types import Candidate, CandidatePool, Decision, check_mapping
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from lookahead_router.router import Router  # loads what predicts
 
 Fallbacks = Literal["next-best"] | None
-Sticky = Literal["thread", "turn"] | None
+Sticky = Literal["thread", "turn", "adaptive"] | None
 
 logger = logging.getLogger(__name__)
 _NOTHING = "nothing to route on: no message of the user's holds text; add one, or name a default= that answers then"
@@ -80,7 +82,8 @@ class Attempts:
         decision adds `scores`, `utilities`, `ranking`, `margin`, `policy`, `predictor`, `revision`, `latency_seconds`
         and, where they are known, `probabilities`, `standard_errors` and `expected_usd`. `attempts` lists whom was
         asked, each with `error`, the type of the error, and `failure`, its class; both are `None` for whoever
-        answered. `excluded` (who could not take the request, and why), `cooling` (who
+        answered. `stickiness` says what spoke for staying or leaving: `held`, `instead`, `gain`, `switch_gain`,
+        `stays`, `cache_usd`. `excluded` (who could not take the request, and why), `cooling` (who
         is asked last, and after which failure) and `error` (type of the predictor's failure, where the default
         answered) are there only if there is something to say.
         """
@@ -138,6 +141,7 @@ class Dispatcher:
         fallbacks: Fallbacks = None,
         fallback_on: Callable[[Exception], bool] | None = None,
         sticky: Sticky = None,
+        switch_gain: float | None = None,
         threads: MutableMapping[str, str] | None = None,
         cooldowns: Cooldowns | None = None,
         abilities: Mapping[str, Abilities] | None = None,
@@ -162,7 +166,11 @@ class Dispatcher:
             fallbacks: `"next-best"` asks the next candidate of the ranking where one fails, by `RULES`.
             fallback_on: which errors are worth another candidate; goes before `RULES`.
             sticky: `"thread"` stays with the candidate that answered the thread last. What `"turn"` stays with
-                the adapter reads in the conversation, and hands over as `keep`.
+                the adapter reads in the conversation, and hands over as `keep`. `"adaptive"` does as `"turn"`
+                and stays with the candidate that holds the conversation besides, unless another one's predicted
+                score is higher by more than `switch_gain`; a greeting holds nothing.
+            switch_gain: score in [0, 1] that a switch must add, for `sticky="adaptive"`; 0.02 when absent, and five
+                times as much where the question cannot stand alone.
             threads: candidate by thread id; by default in memory, the 10,000 threads used last.
             cooldowns: shared with other dispatchers, or of this one when absent.
             abilities: what is known of the models, by candidate.
@@ -189,6 +197,7 @@ class Dispatcher:
         self.fallbacks = fallbacks
         self.fallback_on = fallback_on
         self.sticky = sticky
+        self.switch_gain = SWITCH_GAIN if switch_gain is None else check_gain(switch_gain)
         self.threads: MutableMapping[str, str] = RecentThreads() if threads is None else threads
         self.cooldowns = Cooldowns() if cooldowns is None else cooldowns
         self.abilities = dict(abilities or {})
@@ -247,12 +256,13 @@ class Dispatcher:
 
     def plan(
         self,
-        text: str,
+        text: str | Request,
         *,
         needs: Iterable[str] = (),
         n_tokens: int = 0,
         forced: str | None = None,
         keep: str | None = None,
+        held: str | None = None,
         thread: str | None = None,
         policy: Any = None,
     ) -> Attempts:
@@ -263,12 +273,16 @@ class Dispatcher:
         here. With fallbacks, candidates in their cooldown are asked last.
 
         Args:
-            text: what is routed on; empty where there is nothing, which the default answers.
-            needs: what a candidate must be able to do, in the words of `Candidate.capabilities`.
-            n_tokens: length of the whole conversation, >= 0; count conservatively.
+            text: what is routed on, or the whole request, as `read_request` gives it; empty where there is nothing,
+                which the default answers.
+            needs: what a candidate must be able to do, in the words of `Candidate.capabilities`; besides the
+                request's.
+            n_tokens: length of the whole conversation, >= 0, where a text is given; count conservatively.
             forced: the candidate that the caller wants.
             keep: the candidate to stay with.
-            thread: id of the conversation, for `sticky="thread"`.
+            held: the candidate that answered the conversation last, for `sticky="adaptive"`; what a greeting went
+                to holds nothing.
+            thread: id of the conversation, for `sticky="thread"` and `"adaptive"`.
             policy: scores to utilities, for this call.
 
         Raises:
@@ -279,12 +293,21 @@ class Dispatcher:
         needs = check_needs(needs)
         if isinstance(n_tokens, bool) or not isinstance(n_tokens, Real) or not n_tokens >= 0:
             raise ConfigurationError(f"n_tokens must be a number, at least 0, got {n_tokens!r}")
+        is_read = isinstance(text, Request)
+        request = text if is_read else Request(text, n_tokens=n_tokens)
+        needs |= request.needs
+        if self.sticky == "adaptive":
+            from lookahead_router.prompts.followups import stands_alone
+
+            held = held if request.has_topic or not is_read else None
+            held = self.threads.get(thread) if held is None and thread is not None else held
+            thread = thread if request.has_topic or stands_alone(request.text) else None  # a greeting pins nothing
         if forced is not None:
             return Attempts(self, [self.check_name(forced)], {"candidate": forced, "reason": "forced"}, thread=thread)
         router = self.router if policy is None else self.router.with_policy(policy)
         ruled_out = router.excluded
         admitted = [name for name in self.candidates if name not in ruled_out]
-        unable = self._unable(admitted, needs, n_tokens)
+        unable = self._unable(admitted, needs, request.n_tokens)
         excluded = {**ruled_out, **unable}
         able = [name for name in self.candidates if name not in excluded]
         if not able:
@@ -298,7 +321,7 @@ class Dispatcher:
         else:
             if unable:
                 router = router.restrict_to(set(self.candidates) - set(unable))
-            order, facts = self._decided(router, able, text, facts)
+            order, facts = self._decided(router, able, request, held, facts)
         return self._attempts(order, facts, thread)
 
     def check_name(self, name: str) -> str:
@@ -313,7 +336,7 @@ class Dispatcher:
 
     def remember(self, thread: str | None, name: str) -> None:
         """Keeps the candidate that answered a thread, if threads are to stay with theirs."""
-        if self.sticky == "thread" and thread is not None:
+        if self.sticky in ("thread", "adaptive") and thread is not None:
             self.threads[thread] = name
 
     def is_worth_another(self, error: Exception, failure: Failure) -> bool:
@@ -335,14 +358,26 @@ class Dispatcher:
         return [name for name in names if (window := self.window(name)) is None or window > smallest]
 
     def _decided(
-        self, router: "Router", able: list[str], text: str, facts: dict[str, Any]
+        self, router: "Router", able: list[str], request: Request, held: str | None, facts: dict[str, Any]
     ) -> tuple[list[str], dict[str, Any]]:
         """The order and the record of a decision, or of the default where there is none."""
         try:
-            if not text.strip():
+            if not request.text.strip():
                 raise PromptError(_NOTHING)
-            decision = router.route(text)
-            return list(decision.ranking), {**decision_facts(decision), "reason": "routed", **facts}
+            start = time.perf_counter()
+            prediction = router.predict([request])
+            (decision,) = router.decide(prediction)
+            weighed = None
+            if self.sticky == "adaptive" and held in decision.utilities:
+                weighed = weigh(router, prediction, decision, held, self.switch_gain, request)
+            decision = replace(decision, latency_seconds=time.perf_counter() - start)
+            facts = {**decision_facts(decision), "reason": "routed", **facts}
+            if weighed is None:
+                return list(decision.ranking), facts
+            facts["stickiness"] = weighed
+            if weighed["stays"]:
+                return [held, *decision.ranking], {**facts, "candidate": held, "reason": "sticky"}
+            return list(decision.ranking), facts
         except ConfigurationError:
             raise  # a wrong option is not a failure of the moment, and no default may hide it
         except Exception as error:
@@ -398,7 +433,7 @@ class Dispatcher:
 def _check_options(fallbacks: Any, fallback_on: Any, sticky: Any, threads: Any, cooldowns: Any) -> None:
     for name, value, domain in (
         ("fallbacks", fallbacks, ("next-best", None)),
-        ("sticky", sticky, ("thread", "turn", None)),
+        ("sticky", sticky, ("thread", "turn", "adaptive", None)),
     ):
         if value not in domain:
             choices = " or ".join(map(repr, domain))

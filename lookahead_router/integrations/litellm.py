@@ -81,7 +81,7 @@ class LookaheadRouting(CustomLogger):
         loop = asyncio.get_running_loop()
         attempts = await loop.run_in_executor(
             compute_threads(),
-            lambda: self.dispatcher.plan(request.text, needs=request.needs, n_tokens=request.n_tokens),
+            lambda: self.dispatcher.plan(request),
         )
         record = attempts.record
         del record["attempts"]  # who failed is LiteLLM's to know

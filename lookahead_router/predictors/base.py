@@ -1,11 +1,13 @@
 """What a router asks of a predictor."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
 from lookahead_router.errors import PromptError
-from lookahead_router.prompts import Prompt, prompt_text
+from lookahead_router.prompts import Prompt, Request, prompt_text, read_request
 from lookahead_router.types import CandidatePool, Prediction
+
+Read = TypeVar("Read")
 
 
 @runtime_checkable
@@ -27,20 +29,39 @@ class Predictor(Protocol):
         ...
 
 
-def prompt_texts(prompts: Iterable[Prompt]) -> list[str]:
+def prompt_texts(prompts: Iterable[Prompt | Request]) -> list[str]:
     """The text of every prompt.
 
     Raises:
         PromptError: a prompt that cannot be routed, with its index; or a lone string.
     """
+    return _each(prompts, prompt_text)
+
+
+def read_requests(prompts: Iterable[Prompt | Request]) -> list[Request]:
+    """Every prompt as a request; of a text, which is sent as it is routed, the tokens are not counted.
+
+    Raises:
+        PromptError: as `prompt_texts`.
+    """
+    return _each(prompts, _request)
+
+
+def _request(prompt: Prompt | Request) -> Request:
+    if isinstance(prompt, Request):
+        return prompt
+    return Request(prompt_text(prompt)) if isinstance(prompt, str) else read_request(prompt)
+
+
+def _each(prompts: Iterable[Prompt | Request], read: Callable[[Prompt | Request], Read]) -> list[Read]:
     if isinstance(prompts, str | bytes | bytearray | Mapping):
         raise PromptError("expected a list of prompts, got a single one; use route, or wrap it in a list")
     if not isinstance(prompts, Iterable):
         raise PromptError(f"expected a list of prompts, got {type(prompts).__name__}")
-    texts = []
+    found = []
     for index, prompt in enumerate(prompts):
         try:
-            texts.append(prompt_text(prompt))
+            found.append(read(prompt))
         except PromptError as error:
             raise PromptError(str(error), index=index) from error
-    return texts
+    return found

@@ -17,6 +17,9 @@ from lookahead_router.threads import computed_once
 Message = Mapping[str, Any] | Any
 """A chat message: a mapping or an object with `role` (or LangChain's `type`) and `content`."""
 
+Passage = str | Mapping[str, Any] | Any
+"""A retrieved text: itself, a document of LangChain, a node of LlamaIndex, or a mapping with `text`."""
+
 Prompt = str | Sequence[Message]
 """What the user sends: a text, or the messages of a conversation."""
 
@@ -46,6 +49,8 @@ class Reading:
 
     role: str
     """`user`, `assistant`, or another one as it was given."""
+    name: str | None = None
+    """Of the author, where the message says it."""
     said: list[str] = field(default_factory=list)
     """Texts of its author."""
     aside: list[str] = field(default_factory=list)
@@ -80,7 +85,8 @@ def read_message(message: Message) -> Reading:
     if role is None:
         raise PromptError(f"a {type(message).__name__} message has neither role nor type")
     role = str(getattr(role, "value", role)).lower()
-    found = Reading(_ROLES.get(role, role))
+    name = _get(message, "name")
+    found = Reading(_ROLES.get(role, role), name if isinstance(name, str) and name else None)
     try:
         _read_content(found, message)
         _read_calls(found, message)
@@ -88,6 +94,23 @@ def read_message(message: Message) -> Reading:
     except RecursionError:
         raise PromptError(_TOO_DEEP) from None
     return found
+
+
+def passage_text(passage: Any) -> str:
+    """The text of a retrieved passage: a text, or what a document of LangChain or a node of LlamaIndex holds.
+
+    Raises:
+        PromptError: no text is in it.
+    """
+    if isinstance(passage, str):
+        return passage
+    for name in ("page_content", "text", "content"):
+        text = _get(passage, name)
+        if isinstance(text, str):
+            return text
+    raise PromptError(
+        f"a passage is a text, or an object or mapping with page_content or text, got {type(passage).__name__}"
+    )
 
 
 def without_data_urls(text: str) -> str:

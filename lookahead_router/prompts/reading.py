@@ -3,15 +3,25 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lookahead_router.errors import ConfigurationError, PromptError
-from lookahead_router.prompts.content import Prompt, Reading, read_message, without_data_urls
-from lookahead_router.prompts.tokens import estimate_tokens
+from lookahead_router.prompts.content import (
+    Passage,
+    Prompt,
+    Reading,
+    passage_text,
+    read_message,
+    without_data_urls,
+)
+from lookahead_router.prompts.tokens import MESSAGE_TOKENS, cut_to_tokens, estimate_tokens
 
 NEEDS = ("tools", "images", "audio", "video", "files", "structured output")
 """What a request can need of a candidate, in the words of `Candidate.capabilities`."""
+
+CONTEXT_TOKENS = 100
+"""Estimated tokens of what was said before that go along with a question which cannot stand alone."""
 
 _EMPTY = "the prompt is empty; send at least one character that is not whitespace"
 
@@ -39,56 +49,85 @@ class Request:
     """Tokens of the whole conversation, attachments included; estimated on the high side."""
     turn_start: int = 0
     """Index of the message that began the user's turn; a tool's output that an agent hands back begins none."""
+    turn_starts: tuple[int, ...] = ()
+    """Indexes of all messages that began a turn of the user, this one's included."""
+    has_topic: bool = False
+    """Whether an earlier question of the user stands alone, so that whoever answered holds the conversation."""
+    refers_back: bool = False
+    """Whether the question cannot stand alone and something was said before."""
+    n_earlier_tokens: int = 0
+    """Those of the tokens that the call before this one has sent or got, and a provider may still have cached."""
+    passages: tuple[str, ...] = field(default=(), repr=False)
+    """The passages that were retrieved for the question, as they were given in `context`."""
+    n_context_tokens: int = 0
+    """Those of the tokens that passages have."""
 
 
 def read_request(
     prompt: Prompt,
     *,
+    context: Iterable[Passage] = (),
     route_on: Callable[[Prompt], str | None] | None = None,
     needs: Iterable[str] = (),
     tools: Sequence[Any] | None = None,
-    context_chars: int = 0,
+    context_chars: int | None = None,
     allow_empty: bool = False,
 ) -> Request:
-    """Reads a prompt or a conversation.
+    """Reads a prompt or a conversation, and the passages that were retrieved for it.
 
     The routed text is the user's last question: the last user message that has text and does not merely carry a
-    tool's output. What tools, system and documents say is counted and never routed.
+    tool's output or another agent's report. Where it cannot stand alone ("and in Rust?"), what it refers to goes
+    before it, within `CONTEXT_TOKENS`: the user's questions back to one that stands alone, cut from both ends if need
+    be, and the last answer where none does. What tools, system, documents and passages say is counted and never routed.
 
     Args:
         prompt: a text, or messages in the form of OpenAI, Anthropic, Google, Bedrock, LangChain or LlamaIndex.
-        route_on: a function from `prompt` to the text to route on; where it gives `None`, the question is.
+        context: passages that go along with the prompt and are not among its messages: texts, documents of
+            LangChain, nodes of LlamaIndex, or mappings with `text`.
+        route_on: a function from `prompt` to the question to route on; where it gives `None`, the user's last one is.
         needs: what the call needs besides, out of `NEEDS`.
         tools: definitions that the call hands over, in plain JSON: a need, and tokens of every candidate's window.
-        context_chars: characters, at least 0, that the question and turns before it may have together. Turns of user
-            and assistant go before the question, whole, newest first, while they fit.
+        context_chars: characters, at least 0, that earlier turns may have in the routed text; 0 for none of
+            them. `CONTEXT_TOKENS` alone bound them when absent.
         allow_empty: gives a request without text where there is nothing to route on, since its needs are known
             all the same.
 
     Raises:
-        PromptError: no conversation; or no user message or no text to route on, unless that is allowed.
+        PromptError: no conversation; or no user message or no text to route on, unless that is allowed; or a passage
+            without text.
         ConfigurationError: an unknown need, or `route_on` gives something else than text.
     """
     needs = check_needs(needs) | ({"tools"} if tools else set())
-    if isinstance(context_chars, bool) or not isinstance(context_chars, int) or context_chars < 0:
-        raise ConfigurationError(f"context_chars must be a whole number, at least 0, got {context_chars!r}")
+    check_context_chars(context_chars)
     if route_on is not None and not callable(route_on):
         raise ConfigurationError(f"route_on must be a function to the text to route on, got {type(route_on).__name__}")
-    readings = [Reading("user", [prompt])] if isinstance(prompt, str) else _readings(prompt)
+    readings = [Reading("user", said=[prompt])] if isinstance(prompt, str) else _readings(prompt)
+    passages = read_context(context)
+    n_context_tokens = sum(estimate_tokens(passage) + MESSAGE_TOKENS for passage in passages)
     text = None if route_on is None else route_on(prompt)
     if text is not None and not isinstance(text, str):
         raise ConfigurationError(f"route_on must give the text to route on, or None; it gave {type(text).__name__}")
     try:
-        text = _cleaned(_routed(readings, context_chars) if text is None else text)
+        text = _cleaned(_routed(readings, context_chars, text))
     except PromptError:
         if not allow_empty:
             raise
         text = ""
+    starts = _turn_starts(readings)
+    last_answer = max((place for place, reading in enumerate(readings) if reading.role == "assistant"), default=-1)
     return Request(
         text,
         needs.union(*(reading.needs for reading in readings)),
-        sum(reading.n_tokens for reading in readings) + (estimate_tokens(_as_json(tools)) if tools else 0),
-        _turn_start(readings),
+        sum(reading.n_tokens for reading in readings)
+        + n_context_tokens
+        + (estimate_tokens(_as_json(tools)) if tools else 0),
+        starts[-1] if starts else 0,
+        starts,
+        has_topic=any(_stands_alone(readings[start].text) for start in starts[:-1]),
+        refers_back=len(starts) > 1 and not _stands_alone(readings[starts[-1]].text),
+        n_earlier_tokens=sum(reading.n_tokens for reading in readings[: last_answer + 1]),
+        passages=passages,
+        n_context_tokens=n_context_tokens,
     )
 
 
@@ -97,6 +136,25 @@ def _as_json(tools: Sequence[Any]) -> str:
         return json.dumps(tools, default=str, ensure_ascii=False)
     except (ValueError, RecursionError):  # nothing that a provider would take
         return ""
+
+
+def check_context_chars(value: object) -> None:
+    """Raises `ConfigurationError` for an option `context_chars` that is neither `None` nor a number of characters."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ConfigurationError(f"context_chars must be a whole number, at least 0, or None, got {value!r}")
+
+
+def read_context(context: Iterable[Passage]) -> tuple[str, ...]:
+    """The texts of retrieved passages.
+
+    Raises:
+        PromptError: no passages, or one without text.
+    """
+    if isinstance(context, str):
+        context = [context]
+    if isinstance(context, Mapping | bytes | bytearray) or not isinstance(context, Iterable):
+        raise PromptError(f"context is a list of passages, got {type(context).__name__}; wrap a single one in a list")
+    return tuple(map(passage_text, context))
 
 
 def check_needs(needs: Iterable[str]) -> frozenset[str]:
@@ -111,7 +169,7 @@ def check_needs(needs: Iterable[str]) -> frozenset[str]:
     return needs
 
 
-def prompt_text(prompt: Prompt) -> str:
+def prompt_text(prompt: "Prompt | Request") -> str:
     """The text to route on: the string itself, or the user's last question; see `read_request`.
 
     Text is stripped; surrogate pairs are joined and lone surrogates replaced, since no tokenizer takes them. Of
@@ -120,7 +178,9 @@ def prompt_text(prompt: Prompt) -> str:
     Raises:
         PromptError: wrong type, no user message, or no text left.
     """
-    return _cleaned(without_data_urls(prompt) if isinstance(prompt, str) else _routed(_readings(prompt), 0))
+    if isinstance(prompt, Request):
+        return _cleaned(prompt.text)
+    return _cleaned(without_data_urls(prompt) if isinstance(prompt, str) else _routed(_readings(prompt), None))
 
 
 def clean_text(text: str) -> str:
@@ -146,37 +206,79 @@ def _readings(prompt: Prompt) -> list[Reading]:
     return [read_message(message) for message in prompt]
 
 
-def _routed(readings: Sequence[Reading], context_chars: int) -> str:
-    """The question, after the turns before it that fit.
+def _routed(readings: Sequence[Reading], context_chars: int | None, question: str | None = None) -> str:
+    """The question, after what it refers to.
+
+    Args:
+        readings: the conversation.
+        context_chars: as for `read_request`.
+        question: where it is known, in place of the user's last message.
 
     Raises:
         PromptError: no message of the user, or no text in the last one.
     """
-    turns = _turns(readings)
-    texts: list[str] = []
-    room = context_chars
-    for turn in reversed(turns):
-        if not texts and turn.role != "user":
-            continue
-        text = turn.text
-        if not texts and not text:
-            if turn.aside or turn.n_attachments:
-                continue  # attachments alone ask nothing: the question stands before them
-            break
-        room -= len(text) + 2 * bool(texts)
-        if texts and room < 0:
-            break
-        if text:
-            texts.append(text)
-    if not texts:
-        raise PromptError(_EMPTY)
-    return "\n\n".join(reversed(texts))
+    if question is not None and len(readings) < 2:
+        return question
+    turns = _without_observations(readings) if question is not None else _turns(readings)
+    if question is None:
+        place = _question(turns)
+        question = turns[place].text
+    else:
+        place = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=0)
+    if context_chars == 0 or not place or _stands_alone(question):
+        return question
+    answer, asked = "", []
+    for turn in reversed(turns[:place]):
+        if turn.role == "user" and turn.text:
+            asked.insert(0, turn.text)
+            if _stands_alone(turn.text):
+                break
+        elif turn.role == "assistant":
+            answer = answer or turn.text
+    else:
+        asked.append(answer)  # no question says what it is about; an answer's proposal may
+    said = _within(asked, CONTEXT_TOKENS)
+    if context_chars is not None:
+        share = context_chars // max(len(said), 1)
+        said = [text if len(text) <= share else text[: share // 2] + text[len(text) - share // 2 :] for text in said]
+    return "\n\n".join([*filter(None, said), question])
 
 
-def _turn_start(readings: Sequence[Reading]) -> int:
-    """Index of the user's last message that is no observation; 0 where there is none."""
-    of_user = [turn for turn in _without_observations(readings) if turn.role == "user"]
-    return next((index for index, reading in enumerate(readings) if of_user and reading is of_user[-1]), 0)
+def _stands_alone(question: str) -> bool:
+    from lookahead_router.prompts.followups import stands_alone
+
+    return stands_alone(question)
+
+
+def _question(turns: Sequence[Reading]) -> int:
+    """Place of the user's last turn that asks something; attachments alone ask nothing.
+
+    Raises:
+        PromptError: there is no text in it.
+    """
+    for place in range(len(turns) - 1, -1, -1):
+        turn = turns[place]
+        if turn.role == "user" and turn.text:
+            return place
+        if turn.role == "user" and not turn.aside and not turn.n_attachments:
+            break
+    raise PromptError(_EMPTY)
+
+
+def _within(texts: Sequence[str], n_tokens: int) -> list[str]:
+    """The texts, the longer ones cut from both ends so that all of them fit; none of them vanishes for another."""
+    kept, room = list(texts), n_tokens
+    by_length = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    for n_done, place in enumerate(by_length):
+        kept[place] = cut_to_tokens(texts[place], room // (len(texts) - n_done))
+        room -= estimate_tokens(kept[place])
+    return kept
+
+
+def _turn_starts(readings: Sequence[Reading]) -> tuple[int, ...]:
+    """Indexes of the user's messages that are no observations."""
+    own = {id(turn) for turn in _without_observations(readings) if turn.role == "user"}
+    return tuple(place for place, reading in enumerate(readings) if id(reading) in own)
 
 
 def _turns(readings: Sequence[Reading]) -> list[Reading]:
@@ -194,16 +296,28 @@ def _turns(readings: Sequence[Reading]) -> list[Reading]:
 def _without_observations(readings: Sequence[Reading]) -> list[Reading]:
     turns: list[Reading] = []
     has_answer = False
+    is_named = False  # the user; a name that only comes up later is that of another agent which reports
     for reading in readings:
         if reading.role == "assistant":
             has_answer = True
-        elif reading.role != "user" or (has_answer and _is_observation(reading)):
+        elif reading.role != "user" or (has_answer and _is_report(reading, is_named)):
             continue
+        elif not has_answer:
+            is_named = reading.name is not None
         turns.append(reading)
     return turns
 
 
-def _is_observation(reading: Reading) -> bool:
-    """Whether a user message carries a tool's output back to the assistant that called it."""
+def _is_report(reading: Reading, is_named: bool) -> bool:
+    """Whether a user message tells an assistant what a tool or another agent gave.
+
+    Args:
+        reading: a message after an answer.
+        is_named: whether the user goes by a name.
+    """
     text = reading.text
-    return bool(_OBSERVATION.match(text)) or (reading.has_tools and not text)
+    return (
+        bool(_OBSERVATION.match(text))
+        or (reading.has_tools and not text)
+        or (reading.name is not None and not is_named)  # frameworks put in other agents' words under their names
+    )

@@ -12,6 +12,9 @@ ATTACHMENT_TOKENS = 1600
 MESSAGE_TOKENS = 4
 """Allowance for the marks around a message: role, beginning, end."""
 
+_CHARACTERS_PER_TOKEN = 8
+"""The most that a token holds, but for blanks."""
+
 
 def estimate_tokens(text: str) -> int:
     """A number of tokens that the tokenizers of today rarely exceed, without asking one of them.
@@ -25,6 +28,21 @@ def estimate_tokens(text: str) -> int:
 
     encoded = np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
     return math.ceil(np.bincount(encoded, minlength=256) @ _weights())
+
+
+def cut_to_tokens(text: str, n_tokens: int) -> str:
+    """The two ends of a text, half of about so many estimated tokens each; all of it where it has no more."""
+    longest = n_tokens * _CHARACTERS_PER_TOKEN
+    is_long = len(text) > 2 * longest
+    seen = text[:longest] + text[-longest:] if is_long else text
+    n_seen = estimate_tokens(seen)
+    if n_seen <= n_tokens and not is_long:
+        return text
+    half = int(len(seen) * min(1.0, n_tokens / max(n_seen, 1))) // 2
+    if not half:
+        return ""
+    begin, end = text[:half], text[-half:]
+    return f"{begin[: max(begin.rfind(' '), 0) or half]} … {end[end.find(' ') + 1 :]}"
 
 
 @cache

@@ -20,7 +20,7 @@ from lookahead_router.prompts import Request
 from lookahead_router.server.protocols import Protocol, Usage
 from lookahead_router.server.refusals import Refusal, failed
 from lookahead_router.server.service import Service, Visit
-from lookahead_router.server.serving import Choice, Serving, call_usd
+from lookahead_router.server.serving import Choice, Serving, Turn, call_usd
 from lookahead_router.server.upstream import CALL_ERRORS, Event, UpstreamError
 
 ON_LOOP_BYTES = 32_768
@@ -43,7 +43,7 @@ class Call:
         self._whose = "" if visit.key is None else visit.key.name
         """What one client's conversations are called tells another one nothing."""
         self._thread = None if thread is None else f"{self._whose}/{thread}"
-        self._turn: str | None = None
+        self._turn = Turn()
         self._keep: str | None = None
         self.attempts: Attempts | None = None
 
@@ -71,7 +71,8 @@ class Call:
         self._content = b""
         self.choice = self.serving.choice(self.body.get("model"))
         self.request = self.protocol.read(self.body)
-        self._turn, self._keep = self.serving.turn(self.body.get("messages") or self.body.get("input"), self.request)
+        self._turn = self.serving.turn(self.body.get("messages") or self.body.get("input"), self.request)
+        self._keep = self._turn.answered
         previous = self.protocol.previous(self.body)
         if previous is not None:  # only whoever gave that answer has it
             name = self.serving.memory.answers.get(f"{self._whose}/{previous}")
@@ -84,9 +85,8 @@ class Call:
         dispatcher = self.serving.dispatcher
         keep = self._keep if self._keep in dispatcher.candidates else None
         self.attempts = dispatcher.plan(
-            self.request.text,
-            needs=self.request.needs,
-            n_tokens=self.request.n_tokens,
+            self.request,
+            held=self._turn.held if self._turn.held in dispatcher.candidates else None,
             forced=self.choice.forced,
             keep=keep,
             thread=self._thread,
@@ -161,8 +161,8 @@ class Call:
             self.visit.stack.callback(answer.settle)
             self.visit.stack.push_async_callback(stack.aclose)
             self.attempts.answered()
-            if self._turn is not None:
-                self.serving.memory.turns[self._turn] = name
+            if self._turn.name is not None:
+                self.serving.memory.turns[self._turn.name] = name
             self.visit.decision |= self.attempts.record
             self.service.metrics.choices.labels(name, self.attempts.record["reason"]).inc()
             self.service.asked.add(self.id, self.request.text, name, self.visit.key)

@@ -35,6 +35,18 @@ class Choice:
     """In place of the pool's own."""
 
 
+@dataclass(frozen=True)
+class Turn:
+    """A turn of a conversation, as far as it is known who answered in it."""
+
+    name: str | None = None
+    """Under what its answer is remembered."""
+    answered: str | None = None
+    """The candidate that has answered in it."""
+    held: str | None = None
+    """The candidate that answered the turn before it."""
+
+
 class Memory:
     """What outlives a reading of the pool file: who failed of late, and who answered which conversation."""
 
@@ -49,7 +61,11 @@ class Serving:
     """A pool file as it was read, with its router. Read anew, it is another object; requests keep theirs."""
 
     def __init__(
-        self, config: PoolConfig, router: Router, memory: Memory, sticky: Literal["turn", "thread"] | None = None
+        self,
+        config: PoolConfig,
+        router: Router,
+        memory: Memory,
+        sticky: Literal["turn", "thread", "adaptive"] | None = None,
     ) -> None:
         """Puts a router to work.
 
@@ -68,7 +84,7 @@ class Serving:
             router,
             fallbacks="next-best",
             default=config.candidates[0].name,
-            sticky="thread" if sticky == "thread" else None,
+            sticky=None if sticky == "turn" else sticky,
             threads=memory.threads,
             cooldowns=memory.cooldowns,
         )
@@ -81,7 +97,7 @@ class Serving:
         *,
         router: str | None = None,
         learnt: Path | None = None,
-        sticky: Literal["turn", "thread"] | None = None,
+        sticky: Literal["turn", "thread", "adaptive"] | None = None,
         before: "Serving | None" = None,
         n_threads: int | None = None,
     ) -> "Serving":
@@ -183,17 +199,20 @@ class Serving:
             raise Refusal(404, f"no candidate here offers {protocol.path}", code="not_offered")
         return Restricted(self.router.policy if choice.policy is None else choice.policy, allow=names)
 
-    def turn(self, messages: Any, request: Request) -> tuple[str | None, str | None]:
-        """Under what the answer of this turn is remembered, and who answered in it before."""
-        if self._sticky != "turn" or not isinstance(messages, list) or not request.text:
-            return None, None
-        began = messages[: request.turn_start + 1]
-        digest = hashlib.sha256()
-        for message in began:
+    def turn(self, messages: Any, request: Request) -> "Turn":
+        """Under what the answer of this turn is remembered, and who answered in it and before it."""
+        if self._sticky not in ("turn", "adaptive") or not isinstance(messages, list) or not request.text:
+            return Turn()
+        digest, names, places = hashlib.sha256(), [], set(request.turn_starts)
+        for place, message in enumerate(messages):
             digest.update(repr(message).encode("utf-8", "surrogatepass"))
-        name = digest.hexdigest()
-        goes_on = len(messages) > len(began)
-        return name, self.memory.turns.get(name) if goes_on else None
+            if place in places:
+                names.append(digest.hexdigest())
+        if not names:
+            return Turn()
+        goes_on = len(messages) > request.turn_start + 1
+        before = (self.memory.turns.get(name) for name in reversed(names[:-1]))
+        return Turn(names[-1], self.memory.turns.get(names[-1]) if goes_on else None, next(filter(None, before), None))
 
     def usd(self, name: str, usage: Usage) -> float | None:
         """Dollars of a call by its tokens; `None` without a price."""

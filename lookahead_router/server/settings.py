@@ -30,8 +30,9 @@ class Settings(Value):
     """Whether the log of decisions holds the prompts' text."""
     learnt: Path | None = None
     """Folder in which profiles that feedback changed are kept over restarts."""
-    sticky: Literal["turn", "thread"] | None = "turn"
-    """`turn` keeps a tool loop with its candidate, `thread` a whole conversation, named by `x-lookahead-thread`."""
+    sticky: Literal["turn", "thread", "adaptive"] | None = "turn"
+    """`turn` keeps a tool loop with its candidate, `thread` a whole conversation, named by `x-lookahead-thread`;
+    `adaptive` keeps a tool loop, and a conversation unless another candidate is foreseen to be better."""
     threads: int = Field(default=1, ge=1)
     """Of one prediction; as many predictions run at one time as there are cores."""
     max_body_bytes: int = Field(default=20_000_000, ge=1000)

@@ -362,7 +362,9 @@ def test_messages_of_langchain_are_read():
     ]
     request = read_request(talk)
     assert (request.text, request.needs) == (TEXT["text"], {"images"})
-    assert read_request([core.ChatMessage("hello", role="user"), core.HumanMessageChunk("and you")]).text == "and you"
+    assert read_request([core.ChatMessage("hello", role="user"), core.HumanMessageChunk("Who was Goethe?")]).text == (
+        "Who was Goethe?"
+    )
 
 
 def test_messages_and_blocks_of_llama_index_are_read():

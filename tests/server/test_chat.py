@@ -235,6 +235,16 @@ def test_a_conversation_stays_where_it_was_under_its_name(make_world):
     assert world.server.chat(headers={"x-lookahead-thread": "b"}).headers["x-lookahead-reason"] == "routed"
 
 
+def test_a_conversation_without_a_name_stays_unless_another_candidate_is_better(make_world):
+    world = make_world("--sticky", "adaptive")
+    messages = [{"role": "user", "content": "Name three rivers in France."}]
+    first = world.server.chat(model=CHEAP, messages=messages)
+    messages += [{"role": "assistant", "content": "Seine, Loire, Rhône."}, {"role": "user", "content": "and in Spain?"}]
+    second = world.server.chat(model="auto:best", messages=messages)
+    assert first.headers["x-lookahead-candidate"] == second.headers["x-lookahead-candidate"] == CHEAP
+    assert second.headers["x-lookahead-reason"] == "sticky"
+
+
 def test_a_dry_run_asks_nobody_and_tells_where_each_share_of_quality_leads(world):
     text = "Prove that the square root of 2 is irrational."
     response = world.server.client.post(

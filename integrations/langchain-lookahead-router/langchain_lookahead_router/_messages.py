@@ -18,9 +18,6 @@ QUERY_KEY = "lookahead_query"
 RouteOn = Callable[[list[BaseMessage]], str | None] | None
 """From the messages to the text to route on; `None` leaves it to the router."""
 
-CONTEXT_CHARS = 600
-"""Characters of a conversation that are read at most, about the window of the embedded predictor."""
-
 
 def to_messages(value: Any) -> list[BaseMessage]:
     """The messages of a string, a prompt value, a list of messages, or a mapping with `messages`.

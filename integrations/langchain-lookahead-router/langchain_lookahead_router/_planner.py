@@ -10,13 +10,13 @@ from lookahead_router import Attempts, Cooldowns, Dispatcher, RecentThreads, rea
 
 from langchain_lookahead_router._candidates import Definitions
 from langchain_lookahead_router._capabilities import abilities_of
-from langchain_lookahead_router._messages import CONTEXT_CHARS, RouteOn, portable, recorded_candidate, to_messages
+from langchain_lookahead_router._messages import RouteOn, portable, recorded_candidate, to_messages
 
 if TYPE_CHECKING:
     from lookahead_router import Candidate
 
 Fallbacks = Literal["next-best"] | None
-Sticky = Literal["thread", "turn"] | None
+Sticky = Literal["thread", "turn", "adaptive"] | None
 
 
 @dataclass(kw_only=True)
@@ -39,10 +39,11 @@ class Planner:
     fallbacks: Fallbacks = None
     fallback_on: Callable[[Exception], bool] | None = None
     sticky: Sticky = None
+    switch_gain: float | None = None
     threads: MutableMapping[str, str] = field(default_factory=RecentThreads)
     cooldowns: Cooldowns = field(default_factory=Cooldowns)
     route_on: RouteOn = None
-    context_chars: int = CONTEXT_CHARS
+    context_chars: int | None = None
 
     def __post_init__(self) -> None:
         self._definitions = Definitions()
@@ -59,6 +60,7 @@ class Planner:
             fallbacks=self.fallbacks,
             fallback_on=self.fallback_on,
             sticky=self.sticky,
+            switch_gain=self.switch_gain,
             threads=self.threads,
             cooldowns=self.cooldowns,
             abilities={name: abilities_of(model) for name, model in self.candidates.items()},
@@ -95,9 +97,10 @@ class Planner:
             context_chars=self.context_chars,
             allow_empty=True,  # the default may answer
         )
-        if keep is None:
-            keep = self._kept(messages, request.turn_start)
-        return self.dispatcher.plan(request.text, needs=request.needs, n_tokens=request.n_tokens, keep=keep, **wishes)
+        if keep is None and self.sticky is not None:
+            keep = self._recorded(messages[0 if self.sticky == "thread" else request.turn_start :])
+        held = self._recorded(messages) if self.sticky == "adaptive" else None
+        return self.dispatcher.plan(request, keep=keep, held=held, **wishes)
 
     def observe(self, prompt: Any, candidate: str, score: float) -> None:
         """Learns from one more scored answer. Computes, as `plan` does.
@@ -117,10 +120,7 @@ class Planner:
         """The history as a candidate can take it; see `_messages.portable`."""
         return portable(messages, name, self.candidates)
 
-    def _kept(self, messages: Sequence[BaseMessage], turn_start: int) -> str | None:
-        """The candidate that the records in the history say to stay with."""
-        if self.sticky is None:
-            return None
-        start = turn_start if self.sticky == "turn" else 0
-        written = (recorded_candidate(m) for m in reversed(messages[start:]) if isinstance(m, AIMessage))
+    def _recorded(self, messages: Sequence[BaseMessage]) -> str | None:
+        """The candidate that answered last, by the records in the messages."""
+        written = (recorded_candidate(m) for m in reversed(messages) if isinstance(m, AIMessage))
         return next((name for name in written if name is not None), None)

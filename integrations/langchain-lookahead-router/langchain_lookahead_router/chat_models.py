@@ -27,7 +27,7 @@ from langchain_lookahead_router._calls import Call, Step, acomplete, astream, co
 from langchain_lookahead_router._candidates import SchemaBinding, ToolBinding, chat_models
 from langchain_lookahead_router._capabilities import shared_profile
 from langchain_lookahead_router._learning import Learner, MadeOfFields
-from langchain_lookahead_router._messages import CONTEXT_CHARS, QUERY_KEY, check_route_on
+from langchain_lookahead_router._messages import QUERY_KEY, check_route_on
 from langchain_lookahead_router._planner import Fallbacks, Planner, Sticky
 
 if TYPE_CHECKING:
@@ -106,7 +106,12 @@ class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
     sticky: Sticky = None
     """`"turn"` stays with the candidate that has answered since the last human message, as in a tool loop.
     `"thread"` stays with the one that answered last in the history or, where no message there has a
-    record, in the thread of `config["configurable"]["thread_id"]`."""
+    record, in the thread of `config["configurable"]["thread_id"]`. `"adaptive"` stays with a turn's candidate
+    as `"turn"` does, and with a conversation's unless another one's predicted score is higher by more than
+    `switch_gain`; a greeting holds nothing."""
+    switch_gain: float | None = None
+    """Predicted score in [0, 1] that another candidate must add, for `sticky="adaptive"`; 0.02 when absent, and five
+    times as much where the question cannot stand alone."""
     threads: Any = Field(default_factory=RecentThreads, exclude=True, repr=False)
     """Candidate by thread id, a mutable mapping; by default in memory, the 10,000 threads used last."""
     candidate: str | None = None
@@ -114,8 +119,9 @@ class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
     route_on: Any = Field(default=None, exclude=True, repr=False)
     """From the messages to the text to route on, where that is not the user's last question: a function that
     gives `None` where the question will do. `config["configurable"]["lookahead_query"]` goes before it."""
-    context_chars: int = Field(default=CONTEXT_CHARS, ge=0)
-    """Characters of the conversation that are read at most; 0 reads the last question only."""
+    context_chars: int | None = Field(default=None, ge=0)
+    """Characters of earlier turns that go along with a question which cannot stand alone; 0 for none, and the core's
+    own budget when absent."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 

@@ -13,7 +13,7 @@ from lookahead_router.threads import off_loop
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_lookahead_router._learning import MadeOfFields
-from langchain_lookahead_router._messages import CONTEXT_CHARS, check_route_on
+from langchain_lookahead_router._messages import check_route_on
 
 try:
     from langchain_core.decisions import BaseDecisionModel, Choice, ClassifierResponse, Question, State
@@ -63,8 +63,9 @@ class LookaheadDecisionModel(MadeOfFields[Dispatcher], BaseDecisionModel):
     route_on: Any = Field(default=None, exclude=True, repr=False)
     """From the state to the text to route on; what the state holds of a conversation where it is absent or gives
     `None`."""
-    context_chars: int = Field(default=CONTEXT_CHARS, ge=0)
-    """Characters of the conversation that are read at most."""
+    context_chars: int | None = Field(default=None, ge=0)
+    """Characters of earlier turns that go along with a question which cannot stand alone; 0 for none, and the core's
+    own budget when absent."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -132,7 +133,7 @@ def _candidate(label: str, criteria: Any, known: Sequence[str]) -> str:
     return name
 
 
-def _state_text(state: Any, context_chars: int) -> str:
+def _state_text(state: Any, context_chars: int | None) -> str:
     """The conversation inside the state, or its strings where it holds none."""
     messages = list(_leaves(state, BaseMessage))
     if messages:

@@ -13,7 +13,6 @@ from lookahead_router.threads import off_loop
 
 from langchain_lookahead_router._candidates import EXTRA_HINT, chat_models
 from langchain_lookahead_router._messages import (
-    CONTEXT_CHARS,
     RECORD_KEY,
     RouteOn,
     check_route_on,
@@ -84,7 +83,9 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
         cooldowns: Cooldowns | None = None,
         per: Literal["run", "call"] = "run",
         route_on: RouteOn = None,
-        context_chars: int = CONTEXT_CHARS,
+        context_chars: int | None = None,
+        sticky: Literal["adaptive"] | None = None,
+        switch_gain: float | None = None,
     ) -> None:
         """Chooses among candidates.
 
@@ -109,7 +110,12 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             per: `"run"` decides once, before the first model call of a run; `"call"` before every one.
             route_on: from the messages to the text to route on; the user's last question where it is absent or
                 gives `None`. `lookahead_query` in the run's config goes before it.
-            context_chars: characters, at least 0, of the conversation that are read at most.
+            context_chars: characters, at least 0, of earlier turns that go along with a question which cannot stand
+                alone; 0 for none, and the core's own budget when absent.
+            sticky: `"adaptive"` stays with the candidate that answered in the history last, unless another one's
+                predicted score is higher by more than `switch_gain`; a greeting holds nothing.
+            switch_gain: score in [0, 1] that a switch must add; 0.02 when absent, and five times as much where the
+                question cannot stand alone.
 
         Raises:
             ConfigurationError: a value out of its domain.
@@ -120,8 +126,10 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
         super().__init__()
         if per not in ("run", "call"):
             raise ConfigurationError(f"per must be 'run' or 'call', not {per!r}")
-        if not isinstance(context_chars, int) or context_chars < 0:
+        if context_chars is not None and (type(context_chars) is not int or context_chars < 0):
             raise ConfigurationError(f"context_chars must be a whole number, at least 0, not {context_chars!r}")
+        if sticky not in ("adaptive", None):
+            raise ConfigurationError(f"sticky must be 'adaptive' or None, not {sticky!r}; per= keeps a run together")
         check_route_on(route_on)
         self.per = per
         self._planner = Planner(
@@ -139,6 +147,8 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             cooldowns=Cooldowns() if cooldowns is None else cooldowns,
             route_on=route_on,
             context_chars=context_chars,
+            sticky=sticky,
+            switch_gain=switch_gain,
         )
 
     def observe(self, prompt: Any, candidate: str, score: float) -> None:

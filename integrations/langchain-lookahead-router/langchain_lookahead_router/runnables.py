@@ -10,7 +10,7 @@ from lookahead_router.threads import off_loop
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_lookahead_router._learning import Learner, MadeOfFields
-from langchain_lookahead_router._messages import CONTEXT_CHARS, QUERY_KEY, check_route_on, query_of, to_messages
+from langchain_lookahead_router._messages import QUERY_KEY, check_route_on, query_of, to_messages
 
 if TYPE_CHECKING:
     from lookahead_router import Router
@@ -51,8 +51,9 @@ class LookaheadRouter(Learner, MadeOfFields[Dispatcher], RunnableSerializable[An
     route_on: Any = Field(default=None, exclude=True, repr=False)
     """From the messages to the text to route on; the user's last question where it is absent or gives `None`.
     `config["configurable"]["lookahead_query"]` goes before it."""
-    context_chars: int = Field(default=CONTEXT_CHARS, ge=0)
-    """Characters of the conversation that are read at most; 0 reads the last question only."""
+    context_chars: int | None = Field(default=None, ge=0)
+    """Characters of earlier turns that go along with a question which cannot stand alone; 0 for none, and the core's
+    own budget when absent."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 

@@ -66,7 +66,7 @@ def test_no_key_is_ever_serialised_or_shown(llm):
     for text in texts:
         assert "key-of-" not in text
     assert set(llm.to_dict()) == {
-        "class_name", "default", "fallbacks", "sticky", "candidate", "context_chars", "routing",
+        "class_name", "default", "fallbacks", "sticky", "switch_gain", "candidate", "context_chars", "routing",
         "pydantic_program_mode", "system_prompt",
     }  # fmt: skip
 

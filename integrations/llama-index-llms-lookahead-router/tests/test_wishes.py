@@ -130,6 +130,22 @@ def test_a_turn_stays_with_the_candidate_that_has_answered_it(server, candidates
     assert record_of(llm.chat([*history, *turns("Another tale.")]))["candidate"] == "words"
 
 
+def test_a_conversation_stays_unless_another_candidate_gains_enough(server, candidates):
+    server.script = lambda request: Reply(request["model"])
+    for gain, name in ((1.0, "digits"), (None, "words")):
+        llm = LookaheadRouterLLM(candidates, make_router(), sticky="adaptive", switch_gain=gain)
+        first = llm.chat(turns("hi"))  # a greeting holds nothing
+        history = [*turns("hi"), first.message, *turns(NUMBERS_QUERY)]
+        second = llm.chat(history)
+        assert record_of(second)["candidate"] == "digits"
+        history += [second.message, *turns("Tell a long story of a kind old fox.")]
+        record = record_of(llm.chat(history))
+        assert record["candidate"] == name
+        assert record["stickiness"]["stays"] == (name == "digits")
+    with pytest.raises(ConfigurationError, match="switch_gain"):
+        LookaheadRouterLLM(candidates, make_router(), sticky="adaptive", switch_gain=2)
+
+
 async def test_what_an_agent_observes_moves_it_to_nobody_else(server, llm):
     """ReAct hands a tool's result over as the user's message, here with digits in it."""
     server.script = lambda request: Reply(

@@ -23,13 +23,37 @@ def test_the_predictor_reads_the_context_that_the_router_allows():
     assert make(context_chars=0).invoke(messages).text == "words: and now?"
 
 
-@pytest.mark.parametrize(("sticky", "expected"), [(None, "words"), ("turn", "words"), ("thread", "lazy")])
+@pytest.mark.parametrize(
+    ("sticky", "expected"), [(None, "words"), ("turn", "words"), ("thread", "lazy"), ("adaptive", "words")]
+)
 def test_a_new_turn_stays_with_the_threads_candidate_only(sticky, expected):
-    messages = [HumanMessage("hello"), answer_of("lazy"), HumanMessage("go on")]
+    messages = [HumanMessage("hello"), answer_of("lazy"), HumanMessage("go on")]  # a greeting holds nothing
     assert make(sticky=sticky).invoke(messages).text == f"{expected}: go on"
 
 
-@pytest.mark.parametrize(("sticky", "expected"), [(None, "words"), ("turn", "lazy"), ("thread", "lazy")])
+@pytest.mark.parametrize(("switch_gain", "expected"), [(None, "words"), (0.5, "lazy")])
+def test_a_conversation_stays_unless_another_candidate_gains_enough(switch_gain, expected):
+    messages = [HumanMessage("Solve 7 + 8 = x"), answer_of("lazy"), HumanMessage("Write a story about a fox.")]
+    message = make(sticky="adaptive", switch_gain=switch_gain).invoke(messages)
+    assert message.text == f"{expected}: Write a story about a fox."
+    record = message.response_metadata["lookahead_router"]
+    assert record["reason"] == ("sticky" if expected == "lazy" else "routed")
+    assert (record["stickiness"]["held"], record["stickiness"]["instead"]) == ("lazy", "words")
+
+
+def test_a_thread_is_held_where_the_history_is_not_passed():
+    llm = make(sticky="adaptive", switch_gain=1.0)
+
+    def ask(text):
+        return llm.invoke(text, {"configurable": {"thread_id": "a"}}).text.partition(":")[0]
+
+    texts = ["hi", "Solve 7 + 8 = x", "thanks", "Write a story about a fox."]
+    assert [ask(text) for text in texts] == ["words", "digits", "digits", "digits"]
+
+
+@pytest.mark.parametrize(
+    ("sticky", "expected"), [(None, "words"), ("turn", "lazy"), ("thread", "lazy"), ("adaptive", "lazy")]
+)
 def test_a_tool_loop_stays_with_the_turns_candidate(sticky, expected):
     call = AIMessage(
         "",

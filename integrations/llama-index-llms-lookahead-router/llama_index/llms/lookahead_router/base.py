@@ -36,7 +36,7 @@ from llama_index.llms.lookahead_router.candidates import (
 )
 from llama_index.llms.lookahead_router.events import LookaheadRoutingEvent
 from llama_index.llms.lookahead_router.history import portable
-from llama_index.llms.lookahead_router.requests import Prompt, Wishes, read, turn_of
+from llama_index.llms.lookahead_router.requests import Prompt, Wishes, read, turns_of
 from llama_index.llms.lookahead_router.scope import RECORD_KEY, ScopeSpans
 from llama_index.llms.lookahead_router.templates import AsksByTemplate, RoutedStructuredLLM
 from lookahead_router import Candidate, Cooldowns, Dispatcher, Router, read_request
@@ -45,7 +45,10 @@ from lookahead_router.threads import off_loop
 
 instrumentation = get_dispatcher(__name__)
 
-_DISPATCHED = ("router", "candidates", "default", "fallbacks", "fallback_on", "sticky", "threads", "cooldowns")
+_DISPATCHED = (
+    *("router", "candidates", "default", "fallbacks", "fallback_on"),
+    *("sticky", "switch_gain", "threads", "cooldowns"),
+)
 
 
 class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
@@ -82,15 +85,20 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
     """Whether a candidate that fails is followed by the next best one."""
     fallback_on: SkipJsonSchema[Callable[[Exception], bool] | None] = Field(default=None, exclude=True, repr=False)
     """Which errors are worth asking the next best one; the dispatch's own rules when absent."""
-    sticky: Literal["turn", "thread"] | None = None
+    sticky: Literal["turn", "thread", "adaptive"] | None = None
     """`"turn"` stays with the candidate that has answered since the last question, as in an agent's tool loop;
-    `"thread"` with the one that answered the conversation last."""
+    `"thread"` with the one that answered the conversation last; `"adaptive"` with a turn's, and with the
+    conversation's unless another one's predicted score is higher by more than `switch_gain`."""
+    switch_gain: float | None = None
+    """Predicted score in [0, 1] that another candidate must add, for `sticky="adaptive"`; 0.02 when absent, and five
+    times as much where the question cannot stand alone."""
     candidate: str | None = None
     """Answers every call, without a prediction."""
     route_on: SkipJsonSchema[Callable[[Any], str | None] | None] = Field(default=None, exclude=True, repr=False)
     """A function from the prompt or messages to the text to route on; `None` from it means the question."""
-    context_chars: int = Field(default=0, ge=0)
-    """Characters that the question and turns before it may have together; 0 routes on the question alone."""
+    context_chars: int | None = Field(default=None, ge=0)
+    """Characters of earlier turns that go along with a question which cannot stand alone; 0 for none, and the core's
+    own budget when absent."""
     threads: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
     """Candidate by thread, a mutable mapping; by default in memory, the 10,000 threads used last."""
     cooldowns: SkipJsonSchema[Any] = Field(default_factory=Cooldowns, exclude=True, repr=False)
@@ -112,10 +120,11 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         default: str | None = None,
         fallbacks: Literal["next-best"] | None = None,
         fallback_on: Callable[[Exception], bool] | None = None,
-        sticky: Literal["turn", "thread"] | None = None,
+        sticky: Literal["turn", "thread", "adaptive"] | None = None,
+        switch_gain: float | None = None,
         candidate: str | None = None,
         route_on: Callable[[Any], str | None] | None = None,
-        context_chars: int = 0,
+        context_chars: int | None = None,
         threads: MutableMapping[str, str] | None = None,
         cooldowns: Cooldowns | None = None,
         **kwargs: Any,
@@ -140,11 +149,14 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             fallbacks: `"next-best"` asks the next best candidate when one fails, and raises the last one's
                 error when all have. A stream that breaks after something was shown is not restarted.
             fallback_on: which errors are worth asking the next best one.
-            sticky: whether a turn or a thread stays with its candidate. The thread is `thread_id=` in the call,
+            sticky: whether a turn or a thread stays with its candidate, or a conversation does unless another one
+                is better by more than `switch_gain`. The thread is `thread_id=` in the call,
                 the tag `thread_id` of `instrument_tags`, or the session of the chat engine's or agent's memory.
+            switch_gain: score in [0, 1] that a switch must add, for `sticky="adaptive"`.
             candidate: name of the one that answers every call.
             route_on: a function from the prompt or messages to the text to route on, or `None` for the question.
-            context_chars: characters, at least 0, that the question and turns before it may have together.
+            context_chars: characters, at least 0, of earlier turns that go along with a question which cannot stand
+                alone; 0 for none, and the core's own budget when absent.
             threads: candidate by thread; shared or kept elsewhere if given.
             cooldowns: shared with other routers if given.
             **kwargs: fields of `LLM`: `callback_manager`, `system_prompt`, `output_parser`, ...
@@ -161,7 +173,8 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         if route_on is not None and not callable(route_on):
             raise ConfigurationError(f"route_on must be a function, got {type(route_on).__name__}")
         candidates = llms(candidates)
-        shared = {"default": default, "fallbacks": fallbacks, "fallback_on": fallback_on, "sticky": sticky}
+        shared = {"default": default, "fallbacks": fallbacks, "fallback_on": fallback_on}
+        shared |= {"sticky": sticky, "switch_gain": switch_gain}
         dispatcher = Dispatcher(
             router,
             candidates,
@@ -391,13 +404,14 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             context_chars=self.context_chars,
             may_be_empty=self.default is not None or wishes.forced is not None,
         )
-        turn = turn_of(prompt, request.text) if self.sticky == "turn" else None
+        turns = turns_of(prompt, request) if self.sticky in ("turn", "adaptive") else []
+        turn = turns[-1] if turns else None
+        before = (dispatcher.threads.get(each) for each in reversed(turns[:-1]))
         attempts = dispatcher.plan(
-            request.text,
-            needs=request.needs,
-            n_tokens=request.n_tokens,
+            request,
             forced=wishes.forced,
             keep=None if turn is None else dispatcher.threads.get(turn),
+            held=next(filter(None, before), None),
             thread=wishes.thread,
         )
         instrumentation.event(LookaheadRoutingEvent.of(attempts.record, request.text))

@@ -55,7 +55,7 @@ def read(
     wishes: Wishes,
     *,
     route_on: Callable[[Any], str | None] | None,
-    context_chars: int,
+    context_chars: int | None,
     may_be_empty: bool,
 ) -> Request:
     """The request as routing sees it.
@@ -91,19 +91,20 @@ def _needs_of(form: Any) -> Sequence[str]:
     return ("structured output",) if form is not None and not is_text else ()
 
 
-def turn_of(prompt: Prompt, question: str) -> str | None:
-    """A name for the turn of a conversation: what user and assistant said up to the question.
+def turns_of(prompt: Prompt, request: Request) -> list[str]:
+    """Names for the turns of a conversation, oldest first: what user and assistant said up to each question.
 
-    In an agent's loop it stays the same while tools are called. `None` for a text, which has no turns.
+    In an agent's loop the last one stays the same while tools are called. None for a text, which has no turns.
     """
     if isinstance(prompt, str):
-        return None
-    asked = [i for i, message in enumerate(prompt) if message.role == MessageRole.USER]
-    asking = [i for i in asked if question in (prompt[i].content or "")] or asked
-    if not asking:
-        return None
-    said = [(m.role.value, m.content) for m in prompt[: asking[-1] + 1] if m.role != MessageRole.SYSTEM]
-    return f"turn {hashlib.sha256(repr(said).encode('utf-8', 'surrogatepass')).hexdigest()}"
+        return []
+    said, names, places = hashlib.sha256(), [], set(request.turn_starts)
+    for place, message in enumerate(prompt):
+        if message.role != MessageRole.SYSTEM:
+            said.update(repr((message.role.value, message.content)).encode("utf-8", "surrogatepass"))
+        if place in places:
+            names.append(f"turn {said.hexdigest()}")
+    return names
 
 
 def _said_by_user(prompt: Prompt) -> str:

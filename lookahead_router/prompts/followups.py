@@ -1,0 +1,184 @@
+"""Whether a question can stand alone, told by its length and by the few words that refer back.
+
+What holds in any language goes first: how long it is, whether it brings matter of its own such as a formula, a quote or
+a list. Words that refer back are known of English, German, French, Spanish, Chinese and Japanese.
+
+Its patterns take milliseconds to compile, so it is imported where a conversation is read and not before.
+"""
+
+import re
+
+LONG_WORDS = 25
+"""From so many words on, a question brings enough of its own, whatever it refers to."""
+_LONGEST_WORD = 40
+_LETTERS = 15
+"""From so many letters on, a word is several: other scripts put no spaces between them either."""
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+_CHARACTERS_PER_WORD = 2
+"""Of Chinese and Japanese, which put no spaces between words."""
+_MATTER = re.compile(
+    r"\d\s*[-+*/^×÷=<>]\s*[\da-z(]|[a-z]\s*[\^=<>]\s*-?[\da-z(]|https?://|```|[:：]\s*\S+\s+\S+\s+\S|\n\s*\S+\s+\S+\s+\S"
+    r"|[\"“„«「『][^\"”“»」』]{8,}[\"”“»」』]",
+    re.IGNORECASE,
+)
+"""What a question brings along: a formula, an address, a listing, a quote, a text after a colon."""
+
+_MARKS = (
+    # English
+    r"\b(?:this|these|those|them|they|he|she|him)\b(?!\s+(?:weekend|week|year|month|morning|evening|summer|winter))",
+    r"\bthat\b(?=\s*(?:[?.!,;]|$|(?:is|was|does|did|do|also|still|really|even|work|works|mean|in|to|into|with|"
+    r"for|one|too|again|as|code|function|"
+    r"answer|sentence|part|step|result|example|line|version|number|case)\b))",
+    r"^(?:\W*[\w']+){0,4}?\W*\bit\b",
+    r"^\W*(?:(?:please|now|can you|could you|bitte|jetzt|kannst du|peux-tu|puedes)\W+)*"
+    r"(?:translate|übersetze?|traduis|traduce)\W+(?:to|into|ins|auf|en|al|nach)\b|(?:翻译|译)(?:成|为)|訳して",
+    r"\b(?:its|it)\W*$|^(?:\W*[\w']+){1,4}?\W+its\b",
+    r"^\W*(?:(?:please|now|then|could you|can you)\W+)*(?:add|use|mention|include|remove|replace|change|rename|rewrite|"
+    r"shorten|extend|improve|commit|undo|quiz|double-check|simplify|sort|avoid|leave out|turn|show me|check)\b",
+    r"\b(?:the|your) (?:above|previous|other|former|latter|same)\b"
+    r"|\b(?:the|your) (?:first|second|third|last|next) "
+    r"(?:one|step|part|example|sentence|line|option|point|idea|question|paragraph|version|solution|answer|case|word)\b"
+    r"|\b(?:the|your) (?:first|second|third|last|next)\W*$",
+    r"\byour (?:answer|code|solution|example|result|reply|text|story|poem|function|version|plan|list|translation)s?\b",
+    r"\bthe (?:code|function|answer|result|example|solution|text|story|poem|translation|proof|list|plan)\W*$",
+    # German
+    r"\b(?:davon|dazu|damit|daran|dafür|darüber|dabei|daraus|darin)\b",
+    r"\b(?:das|dies|dieser|diese|dieses|diesen|diesem|dort)\b"
+    r"(?=\s*(?:[?.!,;]|$|(?:ist|war|auf|in|mit|für|bitte|noch|nochmal|auch|als|genauer|kürzer|anders|heißt|"
+    r"bedeutet|kürzer|"
+    r"lustiger|geht|ganze|gleiche|erste|zweite|letzte|selbe)\b))",
+    r"\b(?:mach|mache|schreib|erklär|erkläre|übersetze|übersetz|kürze|formuliere|kannst du|könntest du|ist|war|wird)"
+    r" (?:es|ihn|sie|das|dies)\b(?! (?:sicher|möglich|gesund|erlaubt|besser))",
+    r"^\W*es (?:soll|muss|darf|kann|ist|wird|hat|geht|klappt|funktioniert|sollte)\b",
+    r"^\W*(?:füge|ergänze|ersetze|ändere|nimm|verwende|benutze|lass|erwähne|entferne)\b",
+    # French
+    r"\w-t-(?:il|elle)s?\b|^\W*(?:ajoute|remplace|utilise|enlève|change|montre|mentionne|raccourcis)\b",
+    r"^(?:peux-tu|pouvez-vous|tu peux) (?:le|la|les)\b|\b(?:ça|cela|ceci|celui|celle|ceux|celles)\b"
+    r"|\w-(?:le|la|les)\b|\bl'(?:expliquer|écrire|améliorer|traduire)\b",
+    r"\b(?:ton|ta|tes|votre|le|la) (?:réponse|code|fonction|exemple|précédente?|premier|première|deuxième|second|"
+    r"seconde|dernier|dernière|même)\b",
+    # Spanish
+    r"^\W*(?:añade|agrega|usa|quita|cambia|menciona|reemplaza)\b|\b(?:cómo|cuándo|dónde) (?:lo|la|los|las)\b",
+    r"\b(?:eso|esto|aquello|hazlo|dilo|ponlo)\b|\b\w*[áéíóú]\w*[aei]l[oa]s?\b",
+    r"\b(?:tu|la|el) (?:respuesta|código|función|ejemplo|anterior|primero|primera|segundo|segunda|último|última|mismo|"
+    r"misma)\b",
+    # Japanese, Chinese
+    "それ|これ|あれ|その|この(?!頃)|さっき|先ほど|上の|もっと|もう少し|もう一|続き|続け|同じ|代わりに|ほかに|他に|他の|別の|も(?:表示|追加|入れ|つけ|書い|教え)",
+    "它|这个|那个|这些|那些|这段|那段|这样|那样|上面|刚才|前面|继续|换成|改成|再[^见现生次利过]|更|一点|第[一二三]",
+)
+_IMPERSONAL = re.compile(
+    r"\b(?:is|was|will|would) it (?:\w+ ){0,2}(?:to|that|when|in)\b|\b(?:does|did) it (?:take|cost)\b", re.IGNORECASE
+)
+"""Where `it` stands for nothing."""
+_REFERS = re.compile("|".join(_MARKS), re.IGNORECASE)
+_THANKS = re.compile(
+    r"\W*(?:perfect|great|nice|good|cool|thanks|thank you|ok|okay|alright|super|perfekt|danke|parfait|merci|genial|"
+    r"perfecto|gracias|谢谢|好的|ありがとう)[,.!;，。！、 ]+(?=\w)",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"\W*(?:(?:and|but|or|then|also|plus|instead|what about|how about|what if|why not|okay|ok|thanks|thank you|"
+    r"und|aber|oder|auch|dann|stattdessen|wie wäre|was ist mit|warum nicht|danke|et|mais|ou|alors|puis|aussi|merci|"
+    r"y|pero|o|entonces|también|gracias|qué tal|por qué no)\b"
+    r"|じゃあ|では|でも|あと|それで|那么|那|还有|但是|可是|如果)",
+    re.IGNORECASE,
+)
+_ELLIPTIC = re.compile(
+    r"\W*(?:in|for|with|without|as|at|from|more|less|much|a bit|a little|only|just|no|not|shorter|longer|simpler|"
+    r"auf|für|mit|ohne|als|mehr|weniger|etwas|nur|nein|nicht|kürzer|länger|einfacher|noch|und zwar|bitte|"
+    r"en|pour|avec|sans|comme|plus|moins|non|pas|encore|un peu|seulement|"
+    r"con|sin|para|como|más|menos|no|solo|otra|otro|un poco)\b",
+    re.IGNORECASE,
+)
+_NAMES = re.compile(
+    r"\W*(?:(?:please|bitte)\W+)?(?:(?:what(?: is| are|'s)|who (?:is|was|were)|was (?:ist|sind)|wer (?:ist|war|waren)|"
+    r"qu'est-ce que?|qui (?:est|était|sont)|qué (?:es|son)|quién (?:es|fue|era)) (?!the |this |that |its |der |"
+    r"die |das |"
+    r"mit |there|it\b|ich |du )|"
+    r"(?:explain|define|describe|translate|summari[sz]e|write|solve|prove|compute|calculate|compare|design|create|"
+    r"generate|implement|recommend|suggest|draw|plan|tell me|give me|erkläre?|definiere|beschreibe?|übersetze?|"
+    r"schreibe?|"
+    r"löse|beweise|berechne|entwirf|plane|explique|définis|décris|traduis|écris|résous|démontre|calcule|"
+    r"describe|traduce|"
+    r"escribe|resuelve|demuestra|calcula|compara|diseña) (?!the |this |that |it\b|more|further|again|please|"
+    r"der |die |das |"
+    r"le |la |el |me |mir |another|one |some |ein beispiel|un exemple|un ejemplo|an example|another|why|how|"
+    r"warum|wie))",
+    re.IGNORECASE,
+)
+"""What names its one subject: `what is entropy`, `write a haiku`."""
+_BEARING = re.compile(r"[\u30a0-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
+"""Characters of Chinese and Japanese that bear meaning."""
+_FEW = 4
+_ENDS = re.compile(r"(?:呢|は|って|なら|吗|だと)\W*$")
+_SAYING_NOTHING = """
+a an the i me my you your we us to of on is are am be do does did can could would will please thanks thank ok okay yes
+no yeah sure hi hello hey there good morning evening afternoon day bye great nice cool perfect how why what when where
+who which again more less further else go going keep continue next try explain elaborate details detail example
+examples example's one another some any shorter longer simpler better faster help so and or but it that this much very
+really still too also now then correct right wrong sounds looks works all same finish ich du mir mich dich sie ihr wir
+der die das ein eine einen bitte danke hallo guten gut tag morgen abend ja nein doch klar super toll genau warum wieso
+weshalb wie was wer wo wann weiter mehr weniger noch mal nochmal einmal erkläre erklär genauer ausführlicher kürzer
+länger einfacher besser beispiel beispiele und oder aber jetzt dann mach machen kannst könntest geht's vielen dank
+viel sehr auch hilf helfen je tu te vous nous le la les un une des de est es ça va bonjour bonsoir salut merci
+beaucoup oui non bien pourquoi comment quoi qui que quel quelle où quand encore plus moins continuez explique
+expliquez détails exemple exemples court courte simple mieux s'il plaît stp svp et ou mais maintenant alors peux
+pouvez aider aide yo tú usted el los las una unos por qué cómo quién cuál dónde cuándo favor gracias muchas hola
+buenos buenas días tardes noches sí está estás más menos otra otro vez sigue continúa continua explica explícame
+detalles ejemplo ejemplos corto corta mejor y o pero ahora entonces puedes ayudarme ayuda tal both each every few
+first second third last two three four five step steps should must might may shall were been being has have had having
+i'm i've i'd it's that's what's how's don't doesn't isn't use used using see get got give gives need want know think
+say tell show work working happen happens mean means look come comes take takes make makes made done put let like
+expect question questions answer thing things way ways kind sort only just not without with for from in into at by as
+than if because their his her its our they them he she who's there's ever up down out over alles alle beide beiden
+jede jeder jedes erste zweite dritte schritt für zwei drei soll sollte muss musst kann können darf hat haben habe hast
+war waren sein ist sind wird werden geht gehen macht heißt bedeutet gib zeig zeige sag nimm brauche brauchst lange
+viele welche welcher welches davon dafür mit ohne auf von zu im bei als wenn weil nur nicht kein keine chaque deux
+trois première premier étape étapes dois doit devrais faut peut puis est-ce sont était ai avez donne donnez montre
+montrez fais faire fait veux veut dis dire moi toi lui elle il ils elles ce cette ces mon ma mes ton ta tes son sa ses
+notre votre pour par avec sans sur dans au aux en combien temps autre autres d'autres pas ne si car cada dos tres paso
+pasos primero primera debo debe debería puede puedo era fue tiene tienes tengo hay da dame muestra muéstrame haz hacer
+hace quiero dime decir lo se mi su sus para con sin del al porque cuánto cuánta cuántos tiempo cosa cosas
+"""
+"""Words that say next to nothing of what a conversation is about: English, German, French, Spanish."""
+_EMPTY = frozenset(_SAYING_NOTHING.split())
+_CJK_EMPTY = re.compile(
+    "你好|您好|请问|谢谢|多谢|早上好|晚上好|好的|可以|能帮我|帮我|帮忙|一下|继续|为什么|怎么样|怎么|什么|例子|举个|解释|详细|请|你|我|吗|呢|的|吧|个"
+    "|こんにちは|こんばんは|おはよう|ございます|ありがとう|お願いします|ください|よろしく|すみません|はい|いいえ|なぜ|どうして|どう|続けて"
+    "|もっと|詳しく|例えば|説明して|教えて|ですか|か|を|は|の|で"
+)
+
+
+def stands_alone(question: str) -> bool:
+    """Whether a question can be understood, and so routed, without what was said before it.
+
+    A greeting, thanks and "go on" cannot: there is nothing in them to decide by.
+    """
+    question = _THANKS.sub("", question, count=1) if _THANKS.match(question) else question
+    if len(question) > LONG_WORDS * _LONGEST_WORD:
+        return True
+    cjk = len(_CJK.findall(question))
+    words = _WORD.findall(_CJK.sub(" ", question).lower())
+    n_words = sum(1 + len(word) // _LETTERS for word in words) + cjk / _CHARACTERS_PER_WORD
+    if n_words >= LONG_WORDS:
+        return True
+    if _MATTER.search(question):
+        return n_words > 8 or not _GOES_ON.match(question)
+    if cjk:
+        left = _CJK.findall(_CJK_EMPTY.sub("", question))
+        if len(left) + 2 * len(words) < 1 or n_words < 1.5:
+            return False
+        if n_words <= 8 and _ENDS.search(question):
+            return False
+        matter = 2 + (len(_BEARING.findall(_CJK_EMPTY.sub("", question))) + 2 * len(words) >= _FEW)
+    else:
+        matter = sum(len(word) > 1 and not word.isdigit() and word not in _EMPTY for word in words)
+    if matter == 0 or (matter == 1 and n_words <= 8 and not _NAMES.match(question)):
+        return False
+    if n_words <= 2 and not cjk and not _NAMES.match(question):
+        return False
+    if n_words <= 12 and _REFERS.search(_IMPERSONAL.sub("", question)):
+        return False
+    return not (n_words <= 12 and _GOES_ON.match(question)) and not (n_words <= 5 and _ELLIPTIC.match(question))
