@@ -49,6 +49,19 @@ def _is_a_stream(path: Path) -> bool:
     return path.is_symlink() and os.readlink(path).startswith("/proc/")
 
 
+def check_folder(path: Path) -> None:
+    """Whether files could be written to a folder, which need not be there yet; nothing is made.
+
+    Raises:
+        FileError: it, or what it would lie in, is a file or not writable.
+    """
+    nearest = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if not nearest.is_dir():
+        raise FileError(f"{nearest} is a file" if nearest != path else "it is a file, not a folder", path=str(path))
+    if not os.access(nearest, os.W_OK):
+        raise FileError(f"{nearest} is not writable", path=str(path))
+
+
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """A temporary folder beside `path` that takes its place when the block ends without an error.

@@ -13,7 +13,7 @@ LAYERS = [
     {"errors"},
     {"files", "threads"},
     {"types", "prompts", "extras", "hub", "metrics", "escaping"},
-    {"data", "saved", "policies", "networks"},
+    {"data", "saved", "policies", "networks", "settings"},
     {"backends"},
     {"predictors"},
     {"router"},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lookahead_router.errors import CheckpointError, FileError
-from lookahead_router.files import parse_json, read_json, replacing_file, replacing_folder, write_text
+from lookahead_router.files import check_folder, parse_json, read_json, replacing_file, replacing_folder, write_text
 
 
 class Crash(Exception):
@@ -292,6 +292,16 @@ def test_json_that_is_no_object_or_not_there_is_a_checkpoint_error(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+def test_a_folder_that_could_not_be_written_to_is_told_before_there_is_anything_to_write(tmp_path):
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "deeper" / "still"):
+        with pytest.raises(FileError, match="is a file"):
+            check_folder(path)
+    for path in (tmp_path, tmp_path / "new" / "deeper"):
+        check_folder(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_a_device_or_a_pipe_is_not_replaced_by_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "stdout").symlink_to("/proc/self/fd/1")

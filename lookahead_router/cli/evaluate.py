@@ -9,6 +9,7 @@ from lookahead_router.cli._options import POLICY_HELP, REVISION_HELP, ROUTER_HEL
 from lookahead_router.cli._output import show, show_json
 from lookahead_router.errors import ConfigurationError, LookaheadRouterError
 from lookahead_router.extras import require
+from lookahead_router.files import check_folder
 
 if TYPE_CHECKING:
     from lookahead_router.evaluation.entries import Entry
@@ -56,7 +57,8 @@ def evaluate(
     if save:
         _check_save(router, data, parse_policy(policy) != parse_policy("best-quality") or bool(source))
     if report is not None:
-        require("matplotlib", "eval")  # not after all the work
+        require("matplotlib", "eval")  # not after all the work, as what follows
+        check_folder(report)
         cache = cache or report / "cache"
     from lookahead_router.cli._comparison import all_failed, run_comparison
 

@@ -11,6 +11,7 @@ from lookahead_router.cli._output import UNKNOWN, progress, show, show_json, sho
 from lookahead_router.cli._scored import SCORED_HELP, read_scored
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
+from lookahead_router.files import check_folder
 
 if TYPE_CHECKING:
     from lookahead_router.evaluation.fit import FitResult
@@ -54,9 +55,9 @@ def fit(
     Profiles of the embedded predictor are fitted, and others beside them; what foresees best by cross-validation is
     fitted on all prompts and written. Where nothing beats the best single candidate, the router sends all to that one.
     """
-    _check(output)
-    recipe = None if train is None else _recipe(train)
     report = report or Path(f"{output}-report")
+    _check(output, report)
+    recipe = None if train is None else _recipe(train)
     from lookahead_router.evaluation import fit as fitting
 
     with progress("reading answers") as update:
@@ -97,8 +98,8 @@ def _network(answers, recipe: "Recipe", folder: Path, backbone: str | None, star
     return {"network": str(folder / "predictor"), "network_comparison": found.to_dict()}
 
 
-def _check(output: Path) -> None:
-    """Raises, before all the work, where the folder holds something else or a package is missing."""
+def _check(output: Path, report: Path) -> None:
+    """Raises, before all the work, where a folder is taken or cannot be written, or a package is missing."""
     for module in ("matplotlib", "sklearn"):
         require(module, "eval")
     from lookahead_router.predictors.fitted.base import holds_nothing_else
@@ -106,6 +107,8 @@ def _check(output: Path) -> None:
 
     if output.exists() and not (PredictorFolder(output).holds_nothing_else() or holds_nothing_else(output)):
         raise ConfigurationError(f"{output} exists and holds more than a saved predictor; choose another folder")
+    for folder in (output, report):
+        check_folder(folder)
 
 
 def _candidates(pool: Path | None, candidates: str | None):

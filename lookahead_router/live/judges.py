@@ -7,8 +7,9 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from lookahead_router.errors import ConfigurationError
-from lookahead_router.live.pool import CandidateConfig, read_settings
+from lookahead_router.live.pool import CandidateConfig
 from lookahead_router.live.references import GRADERS, TOLERANCE
+from lookahead_router.settings import read_settings
 from lookahead_router.types import CandidatePool, Value
 
 COMMAND = "command"
@@ -69,7 +70,7 @@ class JudgeConfig(Value):
             ConfigurationError: no such file, or a setting that is unknown or out of range; says where.
             MissingDependencyError: YAML without PyYAML.
         """
-        return cls(**read_settings(Path(path), "reference: exact, or judges: [{name: ..., ...}]"))
+        return cls(**read_settings(Path(path), "reference: exact, or judges: [{name: ..., ...}]", "live"))
 
 
 def judge_of(judge: "JudgeConfig | str | Path") -> JudgeConfig:

@@ -9,9 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from lookahead_router.errors import ConfigurationError
-from lookahead_router.extras import require
-from lookahead_router.files import parse_json
+from lookahead_router.settings import read_settings
 from lookahead_router.types import Candidate, CandidatePool, Value
 
 if TYPE_CHECKING:
@@ -182,7 +180,7 @@ class PoolConfig(Value):
                 where.
             MissingDependencyError: YAML without PyYAML.
         """
-        return cls(**read_settings(Path(path), "candidates: [{name: ..., ...}, ...]"))
+        return cls(**read_settings(Path(path), "candidates: [{name: ..., ...}, ...]", "live"))
 
     def pool(self) -> CandidatePool:
         """The candidates as the router has them, with the catalogue's list prices where the file has none."""
@@ -195,25 +193,6 @@ class PoolConfig(Value):
     def __getitem__(self, name: str) -> CandidateConfig:
         """The settings of a candidate by its name."""
         return self.candidates[CandidatePool(each.name for each in self.candidates).index(name)]
-
-
-def read_settings(path: Path, example: str) -> dict[str, Any]:
-    """The mapping in a file of settings: JSON by its suffix, else YAML.
-
-    Raises:
-        ConfigurationError: no such file, not readable as that, or no mapping; the example says what was expected.
-        MissingDependencyError: YAML without PyYAML.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{path} is not UTF-8; write it again in this encoding") from None
-    settings = _parsed_json(text, path) if path.suffix.lower() == ".json" else _parsed_yaml(text, path)
-    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
-        raise ConfigurationError(f"{path}: expected settings such as {example}, got {type(settings).__name__}")
-    return settings
 
 
 def priced(config: CandidateConfig) -> Candidate:
@@ -252,36 +231,3 @@ def _catalogue() -> "Catalogue":
 
     folder = PredictorFolder(OPEN_EMBEDDED)
     return Catalogue(entries_from_json(folder.read_json(folder.catalogue)["entries"]), ())
-
-
-def _parsed_json(text: str, path: Path) -> Any:
-    try:
-        return parse_json(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{path} is no JSON: {error}") from error
-
-
-def _parsed_yaml(text: str, path: Path) -> Any:
-    yaml = require("yaml", "live")
-    try:
-        return yaml.load(text, _strict_loader(yaml))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        place = "" if mark is None else f", line {mark.line + 1}"
-        # Without YAML's snippet of the file, which may hold what should not be there.
-        raise ConfigurationError(f"{path}{place}: no YAML: {getattr(error, 'problem', None) or 'malformed'}") from None
-
-
-def _strict_loader(yaml: Any) -> type:
-    """YAML's safe loader, which lets no key stand twice."""
-
-    class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict:
-            keys = [key.value for key, _ in node.value if isinstance(key.value, str)]
-            repeated = sorted({key for key in keys if keys.count(key) > 1})
-            if repeated:
-                problem = f"{repeated[0]} stands there twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-            return super().construct_mapping(node, deep=deep)
-
-    return Loader

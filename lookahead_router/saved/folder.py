@@ -178,8 +178,9 @@ class PredictorFolder:
     def check(self, *, needs_weights: bool = True) -> None:
         """Raises `CheckpointError` with what is missing, unless the folder can be loaded."""
         if not self.path.is_dir():
+            what = "it is a file, and no folder" if self.path.is_file() else "no such folder"
             raise CheckpointError(
-                "no such folder; pass the folder of a saved predictor, or nothing for the embedded one",
+                f"{what}; pass the folder of a saved predictor, or nothing for the embedded one",
                 location=self.location,
             )
         root = (self.root or self.path).resolve()

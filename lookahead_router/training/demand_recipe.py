@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from lookahead_router.saved.card import CardSettings
-from lookahead_router.training.recipe import Recipe, read_settings
+from lookahead_router.training.recipe import Recipe, recipe_settings
 from lookahead_router.types import Value
 
 
@@ -146,7 +146,7 @@ class DemandRecipe(Value):
         Raises:
             ConfigurationError: unreadable YAML, an unknown setting, or a value out of its domain.
         """
-        return cls._from_settings(read_settings(path, overrides), Path(path))
+        return cls._from_settings(recipe_settings(path, overrides), Path(path))
 
     @classmethod
     def _from_settings(cls, settings: dict[str, Any], path: Path) -> "DemandRecipe":
@@ -165,7 +165,7 @@ class DemandRecipe(Value):
 
 def read_recipe(path: str | Path, overrides: Iterable[str] = ()) -> Recipe | DemandRecipe:
     """The recipe of either kind in a file; see `DemandRecipe.from_yaml`."""
-    settings = read_settings(path, overrides)
+    settings = recipe_settings(path, overrides)
     return (
         DemandRecipe._from_settings(settings, Path(path)) if settings.get("kind") == "demands" else Recipe(**settings)
     )

@@ -9,6 +9,7 @@ from pydantic import Field
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
 from lookahead_router.saved.card import CardSettings
+from lookahead_router.settings import read_settings
 from lookahead_router.training.objectives import OBJECTIVES
 from lookahead_router.types import Value
 
@@ -153,7 +154,7 @@ class Recipe(Value):
         Raises:
             ConfigurationError: unreadable YAML, an unknown setting, or a value out of its domain.
         """
-        return cls(**read_settings(path, overrides))
+        return cls(**recipe_settings(path, overrides))
 
     def to_yaml(self) -> str:
         """All settings of the training, defaults included; without those of the card."""
@@ -164,21 +165,15 @@ class Recipe(Value):
         return self.model_dump(mode="json", exclude={"card"})
 
 
-def read_settings(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+def recipe_settings(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
     """The settings in a recipe's file, with overrides like `optimizer.learning_rate=1e-5` applied; not yet checked.
 
     Raises:
-        ConfigurationError: unreadable YAML, or an override that is none.
+        ConfigurationError: no such file, unreadable YAML, a name that stands there twice, or an override that is none.
     """
-    yaml = require("yaml", "train")
-    try:
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"recipe {path}: {error}") from error
-    if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings):
-        raise ConfigurationError(f"recipe {path}: expected a mapping of settings")
+    settings = read_settings(Path(path), "name: ..., backbone: ...", "train")
     for override in overrides:
-        _apply(settings, override, yaml)
+        _apply(settings, override, require("yaml", "train"))
     return settings
 
 
