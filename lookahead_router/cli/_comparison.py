@@ -10,7 +10,7 @@ from lookahead_router.cli._output import progress
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.evaluation.compare import Material, compare
-from lookahead_router.evaluation.entries import Entry
+from lookahead_router.evaluation.entries import Ask, Entry, ask_here
 from lookahead_router.evaluation.results import ComparisonReport
 from lookahead_router.hub import is_repo_id
 from lookahead_router.policies import Policy
@@ -32,6 +32,7 @@ def run_comparison(
     n_resamples: int,
     check_leakage: bool,
     keep_going: bool,
+    ask: Ask = ask_here,
 ) -> ComparisonReport:
     """Reads what is named, compares, and shows how far it is.
 
@@ -58,6 +59,7 @@ def run_comparison(
             n_resamples=n_resamples,
             check_leakage=check_leakage,
             keep_going=keep_going,
+            ask=ask,
             on_progress=on_progress,
         )
 

@@ -12,8 +12,10 @@ from lookahead_router.extras import require
 from lookahead_router.files import check_folder
 
 if TYPE_CHECKING:
-    from lookahead_router.evaluation.entries import Entry
+    from lookahead_router.evaluation.entries import Ask, Entry
     from lookahead_router.evaluation.results import ComparisonReport
+
+_EMBEDDER_HELP = "Sentence encoder of fitted predictors: folder, or org/name; MiniLM-L6 if absent."
 
 
 def evaluate(
@@ -31,13 +33,11 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Split to evaluate on; 'all' for every row.")] = "test",
     source: Annotated[list[str] | None, typer.Option(help="Only this benchmark; repeatable.")] = None,
     fit_data: Annotated[str | None, typer.Option(help="Learn from this file's train split instead.")] = None,
-    embedder: Annotated[
-        str | None,
-        typer.Option(help="Sentence encoder of fitted predictors: folder, or org/name; MiniLM-L6 if absent."),
-    ] = None,
+    embedder: Annotated[str | None, typer.Option(help=_EMBEDDER_HELP)] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each predictor that is random, averaged.")] = 1,
     revision: Annotated[str | None, typer.Option(help=REVISION_HELP)] = None,
     backend: Annotated[str, typer.Option(help="Of saved predictors: auto, onnx-int8, onnx or torch.")] = "auto",
+    engine: Annotated[str, typer.Option(help="Of their predictions: local, or ray: on a cluster.")] = "local",
     resamples: Annotated[int, typer.Option(min=10, help="Bootstrap samples behind the intervals.")] = 1000,
     leakage_check: Annotated[bool, typer.Option(help="Look for prompts of the train split.")] = True,
     report: Annotated[Path | None, typer.Option(help="Folder for report.md, report.json and report.html.")] = None,
@@ -74,6 +74,7 @@ def evaluate(
         n_seeds=seeds,
         n_resamples=resamples,
         check_leakage=leakage_check,
+        ask=_ask(engine),
         keep_going=predictors is not None or len(data) > 1,  # the error of the only router is the command's
     )
     if save:
@@ -81,6 +82,20 @@ def evaluate(
     _tell(found, report, as_json)
     if all_failed(found):
         raise LookaheadRouterError("no predictor could be evaluated; the report says why of each")
+
+
+def _ask(engine: str) -> "Ask":
+    """Where saved predictors predict."""
+    if engine not in ("local", "ray"):
+        raise ConfigurationError(f"--engine: expected local or ray, got {engine!r}")
+    if engine == "ray":
+        require("ray", "ray")  # not after all the reading
+        from lookahead_router.integrations.ray import ask_cluster
+
+        return ask_cluster
+    from lookahead_router.evaluation.entries import ask_here
+
+    return ask_here
 
 
 def _entries(router: str | None, predictors: str | None, backend: str, revision: str | None) -> "list[Entry]":

@@ -10,7 +10,7 @@ from pathlib import Path
 from lookahead_router import __version__
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError, LookaheadRouterError, TruncatedPromptWarning
-from lookahead_router.evaluation.entries import Entry, Foresight, Tell
+from lookahead_router.evaluation.entries import Ask, Entry, Foresight, Tell, ask_here
 from lookahead_router.evaluation.leakage import find_leakage
 from lookahead_router.evaluation.measure import Measured, Yardstick
 from lookahead_router.evaluation.results import ComparisonReport, DatasetResult, PredictorResult
@@ -52,6 +52,7 @@ def compare(
     seed: int = 0,
     check_leakage: bool = True,
     keep_going: bool = True,
+    ask: Ask = ask_here,
     on_progress: Callable[[str, float], None] = lambda step, share: None,
 ) -> ComparisonReport:
     """Routes every dataset with every entry, on the same rows and the same resamples of them.
@@ -71,6 +72,7 @@ def compare(
         seed: seed of the bootstrap.
         check_leakage: whether to look for evaluation prompts in the training split.
         keep_going: whether an entry that fails is a row with its error, while the others go on; it raises otherwise.
+        ask: has predictors predict; those that need embeddings do so in this process.
         on_progress: told before each step what comes, and what share of all is done.
 
     Raises:
@@ -91,7 +93,7 @@ def compare(
     for at, material in enumerate(materials):
         yardstick = _yardstick(material, n_resamples, seed)
         train, validation = material.aligned_train, material.aligned_validation
-        foresight = Foresight(yardstick.rows, train, validation, policy, embedder, cache, n_seeds)
+        foresight = Foresight(yardstick.rows, train, validation, policy, embedder, cache, n_seeds, ask)
         measured = []
         before, first = f"{material.name}: " if material.name else "", at * (len(entries) + 1)
         for entry in entries:

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -30,6 +30,13 @@ from lookahead_router.types import CandidatePool, Prediction
 
 Tell = Callable[[str, float], None]
 """Told what is being done, and what share of it is."""
+Ask = Callable[[Predictor, Sequence[Sequence[str]]], Iterable[Prediction]]
+"""Has a predictor predict blocks of prompts; a prediction for each, in their order."""
+
+
+def ask_here(predictor: Predictor, blocks: Sequence[Sequence[str]]) -> Iterator[Prediction]:
+    """Predicts one block after the other in this process."""
+    return map(predictor.predict, blocks)
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,8 @@ class Foresight:
     """Folder for fits and predictions; nothing is kept without it."""
     n_seeds: int
     """Fits of each predictor that is random."""
+    ask: Ask = ask_here
+    """Predicts, for predictors that need no embeddings: these are kept here."""
 
     @cached_property
     def _asked(self) -> str:
@@ -204,7 +213,8 @@ class Foresight:
                 embedder.cache = embedder.cache or self.cache / "embeddings"
             _embed_ahead(predictor, self.rows, _within(tell, 0, 1, of=2))
             start = time.perf_counter()
-            asked = _predict(predictor, self.rows.prompts, tell if embedder is None else _within(tell, 1, 2, of=2))
+            ask, told = (self.ask, tell) if embedder is None else (ask_here, _within(tell, 1, 2, of=2))
+            asked = _predict(predictor, self.rows.prompts, ask, told)
             seconds = time.perf_counter() - start
             prediction = router.over_pool(asked, len(self.rows))
             if path is not None:
@@ -232,12 +242,14 @@ def _embed_ahead(predictor: Predictor, rows: RoutingDataset, tell: Tell) -> None
             embedder.embed(rows.prompts[at : at + BLOCK_SIZE])
 
 
-def _predict(predictor: Predictor, prompts: np.ndarray, tell: Tell) -> Prediction:
+def _predict(predictor: Predictor, prompts: np.ndarray, ask: Ask, tell: Tell) -> Prediction:
     """The prediction for all prompts, asked for in parts: a row depends on its prompt alone."""
+    blocks = [prompts[at : at + BLOCK_SIZE] for at in range(0, len(prompts), BLOCK_SIZE)]
     parts = []
-    for at in range(0, len(prompts), BLOCK_SIZE):
-        tell("predicting", at / len(prompts))
-        parts.append(predictor.predict(prompts[at : at + BLOCK_SIZE]))
+    tell("predicting", 0.0)
+    for part in ask(predictor, blocks):
+        parts.append(part)
+        tell("predicting", len(parts) / len(blocks))
     return _joined(parts)
 
 

@@ -269,3 +269,9 @@ def test_long_work_tells_how_far_it_is_where_no_bar_can_be_drawn(cli, data, monk
     _, _, err = cli("evaluate", data, "--predictors", "rule,random", "--resamples", 10)
     assert "toy: rule, predicting (17% of all)" in err
     assert "toy: random" in err
+
+
+def test_an_engine_that_is_none_says_which_there_are(cli, data):
+    code, _, err = cli("evaluate", data, "--engine", "spark")
+    assert code == 2
+    assert "--engine: expected local or ray, got 'spark'" in err

@@ -224,6 +224,23 @@ def test_what_was_done_is_read_from_the_cache(tmp_path, monkeypatch):
     assert all("TypeError" in one.error for one in other.datasets[0].predictors)
 
 
+def test_predictions_come_from_wherever_they_are_asked_for():
+    asked = []
+
+    def elsewhere(predictor, blocks):
+        asked.append((predictor.name, sum(map(len, blocks))))
+        return map(predictor.predict, blocks)
+
+    found = by_label(run(ask=elsewhere).datasets[0])
+    assert asked == [(entry.label, len(material().evaluation)) for entry in ENTRIES]
+    for label, here in by_label(run().datasets[0]).items():
+        assert (found[label].average, found[label].score, found[label].shares) == (
+            here.average,
+            here.score,
+            here.shares,
+        )
+
+
 def test_a_broken_cache_is_filled_again(tmp_path):
     first = run(cache=tmp_path)
     for path in tmp_path.rglob("*"):
