@@ -13,7 +13,8 @@ USER 65534:65534
 VOLUME /state
 EXPOSE 8400
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8400/health', timeout=2)"]
+  CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8400, timeout=2); \
+       c.request('GET', '/health'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["lookahead-router"]
 CMD ["serve", "/etc/lookahead-router/pool.yaml", "--host", "0.0.0.0", "--keys", "/state/keys.json", \
      "--decisions", "/state/decisions.jsonl", "--learnt", "/state/learnt"]
