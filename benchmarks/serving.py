@@ -1,9 +1,11 @@
 """What the server adds to a call, beside asking the candidate directly and beside LiteLLM's proxy.
 
-Every target is a process of its own on this machine; the candidate answers at once. The targets take turns, round by
-round, so that whatever else the machine does falls on all of them. LiteLLM belongs in an environment of its own.
+Every target is a process of its own on this machine. The candidate answers at once, or takes about so many seconds, as
+LLMs do: what counts then is the time beyond those. The targets take turns, round by round, so that whatever else the
+machine does falls on all of them. LiteLLM belongs in an environment of its own.
 
     python benchmarks/serving.py --litellm /path/to/venv/bin/litellm --rounds 5 --output serving.json
+    python benchmarks/serving.py --answer-seconds 1 --rounds 5
 """
 
 import argparse
@@ -11,6 +13,7 @@ import asyncio
 import hashlib
 import json
 import os
+import random
 import re
 import socket
 import statistics
@@ -35,12 +38,22 @@ FIGURES = ("p50", "p99", "rate", "cpu_ms")
 CHOICE = {"index": 0, "message": {"role": "assistant", "content": "yes " * 100}, "finish_reason": "stop"}
 USAGE = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": 110}
 ANSWER = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": [CHOICE], "usage": USAGE}
-BODY = json.dumps(ANSWER).encode()
-REPLY = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
+
+
+def reply(slept: float) -> bytes:
+    """An answer that says how long it took."""
+    body = json.dumps({"slept": slept, **ANSWER}).encode()
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+AT_ONCE = reply(0.0)
 
 
 class Candidate(asyncio.Protocol):
-    """Answers every request at once, with little work of its own."""
+    """Answers every request, at once or after a while, with little work of its own."""
+
+    def __init__(self, seconds: float, rng: random.Random) -> None:
+        self._seconds, self._rng = seconds, rng
 
     def connection_made(self, transport):
         self.transport, self.buffer = transport, b""
@@ -53,11 +66,21 @@ class Candidate(asyncio.Protocol):
             if len(self.buffer) < whole:
                 return
             self.buffer = self.buffer[whole:]
-            self.transport.write(REPLY)
+            if not self._seconds:
+                self.transport.write(AT_ONCE)
+                continue
+            loop, began = asyncio.get_running_loop(), time.perf_counter()
+            # Of different lengths, so that clients do not come back all at once.
+            loop.call_later(self._seconds * self._rng.uniform(0.5, 1.5), self._answer, began)
+
+    def _answer(self, began: float) -> None:
+        self.transport.write(reply(time.perf_counter() - began))
 
 
-async def be_candidate(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Candidate, "127.0.0.1", port, backlog=1024)
+async def be_candidate(port: int, seconds: float) -> None:
+    rng = random.Random(0)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Candidate(seconds, rng), "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
 
 
@@ -98,8 +121,10 @@ async def one_client(port: int, model: str, n: int, first: int, seconds: list[fl
         length = re.search(rb"(?i)content-length: *(\d+)", answer)
         if b" 200 " not in answer[:20] or length is None:
             raise SystemExit(f"port {port} answered {answer!r}")
-        await reader.readexactly(int(length[1]))
-        seconds.append(time.perf_counter() - started)
+        content = await reader.readexactly(int(length[1]))
+        elapsed = time.perf_counter() - started
+        slept = re.search(rb'"slept": *([0-9.e-]+)', content)
+        seconds.append(elapsed - (float(slept[1]) if slept else 0.0))
     writer.close()
 
 
@@ -128,10 +153,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def targets(stack: ExitStack, folder: Path, litellm: str | None) -> dict[str, tuple[int, str, int]]:
+def targets(
+    stack: ExitStack, folder: Path, litellm: str | None, answer_seconds: float
+) -> dict[str, tuple[int, str, int]]:
     """Port and model of everything that is asked, and the process behind it."""
     behind, ours = free_port(), free_port()
-    be = [sys.executable, __file__, "--be-candidate", str(behind)]
+    be = [sys.executable, __file__, "--be-candidate", str(behind), "--answer-seconds", str(answer_seconds)]
     candidate = start(stack, be, behind, folder / "candidate.log")
     url = f"http://127.0.0.1:{behind}/v1"
     pool = folder / "pool.json"
@@ -163,16 +190,17 @@ def main() -> None:
     parser.add_argument("--litellm", help="its command, in an environment of its own")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=300)
+    parser.add_argument("--answer-seconds", type=float, default=0.0, help="mean of what an answer takes")
     parser.add_argument("--output", type=Path)
     parser.add_argument("--be-candidate", type=int)
     arguments = parser.parse_args()
     if arguments.be_candidate:
-        asyncio.run(be_candidate(arguments.be_candidate))
+        asyncio.run(be_candidate(arguments.be_candidate, arguments.answer_seconds))
         return
     results: dict[str, dict] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        asked = targets(stack, folder, arguments.litellm)
+        asked = targets(stack, folder, arguments.litellm, arguments.answer_seconds)
         alone: list[float] = []
         for n_clients in (1, 10, 100):
             for port, model, _ in asked.values():  # warm
@@ -182,6 +210,8 @@ def main() -> None:
             for n_clients in (1, 10, 100):
                 for name, (port, model, pid) in asked.items():
                     n = arguments.requests if n_clients < 100 else 3 * arguments.requests
+                    if arguments.answer_seconds:
+                        n = max(20, 10 * n_clients)
                     before = cpu_seconds(pid)
                     times, rate = asyncio.run(measure(port, model, n_clients, n))
                     cpu_ms = 1e3 * (cpu_seconds(pid) - before) / len(times)

@@ -75,7 +75,7 @@ async def answer(reader, writer, rng: random.Random, notes) -> None:
 
 async def be_candidates(port: int, notes: Path) -> None:
     rng = random.Random(1)
-    with notes.open("w") as file:
+    with notes.open("w", buffering=1) as file:  # a note is there as soon as the answer is
         server = await asyncio.start_server(lambda r, w: answer(r, w, rng, file), "127.0.0.1", port, backlog=512)
         await server.serve_forever()
 
