@@ -40,6 +40,7 @@ from lookahead_router.types import Candidate, CandidatePool, Decision, Predictio
 
 if TYPE_CHECKING:
     from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.predictors.profiles import Profile
 
 
 class Router:
@@ -249,6 +250,20 @@ class Router:
         """
         name = self._names[self.pool.index(candidate)]
         return self._over(self._open("observe").observe(prompt, name, score), ())
+
+    def with_learnt(self, profiles: "Mapping[str, Profile]") -> "Router":
+        """A router whose candidates have these profiles, such as a router elsewhere has learnt.
+
+        Args:
+            profiles: `{name in this router's pool: its profile}`; other names are left out, and candidates that are
+                not named keep theirs.
+
+        Raises:
+            ConfigurationError: the predictor's pool is fixed.
+        """
+        known = zip(self.pool.names, self._names, strict=True)
+        theirs = {of: profiles[name] for name, of in known if name in profiles}
+        return self._over(self._open("learn").with_profiles(theirs), ())
 
     def save(self, folder: str | Path) -> None:
         """Writes the predictor, with the profiles that it has by now; `from_pretrained` reads the folder.

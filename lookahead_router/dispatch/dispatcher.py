@@ -239,8 +239,12 @@ class Dispatcher:
             DataError: the score is no number in [0, 1].
         """
         name = self.check_name(candidate)
+        return self.learn(lambda base: base.observe(prompt, self._theirs.get(name, name), score))
+
+    def learn(self, change: Callable[["Router"], "Router"]) -> "Router":
+        """Puts what is made of `base` in its place; calls planned from now on know it. `router`, as it is now."""
         with _learning():
-            base = self.base.observe(prompt, self._theirs.get(name, name), score)
+            base = change(self.base)
             self._routers, self._has_learnt = (base, self._arrange(base)), True
             return self.router
 

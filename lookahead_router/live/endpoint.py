@@ -19,7 +19,7 @@ from lookahead_router.live.completion import Completion, first, member, text_of
 from lookahead_router.live.pool import OPENAI_URL, CandidateConfig
 
 _LONGEST_CONNECT_SECONDS = 15.0
-_IDLE_SECONDS = 4.0
+IDLE_SECONDS = 4.0
 """How long a connection is kept; servers let idle ones go after five, and a request that meets that is lost."""
 _OF_OPENAI = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
 """Headers that OpenAI itself reads, and nobody else gets, by the variables that fill them."""
@@ -90,7 +90,7 @@ class EndpointClient:
         if self._opened is None:
             http, seconds = self._aiohttp, self.config.timeout
             connector = http.TCPConnector(
-                limit=self.config.max_concurrency, keepalive_timeout=_IDLE_SECONDS, ssl=_trusted()
+                limit=self.config.max_concurrency, keepalive_timeout=IDLE_SECONDS, ssl=trusted()
             )
             # Connecting has to fail before all the call does: what was never sent is not paid.
             timeout = http.ClientTimeout(total=None, sock_connect=min(seconds / 2, _LONGEST_CONNECT_SECONDS))
@@ -128,7 +128,7 @@ def proxy_of(url: str) -> str | None:
 
 
 @cache
-def _trusted() -> ssl.SSLContext:
+def trusted() -> ssl.SSLContext:
     """Whom TLS trusts: the system, and where it is installed certifi, since some systems have no list of their own."""
     context = ssl.create_default_context()
     try:

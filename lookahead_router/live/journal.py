@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.extras import require
 from lookahead_router.files import parse_json, writing
+from lookahead_router.threads import ProcessLock
 
 _MOST_ROOM = 64 * 2**20
 _BLOCK = 2**16
@@ -44,7 +44,7 @@ class Journal:
         self._waiting: list[asyncio.Future] = []
         self._flusher: asyncio.Task | None = None
         self._size = 0
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
         self._joint = b""
         if path is not None:
             self.records, whole = _whole_lines(path)

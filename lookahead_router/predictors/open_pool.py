@@ -258,6 +258,12 @@ class OpenPoolPredictor:
         members[column] = replace(members[column], profile=replace(profile, origin="your answers"))
         return self._with(members)
 
+    def with_profiles(self, profiles: Mapping[str, Profile]) -> "OpenPoolPredictor":
+        """A predictor whose candidates have these profiles, by name; those that are not named keep theirs."""
+        return self._with(
+            replace(member, profile=profiles.get(member.candidate.name, member.profile)) for member in self.members
+        )
+
     def save(self, folder: str | Path) -> None:
         """Writes network, population, catalogue and the profiles of this pool, whole or not at all.
 

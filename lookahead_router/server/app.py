@@ -1,4 +1,7 @@
-"""The endpoints, as an ASGI application."""
+"""The endpoints, as an ASGI application.
+
+Bodies go on to candidates as they came, so nothing here would gain by being read into a model first.
+"""
 
 import asyncio
 import contextlib
@@ -20,9 +23,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lookahead_router.errors import ConfigurationError, DataError, LookaheadRouterError
+from lookahead_router.errors import LookaheadRouterError
 from lookahead_router.server.calls import Call, decision_headers, parse_body
 from lookahead_router.server.metrics import Metrics
+from lookahead_router.server.openapi import description
 from lookahead_router.server.playground import page_response
 from lookahead_router.server.protocols import Chat, Completions, Protocol, Responses
 from lookahead_router.server.refusals import Refusal, refusal_of
@@ -32,6 +36,7 @@ from lookahead_router.server.settings import is_loopback
 logger = logging.getLogger(__name__)
 _PACKAGE = Path(__file__).parents[1]
 _VISIT = "lookahead_visit"
+_ASKED = ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/models")
 _OTHER = "other"
 """What figures call paths that are none."""
 
@@ -54,6 +59,7 @@ def make_app(service: Service) -> ASGIApp:
             ("GET", "/health", _health, {"is_open": True}),
             ("GET", "/ready", _ready, {"is_open": True}),
             ("GET", "/", _playground, {"is_open": True}),
+            ("GET", "/openapi.json", _openapi, {"is_open": True}),
         )
     ]
     handlers = dict.fromkeys((Exception, Refusal, LookaheadRouterError, RecursionError), _on_error)
@@ -111,8 +117,10 @@ class Entrance:
         host, origin = headers.get(b"host", ""), headers.get(b"origin")
         if origin is not None and origin.partition("://")[2] != host:
             return Refusal(403, "requests of other sites' pages are not answered", code="foreign_origin")
-        if self._service.keys is None and not is_loopback(_name_of(host)):
-            return Refusal(403, "without keys only requests to localhost are answered", code="foreign_host")
+        if self._service.keys is None:
+            peer = scope.get("client")
+            if not is_loopback(_name_of(host)) or (peer is not None and not is_loopback(peer[0])):
+                return Refusal(403, "without keys only requests to localhost are answered", code="foreign_host")
         return None
 
 
@@ -190,7 +198,7 @@ def _endpoint(
             if service.is_draining:
                 raise Refusal(503, "the server is ending", kind="server_error", code="draining", retry_after=1.0)
             if visit.key is not None:
-                service.keys.check_rate(visit.key)
+                await service.commons.check_rate(visit.key)
             await visit.stack.enter_async_context(service.gate.enter())
         return await function(service, request, visit)
 
@@ -249,16 +257,11 @@ async def _feedback(service: Service, request: Request, visit: Visit) -> Respons
         raise Refusal(400, "decision_id is the text of the header x-lookahead-decision-id", param="decision_id")
     if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
         raise Refusal(400, "score is a number in [0, 1]", param="score")
-    serving = service.serving
-    if not serving.is_open:
+    if not service.serving.is_open:
         raise Refusal(409, "this router's pool is fixed by its training: it does not learn", code="fixed_pool")
-    text, candidate = service.asked.take(decision_id, visit.key)
-    if candidate not in serving.dispatcher.candidates:
-        raise Refusal(409, f"{candidate!r} has left the pool", code="candidate_left")
-    try:
-        await service.compute(service.observe, text, candidate, float(score))
-    except (ConfigurationError, DataError) as error:
-        raise refusal_of(error) from error
+    whose = "" if visit.key is None else visit.key.name
+    candidate = await service.commons.feedback(decision_id, whose, float(score))
+    service.metrics.feedback.labels(candidate).inc()
     if service.log is not None:
         named = {"id": decision_id, "kind": "feedback", "candidate": candidate, "score": float(score)}
         service.log.add({**named, "time": _now(), "key": visit.key and visit.key.name})
@@ -291,6 +294,10 @@ async def _ready(service: Service, request: Request, visit: Visit) -> Response:
 
 async def _playground(service: Service, request: Request, visit: Visit) -> Response:
     return page_response()
+
+
+async def _openapi(service: Service, request: Request, visit: Visit) -> Response:
+    return Response(description(), media_type="application/json")
 
 
 async def _body(service: Service, request: Request) -> bytes:
@@ -334,7 +341,10 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_error(request: Request, error: HTTPException) -> Response:
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-    message = f"{error.detail}: {request.method} {request.url.path[:200]}"
+    path = request.url.path
+    message = f"{error.detail}: {request.method} {path[:200]}"
+    if error.status_code == 404 and f"/v1{path.rstrip('/')}" in _ASKED:
+        message += "; the base URL ends in /v1"
     return Refusal(error.status_code, message, code=code).response(dict(error.headers or {}))
 
 

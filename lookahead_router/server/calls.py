@@ -17,6 +17,7 @@ from lookahead_router.failures import Failure, failure_of
 from lookahead_router.live.answers import Question
 from lookahead_router.policies import RESPONSE_TOKENS
 from lookahead_router.prompts import Request
+from lookahead_router.server.commons import Note
 from lookahead_router.server.protocols import Protocol, Usage
 from lookahead_router.server.refusals import Refusal, failed
 from lookahead_router.server.service import Service, Visit
@@ -44,6 +45,7 @@ class Call:
         """What one client's conversations are called tells another one nothing."""
         self._thread = None if thread is None else f"{self._whose}/{thread}"
         self._turn = Turn()
+        self._held: str | None = None
         self._keep: str | None = None
         self.attempts: Attempts | None = None
 
@@ -59,6 +61,7 @@ class Call:
             self._read()
         else:
             await self.service.compute(self._read)
+        await self._recall()
         if self.choice.forced is not None:
             self._decide()
         else:
@@ -72,10 +75,21 @@ class Call:
         self.choice = self.serving.choice(self.body.get("model"))
         self.request = self.protocol.read(self.body)
         self._turn = self.serving.turn(self.body.get("messages") or self.body.get("input"), self.request)
-        self._keep = self._turn.answered
+
+    async def _recall(self) -> None:
+        """Finds out who answered before in what the request goes on with."""
+        commons = self.service.commons
+        if self._turn.goes_on:
+            self._keep = await commons.whom(self._turn.name)
+        if self._turn.before:
+            self._held = await commons.whom(*self._turn.before)
+        if self._thread is not None and self.serving.keeps_threads:
+            before = await commons.whom(f"thread/{self._thread}")
+            if before is not None:  # a replica may have answered that is none of this process
+                self.serving.memory.threads[self._thread] = before
         previous = self.protocol.previous(self.body)
         if previous is not None:  # only whoever gave that answer has it
-            name = self.serving.memory.answers.get(f"{self._whose}/{previous}")
+            name = await commons.whom(self._answer(previous))
             if name is None and self.visit.key is not None:
                 message = "previous_response_id names none of the answers that this key got here"
                 raise Refusal(404, message, code="previous_response_not_found", param="previous_response_id")
@@ -86,7 +100,7 @@ class Call:
         keep = self._keep if self._keep in dispatcher.candidates else None
         self.attempts = dispatcher.plan(
             self.request,
-            held=self._turn.held if self._turn.held in dispatcher.candidates else None,
+            held=self._held if self._held in dispatcher.candidates else None,
             forced=self.choice.forced,
             keep=keep,
             thread=self._thread,
@@ -122,9 +136,42 @@ class Call:
         usage = Usage(self.request.n_tokens, n * max(0, min([int(RESPONSE_TOKENS), *limits])))
         return self.serving.usd(name, usage)
 
-    def remember_answer(self, answer_id: str, name: str) -> None:
-        """Keeps who gave an answer that may be gone on from."""
-        self.serving.memory.answers[f"{self._whose}/{answer_id}"] = name
+    def _answer(self, answer_id: str) -> str:
+        """What goes on from an answer, as a conversation."""
+        return f"answer/{self._whose}/{answer_id}"
+
+    async def _reserve(self) -> None:
+        """Counts what the call is expected to cost as spent, until it is known what it did cost.
+
+        Raises:
+            Refusal: the key's budget is used up.
+        """
+        key = self.visit.key
+        if key is None or key.budget_usd is None:
+            return
+
+        async def settle() -> None:
+            await self.service.commons.settle(self.id, key, self.visit.spent_usd)
+
+        self.visit.stack.push_async_callback(settle)  # before, since a client may go away while it is asked
+        try:
+            await self.service.commons.reserve(self.id, key, self.expected_usd(self.attempts.name) or 0.0)
+        except Refusal:
+            self.visit.decision |= {"kind": "refused", "attempts": []}
+            raise
+
+    async def _answered_by(self, answer: "Answer") -> None:
+        """Notes who answered."""
+        self.attempts.answered()
+        name = answer.name
+        self.visit.decision |= self.attempts.record
+        self.service.metrics.choices.labels(name, self.attempts.record["reason"]).inc()
+        names = [] if self._turn.name is None else [self._turn.name]
+        if answer.id is not None:
+            names.append(self._answer(answer.id))
+        if self._thread is not None and self.serving.memory.threads.get(self._thread) == name:
+            names.append(f"thread/{self._thread}")
+        await self.service.commons.note(self.id, Note(name, self.request.text, self._whose, tuple(names)))
 
     async def ask(self) -> "Answer":
         """The first answer that a candidate gives: whole, or a stream that has begun to show something.
@@ -132,12 +179,7 @@ class Call:
         Raises:
             Refusal: nobody answered, or the key's budget is used up.
         """
-        usd = self.expected_usd(self.attempts.name) or 0.0
-        try:
-            self.visit.stack.enter_context(self.service.reserve(self.visit.key, usd))
-        except Refusal:
-            self.visit.decision |= {"kind": "refused", "attempts": []}
-            raise
+        await self._reserve()
         while True:
             name = self.attempts.name
             answer = Answer(self, name)
@@ -160,12 +202,7 @@ class Call:
                 raise
             self.visit.stack.callback(answer.settle)
             self.visit.stack.push_async_callback(stack.aclose)
-            self.attempts.answered()
-            if self._turn.name is not None:
-                self.serving.memory.turns[self._turn.name] = name
-            self.visit.decision |= self.attempts.record
-            self.service.metrics.choices.labels(name, self.attempts.record["reason"]).inc()
-            self.service.asked.add(self.id, self.request.text, name, self.visit.key)
+            await self._answered_by(answer)
             return answer
 
 
@@ -174,6 +211,8 @@ class Answer:
 
     def __init__(self, call: Call, name: str) -> None:
         self._call, self.name = call, name
+        self.id: str | None = None
+        """By which later requests may go on from it."""
         self._protocol, self._service = call.protocol, call.service
         self._config = call.serving[name]
         self._asked: float | None = None
@@ -257,9 +296,7 @@ class Answer:
 
     def _learn(self, data: Mapping[str, Any]) -> None:
         self._usage = self._protocol.usage(data) or self._usage
-        name = self._protocol.answer_id(data)
-        if name is not None:
-            self._call.remember_answer(name, self.name)
+        self.id = self._protocol.answer_id(data) or self.id
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body of a stream. One that breaks off says so in its last event."""
@@ -309,7 +346,7 @@ class Answer:
             metrics.tokens.labels(self.name, kind).inc(count)
         if usd is not None:
             metrics.usd.labels(self.name).inc(usd)
-            self._service.spend(call.visit.key, usd)
+            call.visit.spent_usd += usd
             decision["cost_usd"] = decision.get("cost_usd", 0.0) + usd
         decision |= {
             "input_tokens": usage.input_tokens,

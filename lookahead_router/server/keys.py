@@ -3,10 +3,8 @@
 import hashlib
 import hmac
 import secrets
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -16,9 +14,12 @@ from pydantic import Field, ValidationError, field_validator
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.files import parse_json, write_text
 from lookahead_router.server.refusals import Refusal
+from lookahead_router.threads import ProcessLock
 from lookahead_router.types import Value, describe
 
 PREFIX = "lr-"
+RESERVED_SECONDS = 3600.0
+"""For which a call counts with what it is expected to cost, if its replica is lost and never says what it did cost."""
 _PERIODS = {"day": "%Y-%m-%d", "month": "%Y-%m", "total": "total"}
 
 
@@ -96,17 +97,23 @@ def new_key(path: Path, name: str, **limits: object) -> str:
 class Spending:
     """What every key has spent in its period; kept in a file, so that a restart forgets nothing."""
 
-    def __init__(self, path: Path | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Reads what was spent before.
 
         Raises:
             ConfigurationError: the file is another one.
             FileError: it cannot be written.
         """
-        self._path, self._now = path, now
-        self._lock = threading.Lock()
+        self._path, self._now, self._clock = path, now, clock
+        self._lock = ProcessLock()
         self._spent: dict[str, dict[str, float]] = {}
-        self._reserved: dict[str, float] = {}
+        self._reserved: dict[str, tuple[str, float, float]] = {}
+        """By call: whose key, dollars, and when."""
         self._is_saved = True
         if path is not None and path.exists():
             try:
@@ -122,24 +129,36 @@ class Spending:
 
     def spent(self, key: Key) -> float:
         """Dollars in the present period, those of requests under way included."""
-        return self._spent.get(key.name, {}).get(self._period(key), 0.0) + self._reserved.get(key.name, 0.0)
+        since = self._clock() - RESERVED_SECONDS
+        under_way = sum(usd for name, usd, at in self._reserved.values() if name == key.name and at >= since)
+        return self._spent.get(key.name, {}).get(self._period(key), 0.0) + under_way
 
-    @contextmanager
-    def reserved(self, key: Key, usd: float) -> Iterator[None]:
-        """Counts dollars as spent for the length of the block."""
-        with self._lock:
-            self._reserved[key.name] = self._reserved.get(key.name, 0.0) + usd
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._reserved[key.name] = max(0.0, self._reserved[key.name] - usd)
+    def reserve(self, call_id: str, key: Key, usd: float) -> None:
+        """Counts dollars as spent until the call is settled; nothing where the key has no budget.
 
-    def add(self, key: Key, usd: float) -> None:
-        """Counts dollars of a call that is over."""
+        Raises:
+            Refusal: 429, the budget does not allow them.
+        """
         if key.budget_usd is None:
             return
         with self._lock:
+            if self.spent(key) + usd > key.budget_usd:
+                raise Refusal(
+                    429,
+                    f"the budget of ${key.budget_usd:g} per {key.period} is used up".replace("per total", "in all"),
+                    kind="insufficient_quota",
+                    code="insufficient_quota",
+                )
+            self._reserved[call_id] = key.name, usd, self._clock()
+
+    def settle(self, call_id: str, key: Key, usd: float) -> None:
+        """Counts the dollars of a call that is over, in place of those reserved."""
+        if key.budget_usd is None:
+            return
+        with self._lock:
+            self._reserved.pop(call_id, None)
+            if not usd:
+                return
             period = self._period(key)
             before = self._spent.get(key.name, {}).get(period, 0.0)
             self._spent[key.name] = {period: before + usd}  # earlier periods are over
@@ -159,14 +178,39 @@ class Spending:
         return self._now().strftime(_PERIODS[key.period])
 
 
-class Keys:
-    """Who may ask, how often, and for how many dollars."""
+class Rates:
+    """How many requests each key had of late."""
 
-    def __init__(self, keys: Sequence[Key], spending: Spending, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self) -> None:
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def check(self, key: Key, now: float) -> None:
+        """Counts a request at a time in seconds.
+
+        Raises:
+            Refusal: 429, too many in the last minute.
+        """
+        if key.requests_per_minute is None:
+            return
+        full = float(key.requests_per_minute)
+        left, at = self._left.get(key.name, (full, now))
+        left = min(full, left + (now - at) * full / 60.0)
+        if left < 1.0:
+            raise Refusal(
+                429,
+                f"more than {key.requests_per_minute} requests a minute",
+                kind="rate_limit_error",
+                code="rate_limit_exceeded",
+                retry_after=(1.0 - left) * 60.0 / full,
+            )
+        self._left[key.name] = left - 1.0, now
+
+
+class Keys:
+    """Who may ask."""
+
+    def __init__(self, keys: Sequence[Key]) -> None:
         self._keys = tuple(keys)
-        self._spending = spending
-        self._clock = clock
-        self._tokens: dict[str, tuple[float, float]] = {}
 
     def admit(self, authorization: str | None) -> Key:
         """The key of a request.
@@ -186,41 +230,6 @@ class Keys:
         if found is None:
             raise Refusal(401, "the key is not known here", kind="authentication_error", code="invalid_api_key")
         return found
-
-    def check_rate(self, key: Key) -> None:
-        """Counts a request.
-
-        Raises:
-            Refusal: 429, too many in the last minute.
-        """
-        if key.requests_per_minute is None:
-            return
-        now, full = self._clock(), float(key.requests_per_minute)
-        tokens, at = self._tokens.get(key.name, (full, now))
-        tokens = min(full, tokens + (now - at) * full / 60.0)
-        if tokens < 1.0:
-            raise Refusal(
-                429,
-                f"more than {key.requests_per_minute} requests a minute",
-                kind="rate_limit_error",
-                code="rate_limit_exceeded",
-                retry_after=(1.0 - tokens) * 60.0 / full,
-            )
-        self._tokens[key.name] = tokens - 1.0, now
-
-    def check_budget(self, key: Key, usd: float) -> None:
-        """Nothing, where a request that is expected to cost so many dollars is within the budget.
-
-        Raises:
-            Refusal: 429, it is not.
-        """
-        if key.budget_usd is not None and self._spending.spent(key) + usd > key.budget_usd:
-            raise Refusal(
-                429,
-                f"the budget of ${key.budget_usd:g} per {key.period} is used up".replace("per total", "in all"),
-                kind="insufficient_quota",
-                code="insufficient_quota",
-            )
 
     @property
     def has_budget(self) -> bool:

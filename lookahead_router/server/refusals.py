@@ -46,6 +46,9 @@ class Refusal(Exception):
         self.failure: Failure | None = None
         """Why the last candidate failed, if one was asked."""
 
+    def __reduce__(self):
+        return _again, (self.__dict__,)
+
     def response(self, headers: dict[str, str] | None = None) -> Response:
         """The refusal as HTTP."""
         headers = dict(headers or {})
@@ -55,6 +58,12 @@ class Refusal(Exception):
             headers["www-authenticate"] = "Bearer"
         body = json.dumps({"error": self.error}).encode() if self.body is None else self.body
         return Response(body, self.status, headers, media_type="application/json")
+
+
+def _again(said: dict[str, Any]) -> Refusal:
+    refusal = Refusal(said["status"], said["error"]["message"])
+    refusal.__dict__ |= said
+    return refusal
 
 
 def refusal_of(error: Exception) -> Refusal | None:

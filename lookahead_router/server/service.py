@@ -1,31 +1,29 @@
 """What one server holds: the pool at work, its client, its limits, and what it tells of itself."""
 
 import asyncio
-import contextlib
 import logging
-import threading
 import time
-from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lookahead_router.errors import ConfigurationError, LookaheadRouterError
+from lookahead_router.predictors.profiles import Profile
+from lookahead_router.server.commons import Commons
 from lookahead_router.server.decisions import DecisionLog
 from lookahead_router.server.gate import Gate
-from lookahead_router.server.keys import Key, KeyFile, Keys, Spending
+from lookahead_router.server.keys import Key, KeyFile, Keys
 from lookahead_router.server.metrics import Metrics
 from lookahead_router.server.refusals import Refusal
 from lookahead_router.server.serving import Memory, Serving
 from lookahead_router.server.settings import Settings
 from lookahead_router.server.upstream import Upstream
-from lookahead_router.threads import compute_threads
+from lookahead_router.threads import ProcessLock, compute_threads
 
 logger = logging.getLogger(__name__)
 SAVE_SECONDS = 15.0
-MAX_ASKED_CHARS = 20_000_000
-"""Of the prompts that wait in memory for feedback."""
 
 
 @dataclass
@@ -43,51 +41,25 @@ class Visit:
     key: Key | None = None
     is_reported: bool = False
     """Whether its error is in the log already."""
+    spent_usd: float = 0.0
+    """What its calls did cost."""
     decision: dict[str, Any] | None = None
     """Of a request that was routed; what the log gets."""
-
-
-class Asked:
-    """The prompts of the latest decisions, until somebody says how good the answers were. In memory only."""
-
-    def __init__(self, max_count: int, max_chars: int = MAX_ASKED_CHARS) -> None:
-        self._max_count, self._max_chars = max_count, max_chars
-        self._kept: OrderedDict[str, tuple[str, str, str | None]] = OrderedDict()
-        self._n_chars = 0
-
-    def add(self, decision_id: str, text: str, candidate: str, key: Key | None) -> None:
-        """Keeps a prompt, and forgets the oldest ones where there are too many."""
-        if not text or not self._max_count or len(text) > self._max_chars:
-            return
-        self._kept[decision_id] = text, candidate, key and key.name
-        self._n_chars += len(text)
-        while len(self._kept) > self._max_count or self._n_chars > self._max_chars:
-            self._n_chars -= len(self._kept.popitem(last=False)[1][0])
-
-    def take(self, decision_id: str, key: Key | None) -> tuple[str, str]:
-        """Prompt and candidate of a decision, for once.
-
-        Raises:
-            Refusal: 404, none of this key's decisions, too old, or scored before.
-        """
-        text, candidate, name = self._kept.get(decision_id, ("", "", None))
-        if not text or name != (key and key.name):
-            raise Refusal(
-                404,
-                "no decision of this id waits for feedback: it is unknown, too old, or has its score already",
-                code="decision_not_found",
-                param="decision_id",
-            )
-        del self._kept[decision_id]
-        self._n_chars -= len(text)
-        return text, candidate
 
 
 class Service:
     """The state behind the endpoints."""
 
-    def __init__(self, pool: Path, settings: Settings, *, router: str | None = None) -> None:
+    def __init__(
+        self, pool: Path, settings: Settings, *, router: str | None = None, commons: Commons | None = None
+    ) -> None:
         """Loads everything.
+
+        Args:
+            pool: the pool file.
+            settings: what the operator sets.
+            router: folder or Hub id of a predictor, in place of the pool file's.
+            commons: what the replicas of a server share; a server of one process has its own.
 
         Raises:
             ConfigurationError: the pool file, the keys, or a candidate without a price where a key has a budget.
@@ -96,13 +68,12 @@ class Service:
         """
         self.pool_path, self.settings, self._location = pool, settings, router
         self.memory = Memory()
-        self._spending = Spending(None if settings.keys is None else _spending_path(settings.keys))
         self.keys: Keys | None = self._read_keys()
         self.serving = self._read_pool(None)
         self._check_prices(self.serving, self.keys)
         self.gate = Gate(settings.max_concurrency, settings.max_queue, settings.queue_seconds)
         self.metrics = Metrics(self.gate)
-        self.asked = Asked(settings.feedback_prompts)
+        self.commons = Commons(settings, self.learn) if commons is None else commons
         self.upstream = Upstream()
         self.log: DecisionLog | None = None
         if settings.decisions is not None:
@@ -118,10 +89,13 @@ class Service:
         self.call_seconds: dict[str, float] = {}
         """Running means of what a candidate took, by name."""
         self._has_learnt = False
-        self._learning = threading.Lock()
+        self._learning = ProcessLock()
 
     async def run_in_background(self) -> None:
-        """Writes what changed, every now and then, until it is cancelled."""
+        """Writes what changed, every now and then, and learns what others have learnt, until it is cancelled."""
+        await asyncio.gather(self._save_now_and_then(), self.commons.follow(self))
+
+    async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(SAVE_SECONDS)
             await asyncio.get_running_loop().run_in_executor(None, self.save)
@@ -129,9 +103,9 @@ class Service:
     def save(self) -> None:
         """Writes what keys have spent, and what was learnt."""
         try:
-            self._spending.save()
+            self.commons.save()
             with self._learning:
-                if self._has_learnt and self.settings.learnt is not None:
+                if self._has_learnt and self.settings.learnt is not None and self.commons.keeps_learnt:
                     self.serving.dispatcher.base.save(self.settings.learnt)
                     self._has_learnt = False
         except (LookaheadRouterError, OSError) as error:
@@ -140,6 +114,7 @@ class Service:
     async def close(self) -> None:
         """Ends everything, when no request is under way."""
         await self.upstream.close()
+        await self.commons.close(self)
         self.save()
         if self.log is not None:
             self.log.close()
@@ -165,29 +140,27 @@ class Service:
         """Calls what computes, off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(compute_threads(), function, *arguments)
 
-    def observe(self, text: str, candidate: str, score: float) -> None:
-        """Learns from one scored answer. Computes."""
+    async def learn(self, text: str, candidate: str, score: float) -> None:
+        """Learns from one scored answer.
+
+        Raises:
+            Refusal: 409, the candidate has left the pool.
+        """
+        if candidate not in self.serving.dispatcher.candidates:
+            raise Refusal(409, f"{candidate!r} has left the pool", code="candidate_left")
+        await self.compute(self._observe, text, candidate, score)
+
+    def adopt(self, profiles: Mapping[str, Profile]) -> None:
+        """Takes over profiles that were learnt elsewhere, of candidates that are here. Computes."""
+        with self._learning:
+            self.serving.adopt(profiles)
+            self._has_learnt = True
+
+    def _observe(self, text: str, candidate: str, score: float) -> None:
         # Whoever reads the pool file anew, or writes what was learnt, does so before or after.
         with self._learning, self.serving.dispatcher.learning():
             self.serving.dispatcher.observe(text, candidate, score)
             self._has_learnt = True
-        self.metrics.feedback.labels(candidate).inc()
-
-    def spend(self, key: Key | None, usd: float) -> None:
-        """Counts the dollars of a call."""
-        if key is not None:
-            self._spending.add(key, usd)
-
-    def reserve(self, key: Key | None, usd: float) -> contextlib.AbstractContextManager:
-        """Counts dollars as spent while a call is under way.
-
-        Raises:
-            Refusal: 429, the key's budget does not allow them.
-        """
-        if key is None or key.budget_usd is None or self.keys is None:
-            return contextlib.nullcontext()
-        self.keys.check_budget(key, usd)
-        return self._spending.reserved(key, usd)
 
     def place_at(self, name: str, max_concurrency: int) -> asyncio.Semaphore:
         """Places for calls of a candidate."""
@@ -238,7 +211,7 @@ class Service:
         keys = KeyFile.load(self.settings.keys).keys
         if not keys:
             raise ConfigurationError(f"{self.settings.keys} holds no key; make one with --new-key NAME")
-        return Keys(keys, self._spending)
+        return Keys(keys)
 
     @staticmethod
     def _check_prices(serving: Serving, keys: Keys | None) -> None:
@@ -247,7 +220,3 @@ class Service:
             raise ConfigurationError(
                 f"a key has a budget, so every candidate needs a price; missing: {', '.join(unpriced)}"
             )
-
-
-def _spending_path(keys: Path) -> Path:
-    return keys.with_name(f"{keys.stem}.spent.json")

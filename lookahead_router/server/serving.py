@@ -1,6 +1,7 @@
 """The pool at work: its router, who is forced by which name of a model, and what calls cost."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +12,7 @@ from lookahead_router.live.pool import OPENAI_URL, CandidateConfig, PoolConfig
 from lookahead_router.policies import BestQuality, KeepQuality, Policy, Restricted
 from lookahead_router.predictors.load import OPEN_EMBEDDED
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
+from lookahead_router.predictors.profiles import Profile
 from lookahead_router.prompts import Request
 from lookahead_router.router import Router
 from lookahead_router.saved.folder import PredictorFolder
@@ -37,24 +39,21 @@ class Choice:
 
 @dataclass(frozen=True)
 class Turn:
-    """A turn of a conversation, as far as it is known who answered in it."""
+    """A turn of a conversation, and those before it, by what their answers are remembered under."""
 
     name: str | None = None
-    """Under what its answer is remembered."""
-    answered: str | None = None
-    """The candidate that has answered in it."""
-    held: str | None = None
-    """The candidate that answered the turn before it."""
+    goes_on: bool = False
+    """Whether somebody may have answered in it."""
+    before: tuple[str, ...] = ()
+    """The latest one first."""
 
 
 class Memory:
-    """What outlives a reading of the pool file: who failed of late, and who answered which conversation."""
+    """What outlives a reading of the pool file: who failed of late, and who answered which thread."""
 
     def __init__(self) -> None:
         self.cooldowns = Cooldowns()
         self.threads = RecentThreads()
-        self.turns = RecentThreads()
-        self.answers = RecentThreads()
 
 
 class Serving:
@@ -151,6 +150,17 @@ class Serving:
         """Whether every candidate has one."""
         return all(candidate.has_price for candidate in self.router.pool)
 
+    def profiles(self) -> dict[str, Profile]:
+        """What is known of each candidate by now; empty where the pool is fixed."""
+        predictor = self.dispatcher.base.predictor
+        members = predictor.members if isinstance(predictor, OpenPoolPredictor) else ()
+        return {member.candidate.name: member.profile for member in members}
+
+    def adopt(self, profiles: Mapping[str, Profile]) -> None:
+        """Takes over profiles that were learnt elsewhere, of candidates that are here."""
+        if self.is_open:
+            self.dispatcher.learn(lambda base: base.with_learnt(profiles))
+
     def __getitem__(self, name: str) -> CandidateConfig:
         return self._by_name[name]
 
@@ -199,20 +209,24 @@ class Serving:
             raise Refusal(404, f"no candidate here offers {protocol.path}", code="not_offered")
         return Restricted(self.router.policy if choice.policy is None else choice.policy, allow=names)
 
-    def turn(self, messages: Any, request: Request) -> "Turn":
-        """Under what the answer of this turn is remembered, and who answered in it and before it."""
+    @property
+    def keeps_threads(self) -> bool:
+        """Whether who answered a thread matters."""
+        return self._sticky in ("thread", "adaptive")
+
+    def turn(self, messages: Any, request: Request) -> Turn:
+        """The turn that a request belongs to, if turns stay with their candidates."""
         if self._sticky not in ("turn", "adaptive") or not isinstance(messages, list) or not request.text:
             return Turn()
         digest, names, places = hashlib.sha256(), [], set(request.turn_starts)
         for place, message in enumerate(messages):
             digest.update(repr(message).encode("utf-8", "surrogatepass"))
             if place in places:
-                names.append(digest.hexdigest())
+                names.append(f"turn/{digest.hexdigest()}")
         if not names:
             return Turn()
-        goes_on = len(messages) > request.turn_start + 1
-        before = (self.memory.turns.get(name) for name in reversed(names[:-1]))
-        return Turn(names[-1], self.memory.turns.get(names[-1]) if goes_on else None, next(filter(None, before), None))
+        before = tuple(reversed(names[:-1])) if self._sticky == "adaptive" else ()
+        return Turn(names[-1], len(messages) > request.turn_start + 1, before)
 
     def usd(self, name: str, usage: Usage) -> float | None:
         """Dollars of a call by its tokens; `None` without a price."""

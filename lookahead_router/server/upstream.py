@@ -7,13 +7,14 @@ import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.failures import Failure
-from lookahead_router.live.endpoint import proxy_of
+from lookahead_router.live.endpoint import IDLE_SECONDS, proxy_of, trusted
 from lookahead_router.live.pool import CandidateConfig
 from lookahead_router.server.protocols import Protocol
 
@@ -68,13 +69,14 @@ class Upstream:
 
     def __init__(self) -> None:
         self._opened: aiohttp.ClientSession | None = None
+        self._proxy_of = lru_cache(maxsize=1024)(proxy_of)  # finding it takes a tenth of a call's time
 
     @property
     def _session(self) -> aiohttp.ClientSession:
         """Opened by the first call, since it belongs to the event loop."""
         if self._opened is None:
             self._opened = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30.0),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=IDLE_SECONDS, ssl=trusted()),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,  # what comes is passed on as it is
                 headers={"user-agent": "lookahead-router", "accept-encoding": "identity"},
@@ -133,7 +135,7 @@ class Upstream:
             candidate.url + protocol.path,
             data=json.dumps(body, separators=(",", ":")).encode(),
             headers=headers,
-            proxy=proxy_of(candidate.url),
+            proxy=self._proxy_of(candidate.url),
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=min(CONNECT_SECONDS, candidate.timeout), sock_read=candidate.timeout
@@ -147,7 +149,7 @@ class Upstream:
                     status=response.status,
                     headers=response.headers,
                     content=content.replace(key.encode(), b"[key]") if key else content,
-                    failure=None if response.status >= 400 else Failure.NOT_FOUND,  # redirects are not followed
+                    failure=_failure_by(response.status, protocol),
                 )
             yield response
         finally:
@@ -216,6 +218,15 @@ def _parsed(content: bytes) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         return None
+
+
+def _failure_by(status: int, protocol: Protocol) -> Failure | None:
+    """None where the status stands for itself."""
+    if status < 400:
+        return Failure.NOT_FOUND  # redirects are not followed
+    # Whoever does not offer a protocol, or does not know an earlier answer, is none the worse for chats.
+    is_not_offered = status in (404, 405, 501) and not protocol.is_offered_by_all
+    return Failure.UNSUPPORTED if is_not_offered else None
 
 
 def _failure_in(content: bytes, protocol: Protocol) -> Failure | None:

@@ -2,12 +2,14 @@
 
 import json
 from contextlib import ExitStack
+from types import SimpleNamespace
 
 import pytest
 from servers.raw_server import Raw, RawServer, as_events, as_json
 from servers.router_server import CANDIDATES, CHEAP, STRONG, ServerProcess
 
 from lookahead_router.live.pool import CandidateConfig
+from lookahead_router.server.app import make_app
 from lookahead_router.server.protocols import Chat, Completions, Responses
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
@@ -105,6 +107,29 @@ def test_a_text_is_continued_and_tokens_go_to_the_first_candidate(served):
     assert tokens.headers["x-lookahead-candidate"] == STRONG
 
 
+@pytest.mark.parametrize(
+    ("path", "body"), [("/completions", {"prompt": "hi"}), ("/responses", {"input": "hi", "model": CHEAP})]
+)
+def test_who_does_not_offer_a_protocol_is_none_the_worse_for_chats(served, path, body):
+    server, behind = served
+    for each in behind.values():
+        each.script = lambda path, body: Raw([b'{"detail":"Not Found"}'], status=404)
+    try:
+        assert server.client.post(f"/v1{path}", json=body).status_code == 400
+    finally:
+        for each in behind.values():
+            each.script = respond
+    told = server.client.post("/v1/route", json={"prompt": "hi"}).json()
+    assert "cooling" not in told
+
+
+def test_a_base_url_without_v1_is_told_so(served):
+    server, _ = served
+    for path in ("/chat/completions", "/models", "/responses/"):
+        assert "the base URL ends in /v1" in server.client.post(path, json={}).json()["error"]["message"]
+    assert "base URL" not in server.client.post("/v1/embeddings", json={}).json()["error"]["message"]
+
+
 def test_a_body_that_is_too_deep_for_a_candidate_is_the_clients_mistake(served):
     server, _ = served
     deep = b'{"model":"' + CHEAP.encode() + b'","input":"x","a":' + b"[" * 900 + b"]" * 900 + b"}"
@@ -173,3 +198,21 @@ def test_what_a_request_needs_is_read_off_it():
     request = Responses().read({"input": items, "text": {"format": {"type": "json_schema"}}})
     assert request.text == "look"
     assert request.needs == {"structured output"}
+
+
+def test_the_description_names_every_endpoint_and_no_other_and_is_openapi(served):
+    jsonschema, models = pytest.importorskip("jsonschema"), pytest.importorskip("fastapi.openapi.models")
+    server, _ = served
+    told = server.client.get("/openapi.json").json()
+    models.OpenAPI.model_validate(told)
+    routes = {route.path.replace(":path}", "}") for route in make_app(SimpleNamespace())._inner.routes}
+    assert set(told["paths"]) == routes
+    for path, methods in told["paths"].items():
+        for method in methods.keys() - {"parameters"}:
+            url = path.replace("{name}", CHEAP)
+            assert server.client.request(method, url, content=b"{}").status_code not in (404, 405), path
+    asked = told["paths"]["/v1/route"]["post"]
+    answer = server.client.post("/v1/route", json={"prompt": "hi", "curve": True}).json()
+    schema = asked["responses"]["200"]["content"]["application/json"]["schema"]
+    jsonschema.validate(answer, schema)
+    assert set(schema["properties"]) - {"excluded"} <= set(answer)
