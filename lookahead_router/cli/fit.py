@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lookahead_router.cli._options import CandidatesOption, JsonOption, parse_candidates, split_names
-from lookahead_router.cli._output import UNKNOWN, progress, show, show_json, show_table
+from lookahead_router.cli._output import UNKNOWN, note, progress, show, show_json, show_table
 from lookahead_router.cli._scored import SCORED_HELP, read_scored
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
 from lookahead_router.files import check_folder
 
 if TYPE_CHECKING:
+    from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.evaluation.fit import FitResult
     from lookahead_router.evaluation.fit_choice import Measured, Setting
     from lookahead_router.training.recipe import Recipe
@@ -62,7 +63,7 @@ def fit(
 
     with progress("reading answers") as update:
         answers = read_scored(scored)
-        names, profiles = _candidates(pool, candidates)
+        names, profiles = _candidates(pool, candidates, answers)
         result = fitting.fit(
             answers, candidates=names, profiles=profiles, quality=quality, n_folds=folds, seed=seed,
             predictors=fitting.PREDICTORS if predictors is None else split_names(predictors),
@@ -111,15 +112,26 @@ def _check(output: Path, report: Path) -> None:
         check_folder(folder)
 
 
-def _candidates(pool: Path | None, candidates: str | None):
-    """The candidates and the profiles that they start from, as `fit` takes them."""
+def _candidates(pool: Path | None, candidates: str | None, answers: "RoutingDataset"):
+    """The candidates and the profiles that they start from, as `fit` takes them.
+
+    Of a pool file those without any answer are left out: they were set aside, or are new.
+    """
     if pool is not None and candidates is not None:
         raise ConfigurationError("--pool names the candidates; leave out --candidates")
     if pool is not None:
         from lookahead_router.live.pool import PoolConfig
 
         config = PoolConfig.load(pool)
-        return list(config.pool()), config.profiles()
+        found = [each for each in config.pool() if each.name in answers.pool.names]
+        left = [each.name for each in config.pool() if each.name not in answers.pool.names]
+        if not found:
+            raise ConfigurationError(
+                f"no candidate of {pool} is among the answers, which are of {', '.join(answers.pool.names)}"
+            )
+        if left:
+            note(f"warning: no answer of {', '.join(left)} is scored; left out of the router")
+        return found, {name: of for name, of in config.profiles().items() if name not in left}
     if candidates is None:
         return None, None
     known = parse_candidates(candidates)
@@ -140,8 +152,8 @@ def _show(result: "FitResult", output: Path, report: Path) -> None:
     rows.append(("to be expected", *_figures(result.outlook)))
     show_table(("quality to keep", "score", "USD per 1,000", "saved in %"), rows)
     show(result.verdict)
-    for note in result.notes:
-        show(f"{note}.")
+    for each in result.notes:
+        show(f"{each}.")
     show(
         f"Figures are of {result.n_compared} prompts, each foreseen by fits on others, with 95 % intervals. Of several "
         "settings the one that looks best had luck as well; what is to be expected is of settings chosen without the "

@@ -1,6 +1,7 @@
 """`lookahead-router onboard`: candidates join, and profiles get better, by scored answers."""
 
 import shlex
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,7 @@ from lookahead_router.cli._options import (
 )
 from lookahead_router.cli._output import progress, show, show_json, show_table
 from lookahead_router.cli._scored import SCORED_HELP, read_scored
-from lookahead_router.errors import ConfigurationError
+from lookahead_router.errors import ConfigurationError, UnknownProfileWarning
 
 if TYPE_CHECKING:
     from lookahead_router.data.dataset import RoutingDataset
@@ -59,11 +60,13 @@ def onboard(
         open_predictor(start, "onboard")
         if candidates is not None:
             start = start.with_candidates(parse_candidates(candidates))
-        elif router is None:
-            start = start.with_candidates(dataset.pool.names)
-        update(f"learning from {len(dataset)} prompts", None)
-        learnt = start.onboard(dataset)
-        records = _records(start, learnt, dataset)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnknownProfileWarning)  # their answers are here
+            if candidates is None and router is None:
+                start = start.with_candidates(dataset.pool.names)
+            update(f"learning from {len(dataset)} prompts", None)
+            learnt = start.onboard(dataset)
+            records = _records(start, learnt, dataset)
         update("writing", None)
         learnt.save(output)
     if as_json:

@@ -65,8 +65,9 @@ def sample(
     ]
     show_table(("log in %", "drawn", "such as"), topics, texts=(2,))
     unreadable = f", {found.n_unreadable:,} of them without a prompt" if found.n_unreadable else ""
+    few = "" if len(found.questions) >= n else f"The log holds no {n:,} different prompts; all that it has were drawn. "
     show(
-        f"{len(found.questions):,} prompts of {found.n_different:,} different ones in {found.n_records:,} records"
+        f"{few}{len(found.questions):,} prompts of {found.n_different:,} different ones in {found.n_records:,} records"
         f"{unreadable}. Half of the log is nearer than a cosine of {found.nearness:.2f} to one of them "
         f"({found.nearness_random:.2f} had chance drawn them)."
     )

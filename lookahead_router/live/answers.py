@@ -16,6 +16,8 @@ from lookahead_router.prompts import clean_text, prompt_text
 Redact = Callable[[str], str]
 """Takes personal data out of a text."""
 
+_SMALL = 4096
+"""Bytes below which a file may be empty but for blank lines."""
 _QUESTION_COLUMNS = ("prompt", "messages", "reference", "id", "source", "split", "scores_human")
 
 
@@ -182,6 +184,8 @@ def read_questions(path: str | Path) -> list[Question]:
         MissingDependencyError: Parquet without pyarrow.
     """
     path = Path(path)
+    if path.is_file() and path.stat().st_size < _SMALL and not path.read_bytes().strip():
+        raise DataError(f"{path}: no prompts; it is empty")
     if path.suffix.lower() in (".jsonl", ".ndjson", ".parquet"):
         columns = read_columns(path, _QUESTION_COLUMNS)
         if not {"prompt", "messages"} & set(columns):

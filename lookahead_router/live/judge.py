@@ -27,7 +27,7 @@ from lookahead_router.live.journal import Journal, only_here
 from lookahead_router.live.judges import COMMAND, JudgeConfig, judge_of
 from lookahead_router.live.members import identity, lane_of, room_for
 from lookahead_router.live.panel import JudgeSummary, Panel
-from lookahead_router.live.references import GRADERS, check_reference, number
+from lookahead_router.live.references import GRADERS, check_reference, number, rule_for
 from lookahead_router.live.waiting import wait_for
 
 Answers = str | Path | Collected | Iterable[Answer]
@@ -304,7 +304,9 @@ def _by_reference(answers: Sequence[Answer], rows: Sequence[int], config: JudgeC
         try:
             check_reference(config.reference, answers[row].reference)
         except DataError as error:
-            raise DataError(f"prompt {answers[row].prompt_id}: {error}") from None
+            suits = rule_for(answers[each].reference for each in rows)
+            advice = f"; all references suit `{suits}`" if suits else ""
+            raise DataError(f"prompt {answers[row].prompt_id}: {error}{advice}") from None
     for row in rows:
         score = grade(answers[row].response, answers[row].reference)
         scores.scores[row] = (score, "correct", f"reference:{config.reference}")

@@ -113,3 +113,10 @@ def test_a_redact_function_of_the_working_directory_is_applied(cli, server, pool
         code, _, err = cli(*command, wrong, stdin="I am Ann")
         assert code == 2
         assert err.startswith("error: --redact: ")
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_an_empty_file_of_prompts_is_said_to_be_empty(cli, pool, tmp_path, content):
+    (tmp_path / "p.jsonl").write_text(content)
+    code, _, err = cli("collect", tmp_path / "p.jsonl", "--pool", pool, "--output", tmp_path / "a.jsonl")
+    assert (code, "no prompts; it is empty" in err) == (4, True)

@@ -66,6 +66,19 @@ def test_answers_without_a_score_are_left_out_and_several_files_are_taken_togeth
     assert (code, record["n_prompts"], record["n_compared"]) == (0, 60, 59)
 
 
+def test_candidates_of_the_pool_file_without_answers_are_left_out_and_named(cli, folder, tmp_path):
+    pool = [{"name": name, "input_price": 1, "output_price": 1} for name in ("strong", "absent", "small")]
+    (tmp_path / "pool.json").write_text(json.dumps({"candidates": pool}))
+    given = ("fit", write(tmp_path / "s.jsonl", rows()), "--router", folder, "--output", tmp_path / "mine")
+    code, _, err = cli(*given, "--pool", tmp_path / "pool.json")
+    assert code == 0
+    assert "no answer of absent is scored; left out" in err
+    assert Router.from_pretrained(tmp_path / "mine").pool.names == ("strong", "small")
+    (tmp_path / "pool.json").write_text(json.dumps({"candidates": pool[1:2]}))
+    code, _, err = cli(*given, "--pool", tmp_path / "pool.json")
+    assert (code, "no candidate of" in err) == (2, True)
+
+
 def test_few_prompts_are_said_to_be_few(cli, folder, tmp_path):
     scored = write(tmp_path / "scored.jsonl", rows(30))
     code, text, _ = cli("fit", scored, "--output", tmp_path / "mine", "--router", folder)

@@ -48,6 +48,13 @@ def test_answers_are_scored_shown_and_gone_on_with(cli, server, answers, tmp_pat
     assert output.read_bytes() == before
 
 
+def test_a_reference_that_does_not_suit_is_told_what_does(cli, tmp_path):
+    rows = [{"prompt": f"{n}?", "candidate": "a", "response": "4", "reference": n} for n in range(3)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = cli("judge", tmp_path / "a.jsonl", "--judge", "choice", "--output", tmp_path / "s.jsonl")
+    assert (code, "expected a letter as the reference; all references suit `number`" in err) == (4, True)
+
+
 def test_pairs_show_orders_and_bias(cli, server, answers, tmp_path):
     server.script = lambda request: Reply("Verdict: A")
     judge = write_judge(tmp_path, server, method="pairwise")

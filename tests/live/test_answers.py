@@ -56,7 +56,7 @@ def test_the_same_prompt_has_the_same_id_and_another_conversation_another():
         ([{"prompt": [{"role": "user"}]}], "row 0"),
         ([{"prompt": "secret", "scores_human": {"a": 7}}], r"scores_human': expected scores in \[0, 1\]"),
         ([{"prompt": "secret", "scores_human": 1}], "expected {candidate: score}"),
-        ([], "the column is missing"),
+        ([], "it is empty"),
     ],
 )
 def test_malformed_prompts_are_named_by_their_row_and_not_quoted(tmp_path, rows, message):
