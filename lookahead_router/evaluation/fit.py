@@ -211,15 +211,15 @@ def _result(
         n_prompts=len(dataset),
         n_compared=len(rows),
         target=quality,
-        notes=(*notes, *_few(trial.single_scores)),
+        notes=(*notes, *_few(rows.scores)),
     )
 
 
 def _few(scores: np.ndarray) -> tuple[str, ...]:
-    """That prompts are few, and what this means."""
+    """That prompts are few, and what this means; of `(n, K)` scores."""
     if len(scores) >= FEW_PROMPTS:
         return ()
-    error = 196 * scores.std() / len(scores) ** 0.5
+    error = 196 * scores.std(axis=0).max() / len(scores) ** 0.5
     return (
         f"{len(scores)} prompts are few: by them a mean score is known to {error:.0f} points, up or down; some 200 are "
         "a good start",

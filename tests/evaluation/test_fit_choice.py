@@ -30,7 +30,7 @@ def trial(scores: np.ndarray, foreseen: np.ndarray) -> Trial:
 
 def test_the_setting_that_looks_best_by_chance_gains_nothing_on_prompts_that_it_was_not_chosen_by():
     looks, gets = [], []
-    for seed in range(60):
+    for seed in range(40):
         generator = np.random.default_rng(seed)
         scores = generator.integers(0, 2, (60, 2)).astype(float)
         one = trial(scores, generator.random((60, 2)))
@@ -38,8 +38,8 @@ def test_the_setting_that_looks_best_by_chance_gains_nothing_on_prompts_that_it_
         outlook = one.outlook(None, np.arange(60) % 5, n_resamples=50)
         looks.append(0.0 if setting is None else setting.gained.value)
         gets.append(outlook.gained.value)
-    assert np.mean(looks) > 0.03
-    assert abs(np.mean(gets)) < 2.5 * np.std(gets) / len(gets) ** 0.5 < 0.02
+    assert np.mean(looks) > 2.5 * np.std(looks) / len(looks) ** 0.5
+    assert abs(np.mean(gets)) < 2.5 * np.std(gets) / len(gets) ** 0.5 < 0.03
 
 
 def test_what_is_there_to_gain_is_in_the_outlook():
