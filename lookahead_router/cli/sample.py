@@ -27,6 +27,13 @@ def sample(
     ],
     output: Annotated[Path, typer.Option(help="JSONL that the prompts are written to, for collect.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Prompts to draw.")] = 200,
+    prefer: Annotated[
+        str,
+        typer.Option(
+            metavar="coverage|informative",
+            help="Among prompts that are alike draw by chance, or take those that tell most about candidates.",
+        ),
+    ] = "coverage",
     router: Annotated[
         str | None, typer.Option(help="Predictor for any pool whose network reads them; the embedded one if absent.")
     ] = None,
@@ -55,7 +62,7 @@ def sample(
 
         start = Router.from_pretrained(router)
     with progress("reading the log") as update:
-        found = draw(logs, n, router=start, redact=clean, seed=seed, on_progress=update)
+        found = draw(logs, n, prefer=prefer, router=start, redact=clean, seed=seed, on_progress=update)
         found.write(output)
     if as_json:
         show_json({"output": str(output), **_record(found)})

@@ -13,7 +13,7 @@ from lookahead_router.data.duplicates import duplicate_groups
 from lookahead_router.errors import ConfigurationError, TruncatedPromptWarning
 from lookahead_router.files import replacing_file
 from lookahead_router.live.answers import Question, Redact
-from lookahead_router.live.choosing import covering
+from lookahead_router.live.choosing import covering, telling
 from lookahead_router.live.logs import Log, log_of, read_logs
 from lookahead_router.predictors.fitted.clusters import cluster
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
@@ -22,6 +22,8 @@ from lookahead_router.router import Router
 Logs = str | Path | Iterable[Any]
 """A log file; or several of them, texts, conversations, `Question`s, or what lines of a log hold."""
 
+COVERAGE, INFORMATIVE = PREFERENCES = ("coverage", "informative")
+"""What is preferred among prompts that are alike: nothing, so that chance draws; or what tells most of candidates."""
 MAX_READ = 5000
 """Different prompts that the network reads, at most; of more, so many are drawn first."""
 N_TOPICS = 8
@@ -68,6 +70,7 @@ def sample(
     logs: Logs,
     n: int = 200,
     *,
+    prefer: str = COVERAGE,
     router: Router | None = None,
     redact: Redact | None = None,
     seed: int = 0,
@@ -77,22 +80,24 @@ def sample(
 
     Near-duplicates count as one prompt that comes often. The different ones are clustered by the network's embeddings,
     about four prompts of the sample to a cluster, and each cluster gives as many as its share of the log says. So the
-    sample is one of the traffic: a mean over it stands for the mean over the log.
+    sample is one of the traffic: a mean over it stands for the mean over the log. Within a cluster chance draws, or the
+    prompts are taken whose answers are expected to tell most about candidates.
 
     Args:
         logs: what to draw from; see `lookahead_router.live.logs`.
         n: prompts to draw, > 0; a log with fewer different ones gives all of these.
+        prefer: `coverage`, or `informative` for the prompts of each cluster that tell most.
         router: whose predictor for any pool embeds; the embedded one when absent.
         redact: takes personal data out of a text; it is applied first, to whatever is kept.
         seed: another one draws others.
         on_progress: told before each step what comes, and what share of all is done.
 
     Raises:
-        ConfigurationError: no number of at least 1, or a router whose pool is fixed.
+        ConfigurationError: no number of at least 1, nothing that can be preferred, or a router whose pool is fixed.
         DataError: no such log, or no prompt in it.
         MissingDependencyError: scikit-learn is not installed.
     """
-    predictor = _reader(n, router)
+    predictor = _reader(n, prefer, router)
     on_progress("reading the log", 0.0)
     log = _read(logs)
     if redact is not None:
@@ -104,9 +109,13 @@ def sample(
     on_progress(f"reading {len(first):,} different prompts", 0.1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedPromptWarning)
-        embedding = predictor.foresee(prompts)[0].embedding.astype(np.float32)
+        foreseen, _ = predictor.foresee(prompts)
+    embedding = foreseen.embedding.astype(np.float32)
     on_progress("covering the log", 0.9)
-    chosen = np.sort(covering(embedding, weights, n, seed))
+    if prefer == INFORMATIVE:
+        chosen = np.sort(telling(predictor.population, foreseen, weights, n, seed))
+    else:
+        chosen = np.sort(covering(embedding, weights, n, seed))
     by_chance = generator.choice(len(first), len(chosen), replace=False)
     return Sample(
         questions=tuple(log.questions[row] for row in first[chosen]),
@@ -119,10 +128,12 @@ def sample(
     )
 
 
-def _reader(n: int, router: Router | None) -> OpenPoolPredictor:
+def _reader(n: int, prefer: str, router: Router | None) -> OpenPoolPredictor:
     """Whose network reads the prompts, if all is in its range."""
     if type(n) is not int or n < 1:
         raise ConfigurationError(f"n is a number of prompts, at least 1, got {n!r}")
+    if prefer not in PREFERENCES:
+        raise ConfigurationError(f"prefer is one of {', '.join(PREFERENCES)}, got {prefer!r}")
     predictor = OpenPoolPredictor.load() if router is None else router.predictor
     if not isinstance(predictor, OpenPoolPredictor):
         raise ConfigurationError(
