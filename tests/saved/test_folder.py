@@ -146,8 +146,8 @@ def test_a_folder_in_the_place_of_a_file_counts_as_missing(folder):
 
 
 def test_a_path_that_is_no_folder_is_said_to_be_none(folder):
-    for path in (folder.path / "absent", folder.config):
-        with pytest.raises(CheckpointError, match="no such folder") as caught:
+    for path, what in ((folder.path / "absent", "no such folder"), (folder.config, "it is a file, and no folder")):
+        with pytest.raises(CheckpointError, match=what) as caught:
             PredictorFolder(path).check()
         assert caught.value.location == str(path)
 
