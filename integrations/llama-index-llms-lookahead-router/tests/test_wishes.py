@@ -9,7 +9,7 @@ from llama_index.core.base.llms.types import AudioBlock, DocumentBlock, ImageBlo
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.instrumentation.dispatcher import instrument_tags
 from llama_index.core.llms import ChatMessage
-from llama_index.core.memory import Memory
+from llama_index.core.memory import ChatMemoryBuffer, Memory
 from llama_index.core.tools import FunctionTool, ToolMetadata
 from llama_index_world import NUMBERS_QUERY, POOL, WORDS_QUERY, RulePredictor, make_llm, make_router
 from lookahead_router import BestQuality, Candidate, CandidatePool, CostAware, Restricted, Router
@@ -90,10 +90,18 @@ async def test_a_thread_stays_with_the_candidate_that_answered_it(candidates):
     assert record_of(llm.chat(turns(WORDS_QUERY)))["candidate"] == "words"
 
 
-async def test_the_thread_of_a_chat_engine_is_the_session_of_its_memory(candidates):
+@pytest.mark.parametrize(
+    "memory",
+    [
+        lambda name: Memory.from_defaults(session_id=name),
+        lambda name: ChatMemoryBuffer.from_defaults(chat_store_key=name),
+        lambda name: None,  # which has a session of its own
+    ],
+    ids=["session", "key of a store", "default"],
+)
+async def test_the_thread_of_a_chat_engine_is_the_session_of_its_memory(candidates, memory):
     llm = LookaheadRouterLLM(candidates, make_router(), sticky="thread")
-    engines = [SimpleChatEngine.from_defaults(llm=llm, memory=Memory.from_defaults(session_id=s)) for s in "ab"]
-    first, second = engines
+    first, second = (SimpleChatEngine.from_defaults(llm=llm, memory=memory(name)) for name in "ab")
     assert str(first.chat(NUMBERS_QUERY)).startswith("digits: ")
     assert str(await first.achat(WORDS_QUERY)).startswith("digits: ")
     assert str(second.chat(WORDS_QUERY)).startswith("words: ")

@@ -20,6 +20,7 @@ from llama_index.core.instrumentation.dispatcher import active_instrument_tags
 from llama_index.core.instrumentation.span import BaseSpan
 from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from llama_index.core.llms.structured_llm import StructuredLLM
+from llama_index.core.memory.types import DEFAULT_CHAT_STORE_KEY
 from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.response_synthesizers import BaseSynthesizer
 from pydantic import PrivateAttr
@@ -231,19 +232,26 @@ def _known(method: str, arguments: Mapping[str, Any], instance: Any) -> dict[str
     if isinstance(instance, BaseSynthesizer) and method in ("synthesize", "asynthesize"):
         return {"query": _text(arguments.get("query")), "question": None}
     if isinstance(instance, BaseChatEngine) and method in ("chat", "achat", "stream_chat", "astream_chat"):
-        session = getattr(getattr(instance, "_memory", None), "session_id", None)
-        thread = {} if session is None else {"thread": str(session)}
+        session = _session_of(getattr(instance, "_memory", None))
+        thread = {} if session is None else {"thread": session}
         return {"query": _text(arguments.get("message")), "question": None, **thread}
     if isinstance(instance, StructuredLLM) and method in ("chat", "achat", "complete", "acomplete"):
         return {}
     return None
 
 
+def _session_of(memory: Any) -> str | None:
+    """The conversation that a memory holds: its session or, in a store of chats, its key there, if it has its own."""
+    key = getattr(memory, "chat_store_key", DEFAULT_CHAT_STORE_KEY)
+    session = getattr(memory, "session_id", None if key == DEFAULT_CHAT_STORE_KEY else key)
+    return None if session is None else str(session)
+
+
 def _remember_session(run: str | None, start: Any) -> None:
     """An agent's memory is given with the event that starts a run."""
-    session = getattr(getattr(start, "memory", None), "session_id", None)
+    session = _session_of(getattr(start, "memory", None))
     if run is not None and session is not None:
-        _sessions[run] = str(session)
+        _sessions[run] = session
         while len(_sessions) > _MAX_SESSIONS:
             _sessions.pop(next(iter(_sessions)), None)
 
