@@ -27,7 +27,9 @@ Messages say what was expected, what came and what to do; the facts are attribut
 holds a prompt's or a response's text. Every error survives pickling.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from lookahead_router.failures import Failure as Failure
 from lookahead_router.failures import failure_of as failure_of
@@ -51,6 +53,30 @@ def _rebuild(cls: type, args: tuple, state: dict) -> LookaheadRouterError:
 
 class ConfigurationError(LookaheadRouterError, ValueError):
     """Options contradict each other or leave their domain."""
+
+
+def describe(error: Any) -> str:
+    """What pydantic found, in one line: where, and what is wrong there; without the values, which may be keys."""
+    findings = (
+        (".".join(str(part) for part in finding["loc"]), finding["msg"].removeprefix("Value error, "))
+        for finding in error.errors(include_url=False, include_input=False)
+    )
+    return "; ".join(f"{place}: {message}" if place else message for place, message in findings)
+
+
+@contextmanager
+def describing(what: str = "") -> Iterator[None]:
+    """Raises `ConfigurationError` for what pydantic finds wrong with options.
+
+    Args:
+        what: goes before the findings.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if type(error).__name__ != "ValidationError":
+            raise
+        raise ConfigurationError(f"{what}{describe(error)}") from None
 
 
 MAX_NAMES = 20

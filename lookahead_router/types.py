@@ -5,12 +5,12 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
-from lookahead_router.errors import ConfigurationError, PredictionError, UnknownCandidateError
+from lookahead_router.errors import ConfigurationError, PredictionError, UnknownCandidateError, describing
+from lookahead_router.threads import computed_once
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,25 +22,14 @@ class Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def __init__(self, **data: Any) -> None:
-        try:
+        with describing(f"{type(self).__name__}: "):
             super().__init__(**data)
-        except ValidationError as error:
-            raise ConfigurationError(f"{type(self).__name__}: {describe(error)}") from error
 
 
 def check_mapping(value: object, name: str) -> None:
     """Raises `ConfigurationError` for an option that has to be a mapping and is none."""
     if not isinstance(value, Mapping):
         raise ConfigurationError(f"{name} must be a mapping from names, got {type(value).__name__}")
-
-
-def describe(error: ValidationError) -> str:
-    """Pydantic's findings in one line: where, and what is wrong there."""
-    findings = (
-        (".".join(str(part) for part in finding["loc"]), finding["msg"].removeprefix("Value error, "))
-        for finding in error.errors(include_url=False, include_input=False)
-    )
-    return "; ".join(f"{place}: {message}" if place else message for place, message in findings)
 
 
 class Candidate(Value):
@@ -125,7 +114,7 @@ class CandidatePool(Sequence[Candidate]):
         """Names in pool order."""
         return self._names
 
-    @cached_property
+    @computed_once
     def prices(self) -> "np.ndarray":
         """`(3, n_candidates)` dollars: of a call as measured, and of a million prompt and response tokens; NaN where
         they are not known."""

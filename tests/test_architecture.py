@@ -93,6 +93,16 @@ def test_nothing_loads_pickles_or_remote_code():
         assert "pickle" not in set(imports(path))
 
 
+def test_what_a_forked_child_may_find_shut_is_made_anew_there():
+    """Routing goes on in a child that was forked while another thread held a lock; a report does not."""
+    own = ("threads.py", "backends/runtime.py", "evaluation/")
+    for path in files():
+        if not path.relative_to(PACKAGE).as_posix().startswith(own):
+            source = path.read_text(encoding="utf-8")
+            assert "threading.Lock()" not in source, f"{path}: use ProcessLock"
+            assert "import cached_property" not in source, f"{path}: use computed_once"
+
+
 def run(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/")
     return done.stdout.strip()

@@ -7,10 +7,9 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lookahead_router.errors import CheckpointError, DataError
+from lookahead_router.errors import CheckpointError, DataError, describe
 from lookahead_router.extras import require
 from lookahead_router.metrics import expected_calibration_error, sigmoid
-from lookahead_router.types import describe
 
 MIN_CALIBRATION_PROMPTS = 50
 """Judged prompts of each candidate, below which curves are too rough to keep."""

@@ -6,11 +6,10 @@ from pydantic import ValidationError
 
 from lookahead_router.backends.base import Backend, DemandBackend
 from lookahead_router.backends.open import open_backend
-from lookahead_router.errors import CheckpointError
+from lookahead_router.errors import CheckpointError, describe
 from lookahead_router.networks.configuration import DemandConfig, NetworkConfig, parse_network_config
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.saved.find import Found
-from lookahead_router.types import describe
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
@@ -26,6 +25,7 @@ from lookahead_router.predictors.profiles import Foreseen, Panel, Population, Pr
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.find import OPEN_EMBEDDED, Found, LoadOptions, check_unchanged, find
+from lookahead_router.threads import computed_once
 from lookahead_router.types import Candidate, CandidatePool, Prediction, check_mapping
 
 if TYPE_CHECKING:
@@ -124,11 +124,11 @@ class OpenPoolPredictor:
         self.found = found
         """Where it was loaded from; `None` for one just built."""
 
-    @cached_property
+    @computed_once
     def _panel(self) -> Panel:
         return self.population.panel([member.profile for member in self.members])
 
-    @cached_property
+    @computed_once
     def revision(self) -> str:
         """Of the network and, once they are the user's own, of the profiles."""
         if not any(member.profile.origin for member in self.members):

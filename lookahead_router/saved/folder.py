@@ -29,9 +29,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.errors import CheckpointError, ConfigurationError, describe
 from lookahead_router.files import read_json, replacing_folder, write_text
-from lookahead_router.types import CandidatePool, describe
+from lookahead_router.types import CandidatePool
 
 FORMAT_VERSION = 1
 """Raised when a folder of the new layout cannot be read by the code before it."""

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.errors import CheckpointError, ConfigurationError, describe
 from lookahead_router.extras import require
 from lookahead_router.networks.backbone import backbone_config, family_settings
 from lookahead_router.networks.base import LookaheadNetwork
@@ -28,7 +28,6 @@ from lookahead_router.networks.mlm import LookaheadMLM
 from lookahead_router.training.compatibility import check_head
 from lookahead_router.training.demand_recipe import DemandRecipe
 from lookahead_router.training.recipe import LoraSettings, Recipe
-from lookahead_router.types import describe
 
 NEW_EMBEDDING_STD = 0.02
 """Of the noise that tells the rows of added MID tokens apart."""

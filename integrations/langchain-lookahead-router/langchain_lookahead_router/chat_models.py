@@ -20,8 +20,8 @@ from langchain_core.runnables import ConfigurableFieldSpec, Runnable, RunnableBi
 from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
 from lookahead_router import Cooldowns, RecentThreads
-from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning, describing
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from langchain_lookahead_router._calls import Call, Step, acomplete, astream, complete, stream
 from langchain_lookahead_router._candidates import SchemaBinding, ToolBinding, chat_models
@@ -119,7 +119,7 @@ class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
     route_on: Any = Field(default=None, exclude=True, repr=False)
     """From the messages to the text to route on, where that is not the user's last question: a function that
     gives `None` where the question will do. `config["configurable"]["lookahead_query"]` goes before it."""
-    context_chars: int | None = Field(default=None, ge=0)
+    context_chars: int | None = Field(default=None, ge=0, strict=True)
     """Characters of earlier turns that go along with a question which cannot stand alone; 0 for none, and the core's
     own budget when absent."""
 
@@ -143,12 +143,8 @@ class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
         _check_names(fields, type(self).model_fields)
         check_route_on(fields.get("route_on"))
         fields["candidates"] = chat_models(fields.get("candidates"))
-        try:
+        with describing():
             super().__init__(**fields)
-        except ValidationError as error:
-            findings = error.errors(include_url=False, include_input=False)  # inputs may hold keys
-            places = (f"{'.'.join(map(str, finding['loc']))}: {finding['msg']}" for finding in findings)
-            raise ConfigurationError("; ".join(places)) from None
         dispatcher = self._made.dispatcher
         if self.candidate is not None:
             dispatcher.check_name(self.candidate)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from langchain_core.messages import BaseMessage
 from lookahead_router import Dispatcher, read_request
-from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
+from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError, describing
 from lookahead_router.threads import off_loop
 from pydantic import ConfigDict, Field, PrivateAttr
 
@@ -63,7 +63,7 @@ class LookaheadDecisionModel(MadeOfFields[Dispatcher], BaseDecisionModel):
     route_on: Any = Field(default=None, exclude=True, repr=False)
     """From the state to the text to route on; what the state holds of a conversation where it is absent or gives
     `None`."""
-    context_chars: int | None = Field(default=None, ge=0)
+    context_chars: int | None = Field(default=None, ge=0, strict=True)
     """Characters of earlier turns that go along with a question which cannot stand alone; 0 for none, and the core's
     own budget when absent."""
 
@@ -82,7 +82,8 @@ class LookaheadDecisionModel(MadeOfFields[Dispatcher], BaseDecisionModel):
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
         check_route_on(fields.get("route_on"))
-        super().__init__(**fields)
+        with describing():
+            super().__init__(**fields)
         _ = self._made
 
     @property

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableSerializable
 from lookahead_router import Dispatcher, read_request
-from lookahead_router.errors import PromptError
+from lookahead_router.errors import PromptError, describing
 from lookahead_router.threads import off_loop
 from pydantic import ConfigDict, Field, PrivateAttr
 
@@ -51,7 +51,7 @@ class LookaheadRouter(Learner, MadeOfFields[Dispatcher], RunnableSerializable[An
     route_on: Any = Field(default=None, exclude=True, repr=False)
     """From the messages to the text to route on; the user's last question where it is absent or gives `None`.
     `config["configurable"]["lookahead_query"]` goes before it."""
-    context_chars: int | None = Field(default=None, ge=0)
+    context_chars: int | None = Field(default=None, ge=0, strict=True)
     """Characters of earlier turns that go along with a question which cannot stand alone; 0 for none, and the core's
     own budget when absent."""
 
@@ -71,7 +71,8 @@ class LookaheadRouter(Learner, MadeOfFields[Dispatcher], RunnableSerializable[An
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
         check_route_on(fields.get("route_on"))
-        super().__init__(router=router, **fields)
+        with describing():
+            super().__init__(router=router, **fields)
         _ = self._made
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:

@@ -177,7 +177,8 @@ def test_what_is_wrong_is_told_when_the_llm_is_built(candidates, tmp_path, defau
         ({"fallbacks": "random"}, ConfigurationError, "next-best"),
         ({"fallback_on": True}, ConfigurationError, "fallback_on must be a function"),
         ({"route_on": "question"}, ConfigurationError, "route_on must be a function, got str"),
-        ({"context_chars": -1}, ValueError, "context_chars"),
+        ({"context_chars": -1}, ConfigurationError, "context_chars"),
+        ({"context_chars": "600"}, ConfigurationError, "context_chars"),
     ):
         given = {"candidates": candidates, "router": make_router(), "default": default, **options}
         with pytest.raises(error, match=message):

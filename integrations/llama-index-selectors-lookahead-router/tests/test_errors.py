@@ -62,6 +62,8 @@ def test_only_the_default_tool():
         ({"min_probability": float("nan")}, "min_probability"),
         ({"default": "words"}, "set min_probability too"),
         ({"route_on": 3}, "route_on must be a function of the query, got int"),
+        ({"candidates": "words"}, "candidates must be a mapping of names to names, got str"),
+        ({"candidates": {"guide": 5}}, "candidates must be named by strings, got int"),
         ({"by_description": "embedding"}, "by_description must be a selector, got str"),
     ],
 )

@@ -119,3 +119,23 @@ def test_wrong_options_are_told():
         LookaheadRouter(rule_router(), candidates=["digit"])
     with pytest.raises(ConfigurationError, match="price"):
         LookaheadRouter(rule_router(), policy=CostAware(score_per_usd=1000))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"context_chars": "600"},
+        {"context_chars": True},
+        {"context_chars": -1},
+        {"candidates": "digits"},
+        {"aliases": ["digits"]},
+        {"prices": [1.0]},
+        {"nonsense": 1},
+    ],
+    ids=str,
+)
+def test_what_pydantic_finds_wrong_is_an_error_of_ours_without_the_value(options):
+    with pytest.raises(ConfigurationError, match=next(iter(options))) as caught:
+        LookaheadRouter(rule_router(), **options)
+    assert "input_value" not in str(caught.value)
+    assert caught.value.__cause__ is None

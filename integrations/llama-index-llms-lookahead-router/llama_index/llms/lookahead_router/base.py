@@ -40,7 +40,7 @@ from llama_index.llms.lookahead_router.requests import Prompt, Wishes, read, tur
 from llama_index.llms.lookahead_router.scope import RECORD_KEY, ScopeSpans
 from llama_index.llms.lookahead_router.templates import AsksByTemplate, RoutedStructuredLLM
 from lookahead_router import Candidate, Cooldowns, Dispatcher, Router, read_request
-from lookahead_router.errors import ConfigurationError
+from lookahead_router.errors import ConfigurationError, describing
 from lookahead_router.threads import off_loop
 
 instrumentation = get_dispatcher(__name__)
@@ -96,7 +96,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
     """Answers every call, without a prediction."""
     route_on: SkipJsonSchema[Callable[[Any], str | None] | None] = Field(default=None, exclude=True, repr=False)
     """A function from the prompt or messages to the text to route on; `None` from it means the question."""
-    context_chars: int | None = Field(default=None, ge=0)
+    context_chars: int | None = Field(default=None, ge=0, strict=True)
     """Characters of earlier turns that go along with a question which cannot stand alone; 0 for none, and the core's
     own budget when absent."""
     threads: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
@@ -189,17 +189,18 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             abilities=abilities_of(candidates),
             **shared,
         )
-        super().__init__(
-            router=dispatcher.router,
-            candidates=candidates,
-            candidate=None if candidate is None else dispatcher.check_name(candidate),
-            route_on=route_on,
-            context_chars=context_chars,
-            threads=dispatcher.threads,
-            cooldowns=dispatcher.cooldowns,
-            **shared,
-            **kwargs,
-        )
+        with describing():
+            super().__init__(
+                router=dispatcher.router,
+                candidates=candidates,
+                candidate=None if candidate is None else dispatcher.check_name(candidate),
+                route_on=route_on,
+                context_chars=context_chars,
+                threads=dispatcher.threads,
+                cooldowns=dispatcher.cooldowns,
+                **shared,
+                **kwargs,
+            )
         ScopeSpans.install()
         self._share_callback_manager()
 

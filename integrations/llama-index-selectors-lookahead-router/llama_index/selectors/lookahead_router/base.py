@@ -98,6 +98,10 @@ class LookaheadSelector(BaseSelector):
             raise ConfigurationError(f"by_description must be a selector, got {type(by_description).__name__}")
         if route_on is not None and not callable(route_on):
             raise ConfigurationError(f"route_on must be a function of the query, got {type(route_on).__name__}")
+        if candidates is not None and not isinstance(candidates, Mapping):
+            raise ConfigurationError(f"candidates must be a mapping of names to names, got {type(candidates).__name__}")
+        if wrong := [each for each in (candidates or {}).values() if not isinstance(each, str)]:
+            raise ConfigurationError(f"candidates must be named by strings, got {type(wrong[0]).__name__}")
         self.candidates = dict(candidates or {})
         self.router = _load(router, self.candidates.values(), profiles)
         self.by_description = by_description
