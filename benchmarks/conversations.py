@@ -57,7 +57,7 @@ MATHEMATICS = (
     "What is known of {thing}? Give a proof.",
 )  # fmt: skip
 MODERN = ("gpt-4o-2024-08-06", "claude-3-5-sonnet-20241022", "deepseek-r1", "o3-mini", "gemini-1.5-pro-002")
-N_RANDOM = 40
+N_RANDOM = 15
 N_BOOTSTRAP = 2000
 
 
@@ -94,7 +94,7 @@ class Way:
 
 def last_message(messages: list[dict[str, Any]]) -> Request:
     """Whatever was said last, by whom ever."""
-    return read_request(messages[-1]["content"] or " ", allow_empty=True)
+    return read_request(messages[-1]["content"] or "(nothing)")
 
 
 def whole_history(messages: list[dict[str, Any]]) -> Request:

@@ -417,7 +417,8 @@ class Router:
 
     def _predict(self, requests: list[Request]) -> Prediction:
         texts = [prompt_text(request) for request in requests]
-        prediction = self.over_pool(self.predictor.predict(texts), len(texts))
+        reads_context = getattr(self.predictor, "reads_context", False)
+        prediction = self.over_pool(self.predictor.predict(requests if reads_context else texts), len(texts))
         if not any(request.n_tokens for request in requests):
             return prediction
         return replace(prediction, prompt_tokens=_lengths(prediction.prompt_tokens, requests))

@@ -39,6 +39,10 @@ def collect(
         str | None,
         typer.Option(metavar="MODULE:FUNCTION", help="Takes personal data out of a text before it is sent or written."),
     ] = None,
+    with_context: Annotated[
+        str,
+        typer.Option(help="Whether the passages of the column context go along: yes, no or both (each prompt twice)."),
+    ] = "yes",
     dry_run: DryRunOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,9 +51,10 @@ def collect(
     Prompts go to the candidates that the pool file names, and nowhere else. It can be interrupted at any moment: the
     same command goes on, and neither asks nor pays again what was answered.
     """
+    from lookahead_router.live.answers import context_variants
     from lookahead_router.live.collect import collect as ask
 
-    found = prompts_of(prompts)
+    found = context_variants(prompts_of(prompts), with_context)
     clean = None if redact is None else function_of(redact, "--redact")
     if dry_run:
         from lookahead_router.live.expected import expected_calls

@@ -16,7 +16,7 @@ from lookahead_router.data.splits import FRACTIONS, split_of
 from lookahead_router.errors import DataError, PoolMismatchError, SchemaError
 from lookahead_router.hub import is_repo_id
 from lookahead_router.metrics import known_mean
-from lookahead_router.prompts import clean_text
+from lookahead_router.prompts import Request, clean_text, read_request
 from lookahead_router.types import CandidatePool
 
 SUFFIXES = {".parquet": parquet.read_parquet, ".jsonl": jsonl.read_jsonl, ".ndjson": jsonl.read_jsonl}
@@ -47,6 +47,12 @@ class RoutingDataset:
     """`(n, K)` float, NaN where unknown."""
     output_tokens: np.ndarray
     """`(n, K)` float, NaN where unknown."""
+    contexts: np.ndarray | None = None
+    """`(n,)` object: the passages that went along with each prompt, a tuple of texts; none anywhere when absent."""
+
+    def __post_init__(self) -> None:
+        if self.contexts is None:
+            object.__setattr__(self, "contexts", one_each([()] * len(self.prompts)))
 
     @classmethod
     def from_parquet(cls, path: str | Path, *, pool: CandidatePool | None = None) -> "RoutingDataset":
@@ -149,6 +155,7 @@ class RoutingDataset:
             scores=_floats(grid, "score"),
             costs_usd=_floats(grid, "cost_usd"),
             output_tokens=_floats(grid, "output_tokens"),
+            contexts=one_each([tuple(map(clean_text, example.context)) for example in examples]),
         )
 
     def __len__(self) -> int:
@@ -170,6 +177,7 @@ class RoutingDataset:
             id=str(self.ids[row]),
             source=str(self.sources[row]),
             split=str(self.splits[row]),
+            context=self.contexts[row],
         )
 
     def __iter__(self) -> Iterator[RoutingExample]:
@@ -186,8 +194,10 @@ class RoutingDataset:
             rows = rows.astype(np.int64)
         return replace(self, **{name: getattr(self, name)[rows] for name in _ROW_COLUMNS})
 
-    def filter(self, *, split: str | None = None, source: str | None = None) -> "RoutingDataset":
-        """The rows of a split, a source, or both.
+    def filter(
+        self, *, split: str | None = None, source: str | None = None, with_context: bool | None = None
+    ) -> "RoutingDataset":
+        """The rows of a split, a source, or both; those with passages or those without.
 
         Raises:
             DataError: none is left; says which there are.
@@ -201,6 +211,11 @@ class RoutingDataset:
                 hint = f"; there are {found}" if found else f"; no row names a {column}"
                 raise DataError(f"no row has {column} {wanted!r}{hint}")
             keep &= values == wanted
+        if with_context is not None:
+            has_context = np.array([bool(passages) for passages in self.contexts], dtype=bool)
+            if not (has_context == with_context).any():
+                raise DataError(f"no row is {'with' if with_context else 'without'} passages, the column context")
+            keep &= has_context == with_context
         if not keep.any():
             raise DataError(f"no row has both split {split!r} and source {source!r}")
         return self.select(keep)
@@ -260,7 +275,15 @@ class RoutingDataset:
 
     def fingerprint(self) -> str:
         """Hash of the candidate names and all rows: the same data in the same order, the same 16 hex digits."""
-        return fingerprint(self.pool.names, (getattr(self, name) for name in _ROW_COLUMNS))
+        names = [name for name in _ROW_COLUMNS if name != "contexts" or any(self.contexts)]
+        return fingerprint(self.pool.names, (getattr(self, name) for name in names))
+
+    def requests(self) -> list[Request]:
+        """The prompts as predictors read them, with their passages."""
+        return [
+            read_request(prompt, context=context) if context else Request(prompt)
+            for prompt, context in zip(self.prompts, self.contexts, strict=True)
+        ]
 
     def to_parquet(self, path: str | Path) -> None:
         """Writes the documented schema, whole or not at all."""
@@ -272,7 +295,7 @@ class RoutingDataset:
 
 
 _CANDIDATE_COLUMNS = ("responses", "scores", "costs_usd", "output_tokens")
-_ROW_COLUMNS = ("ids", "sources", "splits", "prompts", *_CANDIDATE_COLUMNS)
+_ROW_COLUMNS = ("ids", "sources", "splits", "prompts", "contexts", *_CANDIDATE_COLUMNS)
 
 
 def _objects(values: list) -> np.ndarray:
@@ -281,6 +304,14 @@ def _objects(values: list) -> np.ndarray:
     shape = (len(values), len(values[0])) if is_table else (len(values),)
     array = np.empty(shape, dtype=object)
     array[:] = values
+    return array
+
+
+def one_each(values: list) -> np.ndarray:
+    """An array of one object a row, whatever these are."""
+    array = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        array[row] = value
     return array
 
 

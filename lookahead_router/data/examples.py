@@ -27,3 +27,5 @@ class RoutingExample:
     """The benchmark or corpus it comes from."""
     split: str = ""
     """`train`, `validation`, `test`, or a split of one's own."""
+    context: tuple[str, ...] = ()
+    """Passages that the candidates were given with the prompt; the outcomes are those with them."""

@@ -71,6 +71,10 @@ def example_from_record(record: Any, *, path: str | None, row: int) -> RoutingEx
         id=optional(record.get("id"), str, "id", "text") or "",
         source=optional(record.get("source"), str, "source", "text") or "",
         split=optional(record.get("split"), str, "split", "text") or "",
+        context=tuple(
+            check(passage, str, "context", "a list of passages, as text")
+            for passage in optional(record.get("context"), list, "context", "a list of passages") or ()
+        ),
     )
 
 
@@ -81,6 +85,7 @@ def record_from_example(example: RoutingExample) -> dict[str, Any]:
         "source": example.source,
         "split": example.split,
         "prompt": example.prompt,
+        **({"context": list(example.context)} if example.context else {}),
         "outcomes": [
             {
                 "candidate": name,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.dataset import RoutingDataset, one_each
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.data.fingerprint import fingerprint
 from lookahead_router.errors import ConfigurationError, DataError, SchemaError
@@ -23,7 +23,7 @@ _LATENESS = {"": 0, "train": 1, "validation": 2, "test": 3}
 _LONG_NAME = 200
 """Characters of a source or split, up to which an array may be as wide as its longest."""
 _NUMBERS = ("score", "output_tokens", "cost_usd")
-_ANSWER_TEXTS = ("prompt_id", "candidate", "source", "kind", "split", "response", "prompt")
+_ANSWER_COLUMNS = ("prompt_id", "candidate", "source", "kind", "split", "response", "prompt", "context")
 _PROMPT_TEXTS = ("prompt_id", "prompt", "split", "kind", "source")
 
 
@@ -57,6 +57,12 @@ class OutcomeTable:
     """`(n,)` float, NaN where unknown."""
     responses: np.ndarray
     """`(n,)` object: the answer or its start, `None` where it is not there."""
+    contexts: np.ndarray | None = None
+    """`(m,)` object: the passages that went along with each prompt, a tuple of texts; none anywhere when absent."""
+
+    def __post_init__(self) -> None:
+        if self.contexts is None:
+            object.__setattr__(self, "contexts", one_each([()] * len(self.prompts)))
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -64,8 +70,9 @@ class OutcomeTable:
     def fingerprint(self) -> str:
         """Hash of the candidates' names, prompts and answers: the same data in the same order, the same 16 hex
         digits."""
+        left_out = {"candidates"} if any(self.contexts) else {"candidates", "contexts"}
         return fingerprint(
-            self.candidates, (getattr(self, each.name) for each in fields(self) if each.name != "candidates")
+            self.candidates, (getattr(self, each.name) for each in fields(self) if each.name not in left_out)
         )
 
     @classmethod
@@ -89,7 +96,7 @@ class OutcomeTable:
         path = Path(path)
         if is_routing_dataset(path):
             return cls.from_dataset(RoutingDataset.from_file(path))
-        answers = read_columns(path, (*_ANSWER_TEXTS, *_NUMBERS, "model"))
+        answers = read_columns(path, (*_ANSWER_COLUMNS, *_NUMBERS, "model"))
         if "candidate" not in answers and "model" in answers:
             answers["candidate"] = answers["model"]
         by_id = None if prompts is None else _prompts_by_id(Path(prompts))
@@ -112,6 +119,7 @@ class OutcomeTable:
         row, column = np.nonzero(np.isfinite(dataset.scores))
         answers = {
             "prompt": [dataset.prompts[i] for i in row],
+            "context": [dataset.contexts[i] for i in row],
             "split": dataset.splits[row].tolist(),
             "candidate": [dataset.pool.names[k] for k in column],
             "score": dataset.scores[row, column],
@@ -173,7 +181,10 @@ class OutcomeTable:
         _refuse(~((numbers["score"] >= 0) & (numbers["score"] <= 1)), "expected a score in [0, 1]", path, "score")
         for name in _NUMBERS[1:]:
             _refuse(numbers[name] < 0, "expected a number that is at least 0", path, name)
-        prompts, splits, prompt_index = _once(texts["prompt"], texts["split"])
+        contexts = _contexts(answers.get("context"), n, path)
+        asked, splits, prompt_index = _once(list(zip(texts["prompt"], contexts, strict=True)), texts["split"])
+        prompts = np.empty(len(asked), dtype=object)
+        prompts[:] = [prompt for prompt, _ in asked]
         candidates, candidate_index = np.unique(np.array(texts["candidate"], dtype=object), return_inverse=True)
         responses = np.empty(n, dtype=object)
         responses[:] = [text or None for text in answers.get("response") or [None] * n]
@@ -189,6 +200,7 @@ class OutcomeTable:
             output_tokens=numbers["output_tokens"],
             costs_usd=numbers["cost_usd"],
             responses=responses,
+            contexts=one_each([context for _, context in asked]),
         )
 
     def to_dataset(self) -> RoutingDataset:
@@ -207,14 +219,16 @@ class OutcomeTable:
             examples[prompt][self.candidates[candidate]] = Outcome(self.responses[rows[-1]], *numbers)
             sources[prompt] = sources[prompt] or str(self.sources[rows[0]])
         return RoutingDataset.from_examples(
-            RoutingExample(self.prompts[row], outcomes, str(row), sources[row], str(self.splits[row]))
+            RoutingExample(
+                self.prompts[row], outcomes, str(row), sources[row], str(self.splits[row]), self.contexts[row]
+            )
             for row, outcomes in enumerate(examples)
             if outcomes
         )
 
     def select(self, rows: np.ndarray) -> "OutcomeTable":
         """The table with these answers alone, by a `(n,)` mask or by row numbers; prompts and names stay."""
-        columns = (f.name for f in fields(self) if f.name not in ("prompts", "splits", "candidates"))
+        columns = (f.name for f in fields(self) if f.name not in ("prompts", "splits", "candidates", "contexts"))
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
     def rename(self, names: Mapping[str, str]) -> "OutcomeTable":
@@ -236,6 +250,7 @@ class OutcomeTable:
         return {
             **columns,
             "prompt": self.prompts[self.prompt_index],
+            "context": self.contexts[self.prompt_index],
             "split": self.splits[self.prompt_index],
             "candidate": [self.candidates[k] for k in self.candidate_index],
         }
@@ -243,6 +258,7 @@ class OutcomeTable:
 
 _COLUMN_OF = {
     "prompt": "",
+    "context": "",
     "split": "",
     "candidate": "",
     "score": "scores",
@@ -361,6 +377,17 @@ def _texts(values: Sequence[Any] | None, n: int, path: str | None, column: str, 
     return texts
 
 
+def _contexts(values: Sequence[Any] | None, n: int, path: str | None) -> list[tuple[str, ...]]:
+    """The passages of each answer's prompt; none where there is nothing."""
+    found = []
+    for row, value in enumerate([None] * n if values is None else values):
+        passages = () if value is None else value
+        if isinstance(passages, str) or not all(isinstance(each, str) for each in passages):
+            raise SchemaError("expected a list of passages, as text", path=path, row=row, column="context")
+        found.append(tuple(passages))
+    return found
+
+
 def _numbers(values: Sequence[Any] | None, n: int, path: str | None, column: str) -> np.ndarray:
     """Floats, NaN where there is none."""
     if values is None:
@@ -385,14 +412,14 @@ def _names(values: Sequence[str]) -> np.ndarray:
     return np.array(values, dtype=object if is_long else None)
 
 
-def _once(prompts: Sequence[str], splits: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The different prompts in order of appearance, their splits, and `(n,)` the place of each answer's."""
-    places: dict[str, int] = {}
+def _once(
+    prompts: Sequence[tuple[str, tuple[str, ...]]], splits: Sequence[str]
+) -> tuple[list[tuple[str, tuple[str, ...]]], np.ndarray, np.ndarray]:
+    """The different prompts with their passages, in order; their splits; and `(n,)` the place of each answer's."""
+    places: dict[tuple[str, tuple[str, ...]], int] = {}
     index = np.array([places.setdefault(prompt, len(places)) for prompt in prompts])
     last = [""] * len(places)
     for place, split in zip(index, splits, strict=True):
         if _LATENESS.get(split, 1) > _LATENESS.get(last[place], 1):
             last[place] = split
-    texts = np.empty(len(places), dtype=object)
-    texts[:] = list(places)
-    return texts, _names(last), index
+    return list(places), _names(last), index

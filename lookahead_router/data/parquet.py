@@ -10,6 +10,7 @@ from lookahead_router.extras import require
 from lookahead_router.files import replacing_file
 
 _TEXT_COLUMNS = ("id", "source", "split")
+_COLUMNS = (*_TEXT_COLUMNS, "prompt", "context", "outcomes")
 
 
 def read_parquet(path: Path) -> Iterator[RoutingExample]:
@@ -25,7 +26,7 @@ def read_parquet(path: Path) -> Iterator[RoutingExample]:
         raise SchemaError("no such file", path=str(path))
     try:
         with pq.ParquetFile(path) as file:
-            columns = [name for name in file.schema_arrow.names if name in (*_TEXT_COLUMNS, "prompt", "outcomes")]
+            columns = [name for name in file.schema_arrow.names if name in _COLUMNS]
             for name in ("prompt", "outcomes"):
                 if name not in columns:
                     raise SchemaError(
@@ -55,7 +56,10 @@ def write_parquet(examples: Iterable[RoutingExample], path: Path) -> None:
             ("output_tokens", pa.int64()),
         ]
     )
-    schema = pa.schema([(name, pa.string()) for name in (*_TEXT_COLUMNS, "prompt")] + [("outcomes", pa.list_(outcome))])
-    table = pa.Table.from_pylist([record_from_example(example) for example in examples], schema=schema)
+    records = [record_from_example(example) for example in examples]
+    fields = [(name, pa.string()) for name in (*_TEXT_COLUMNS, "prompt")]
+    if any("context" in record for record in records):
+        fields.append(("context", pa.list_(pa.string())))
+    table = pa.Table.from_pylist(records, schema=pa.schema([*fields, ("outcomes", pa.list_(outcome))]))
     with replacing_file(path) as temporary:
         pq.write_table(table, temporary)

@@ -7,10 +7,10 @@ import numpy as np
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.duplicates import duplicate_groups
-from lookahead_router.predictors.base import Predictor, prompt_texts
+from lookahead_router.predictors.base import Predictor, read_requests
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.predictors.profiles import Foreseen
-from lookahead_router.prompts import Prompt
+from lookahead_router.prompts import Prompt, Request
 from lookahead_router.types import CandidatePool, Prediction
 
 Fitting = Callable[[RoutingDataset], Predictor]
@@ -21,21 +21,27 @@ class Crossfitted:
     """A predictor of the prompts of one dataset, each as it was foreseen by a fit on the other folds."""
 
     revision = None
+    reads_context = True
 
-    def __init__(self, name: str, prediction: Prediction, prompts: Sequence[str]) -> None:
+    def __init__(self, name: str, prediction: Prediction, prompts: Sequence[Prompt | Request]) -> None:
         self.name, self.pool, self._prediction = name, prediction.pool, prediction
-        self._rows = {prompt: row for row, prompt in enumerate(prompts)}
+        self._rows = {_key(request): row for row, request in enumerate(read_requests(prompts))}
 
-    def predict(self, prompts: Sequence[Prompt]) -> Prediction:
+    def predict(self, prompts: Sequence[Prompt | Request]) -> Prediction:
         """What was foreseen of these prompts.
 
         Raises:
             KeyError: a prompt that is not of the dataset.
         """
-        return _rows_of(self._prediction, [self._rows[text] for text in prompt_texts(prompts)])
+        return _rows_of(self._prediction, [self._rows[_key(request)] for request in read_requests(prompts)])
 
     def __repr__(self) -> str:
         return f"{self.name}, cross-fitted"
+
+
+def _key(request: Request) -> tuple[str, tuple[str, ...]]:
+    """What a prompt is known by: the same question with passages and without is two prompts."""
+    return request.text, request.passages
 
 
 def folds_of(prompts: Sequence[str], n_folds: int, seed: int) -> np.ndarray:
@@ -76,10 +82,12 @@ def crossfit(
             on_progress(f"trying {label}", (at + step / len(numbers)) / len(fittings))
             held = np.flatnonzero(folds == number)
             predictor = fit(dataset.select(folds != number))
-            parts.append(predictor.predict(dataset.prompts[held]).select(dataset.pool.names))
+            asked = dataset.select(held)
+            asked = asked.requests() if getattr(predictor, "reads_context", False) else asked.prompts
+            parts.append(predictor.predict(asked).select(dataset.pool.names))
             rows.append(held)
         found[label] = Crossfitted(
-            label, _joined(parts, np.argsort(np.concatenate(rows)), dataset.pool), dataset.prompts
+            label, _joined(parts, np.argsort(np.concatenate(rows)), dataset.pool), dataset.requests()
         )
     return found
 

@@ -25,6 +25,7 @@ from lookahead_router.predictors.embedder import BLOCK_SIZE, Embedder
 from lookahead_router.predictors.fitted import fitted_class
 from lookahead_router.predictors.fitted.base import FittedPredictor
 from lookahead_router.predictors.load import load_predictor
+from lookahead_router.prompts import Prompt, Request
 from lookahead_router.router import Router
 from lookahead_router.types import CandidatePool, Prediction
 
@@ -214,7 +215,9 @@ class Foresight:
             _embed_ahead(predictor, self.rows, _within(tell, 0, 1, of=2))
             start = time.perf_counter()
             ask, told = (self.ask, tell) if embedder is None else (ask_here, _within(tell, 1, 2, of=2))
-            asked = _predict(predictor, self.rows.prompts, ask, told)
+            reads_context = getattr(predictor, "reads_context", False)
+            prompts = self.rows.requests() if reads_context else self.rows.prompts
+            asked = _predict(predictor, prompts, ask, told)
             seconds = time.perf_counter() - start
             prediction = router.over_pool(asked, len(self.rows))
             if path is not None:
@@ -242,7 +245,7 @@ def _embed_ahead(predictor: Predictor, rows: RoutingDataset, tell: Tell) -> None
             embedder.embed(rows.prompts[at : at + BLOCK_SIZE])
 
 
-def _predict(predictor: Predictor, prompts: np.ndarray, ask: Ask, tell: Tell) -> Prediction:
+def _predict(predictor: Predictor, prompts: Sequence[Prompt | Request], ask: Ask, tell: Tell) -> Prediction:
     """The prediction for all prompts, asked for in parts: a row depends on its prompt alone."""
     blocks = [prompts[at : at + BLOCK_SIZE] for at in range(0, len(prompts), BLOCK_SIZE)]
     parts = []

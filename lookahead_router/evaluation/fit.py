@@ -277,10 +277,10 @@ def _prepared(
 
 
 def _without_repeats(dataset: RoutingDataset) -> RoutingDataset:
-    """The first row of every prompt."""
-    seen: dict[str, int] = {}
-    for row, prompt in enumerate(dataset.prompts):
-        seen.setdefault(prompt, row)
+    """The first row of every prompt; with passages and without are two."""
+    seen: dict[tuple[str, tuple[str, ...]], int] = {}
+    for row, asked in enumerate(zip(dataset.prompts, dataset.contexts, strict=True)):
+        seen.setdefault(asked, row)
     return dataset.select(list(seen.values()))
 
 

@@ -102,7 +102,7 @@ class Trial:
         self.dollars = np.where(np.isnan(rows.costs_usd), usual_costs(pool), rows.costs_usd)
         """`(n, K)`: measured, or the expected ones where they were not."""
         self.has_dollars = not np.isnan(self.dollars).any() and not np.isnan(usual_costs(pool)).any()
-        self._predictions = {label: one.predict(rows.prompts) for label, one in tried.items()}
+        self._predictions = {label: one.predict(rows.requests()) for label, one in tried.items()}
         self._errors = {
             label: ((each.scores - rows.scores) ** 2).mean(axis=1) for label, each in self._predictions.items()
         }

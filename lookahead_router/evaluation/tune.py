@@ -127,7 +127,7 @@ class _Seen:
     def of(cls, router: Router, rows: RoutingDataset, pool: CandidatePool) -> "_Seen":
         usual = usual_costs(expected_pool(rows.pool.rename({candidate.name: candidate for candidate in pool}), rows))
         dollars = np.where(np.isnan(rows.costs_usd), usual, rows.costs_usd)
-        return cls(rows, router.predict(rows.prompts).with_pool(pool), dollars)
+        return cls(rows, router.predict(rows.requests()).with_pool(pool), dollars)
 
     def choices(self, policy: Policy) -> np.ndarray:
         """Columns of the rows, `(n_prompts,)`, as a router of that policy decides."""

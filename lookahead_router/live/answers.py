@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from lookahead_router.data.outcomes import OutcomeTable, read_columns
-from lookahead_router.errors import DataError, PromptError, SchemaError
+from lookahead_router.errors import ConfigurationError, DataError, PromptError, SchemaError
 from lookahead_router.live.journal import read_records
-from lookahead_router.prompts import clean_text, prompt_text
+from lookahead_router.prompts import clean_text, prompt_text, read_context
 
 Redact = Callable[[str], str]
 """Takes personal data out of a text."""
 
 _SMALL = 4096
 """Bytes below which a file may be empty but for blank lines."""
-_QUESTION_COLUMNS = ("prompt", "messages", "reference", "id", "source", "split", "scores_human")
+_QUESTION_COLUMNS = ("prompt", "messages", "reference", "id", "source", "split", "scores_human", "context")
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,14 @@ class Question:
     split: str = ""
     scores_human: Mapping[str, float] = field(default_factory=dict)
     """Scores in [0, 1] that people gave, by candidate."""
+    context: tuple[str, ...] = ()
+    """Passages that go along with it; they stand before a prompt, and before a conversation's last message."""
 
     @property
     def prompt_id(self) -> str:
         """16 hex digits that are the same for the same prompt or conversation."""
         asked = self.prompt if self.messages is None else list(self.messages)
+        asked = [asked, list(self.context)] if self.context else asked
         return hashlib.sha256(json.dumps(asked, ensure_ascii=False, sort_keys=True).encode()).hexdigest()[:16]
 
     def redacted(self, redact: Redact) -> "Question":
@@ -63,7 +66,8 @@ class Question:
 
         messages = None if self.messages is None else tuple(clean(message) for message in self.messages)
         reference = clean(self.reference) if isinstance(self.reference, str) else self.reference
-        return replace(self, prompt=clean(self.prompt), messages=messages, reference=reference)
+        context = tuple(map(clean, self.context))
+        return replace(self, prompt=clean(self.prompt), messages=messages, reference=reference, context=context)
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class Answer:
     source: str = ""
     split: str = ""
     scores_human: Mapping[str, float] = field(default_factory=dict)
+    context: tuple[str, ...] = ()
     score: float | None = None
     """In [0, 1], higher is better; `None` where it is not judged."""
     kind: str | None = None
@@ -133,10 +138,13 @@ class Answer:
         if not 0 <= known.get("score", 0) <= 1:
             raise SchemaError("expected a score in [0, 1]", path=path, row=row, column="score")
         known["scores_human"] = _human(known.get("scores_human"), path, row)
-        if "messages" in known:
-            known["messages"] = tuple(known["messages"])
+        for name in ("messages", "context"):
+            if name in known:
+                known[name] = tuple(known[name])
         known.setdefault("response", None)
-        known.setdefault("prompt_id", Question(known["prompt"], known.get("messages")).prompt_id)
+        known.setdefault(
+            "prompt_id", Question(known["prompt"], known.get("messages"), context=known.get("context", ())).prompt_id
+        )
         return cls(**known)
 
 
@@ -146,7 +154,7 @@ _ANSWER_TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("prompt_id", "prompt", "candidate", "response", "finish_reason", "error"), str),
     **dict.fromkeys(("id", "source", "split", "kind", "judge"), str),
     **dict.fromkeys(("input_tokens", "output_tokens", "cost_usd", "latency_seconds", "score"), (int, float)),
-    "messages": (list, tuple),
+    **dict.fromkeys(("messages", "context"), (list, tuple)),
 }
 
 
@@ -170,7 +178,18 @@ def outcome_table(answers: Iterable[Answer]) -> OutcomeTable:
     scored = [answer for answer in answers if answer.score is not None]
     if not scored:
         raise DataError("no answer is scored; run: lookahead-router judge")
-    names = ("prompt", "candidate", "response", "cost_usd", "output_tokens", "source", "split", "score", "kind")
+    names = (
+        "prompt",
+        "candidate",
+        "response",
+        "cost_usd",
+        "output_tokens",
+        "source",
+        "split",
+        "score",
+        "kind",
+        "context",
+    )
     return OutcomeTable.from_columns({name: [getattr(answer, name) for answer in scored] for name in names})
 
 
@@ -215,6 +234,31 @@ def questions_of(prompts: Iterable[Any], *, path: str | None = None) -> list[Que
     return questions
 
 
+def context_variants(questions: Iterable[Question], with_context: str) -> list[Question]:
+    """The questions as they are to be asked: with the passages that they have, without them, or both ways.
+
+    Args:
+        questions: of `questions_of`.
+        with_context: `yes`, `no` or `both`; what has no passages is asked once in any case.
+
+    Raises:
+        ConfigurationError: another word.
+        DataError: passages are asked for and no question has any.
+    """
+    if with_context not in ("yes", "no", "both"):
+        raise ConfigurationError(f"with_context must be yes, no or both, got {with_context!r}")
+    questions = list(questions)
+    if with_context == "yes":
+        return questions
+    if with_context == "both" and not any(question.context for question in questions):
+        raise DataError("no prompt has passages; give them as a list of texts in the column context")
+    bare = [replace(question, context=()) for question in questions]
+    if with_context == "no":
+        return bare
+    pairs = zip(bare, questions, strict=True)
+    return [each for without, given in pairs for each in ((without, given) if given.context else (without,))]
+
+
 def _question(prompt: Any, path: str | None, row: int) -> Question:
     if isinstance(prompt, Question):
         return prompt
@@ -241,7 +285,12 @@ def _question(prompt: Any, path: str | None, row: int) -> Question:
     reference = record.get("reference")
     if isinstance(reference, float) and math.isnan(reference):  # how tables say that there is none
         reference = None
-    return Question(text, messages, _plain(reference, path, row, "reference"), **texts, scores_human=scores_human)
+    try:
+        context = tuple(map(clean_text, read_context(record.get("context") or ())))
+    except PromptError as error:
+        raise SchemaError(str(error), path=path, row=row, column="context") from error
+    reference = _plain(reference, path, row, "reference")
+    return Question(text, messages, reference, **texts, scores_human=scores_human, context=context)
 
 
 def _conversation(asked: Sequence[Any], path: str | None, row: int, column: str) -> tuple[Mapping[str, Any], ...]:

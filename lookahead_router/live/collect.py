@@ -215,10 +215,24 @@ def tasks_of(config: CandidateConfig, questions: Iterable[Question], there: Coll
 
 
 def messages_of(question: Question, system_prompt: str | None) -> list[ChatMessage]:
-    """What is sent: the conversation, behind the candidate's system prompt where it has no system message."""
+    """What is sent: the conversation, behind the candidate's system prompt where it has no system message.
+
+    Passages stand before what the last message says.
+    """
     messages = [{"role": "user", "content": question.prompt}] if question.messages is None else list(question.messages)
+    if question.context:
+        messages[-1] = _after_passages(messages[-1], question.context)
     has_system = any(message["role"] in ("system", "developer") for message in messages)
     return messages if has_system or not system_prompt else [{"role": "system", "content": system_prompt}, *messages]
+
+
+def _after_passages(message: ChatMessage, context: Sequence[str]) -> ChatMessage:
+    numbered = (f"[{number}] {passage}" for number, passage in enumerate(context, 1))
+    passages = "Passages that may help:\n\n" + "\n\n".join(numbered)
+    content = message["content"]
+    if isinstance(content, list):
+        return {**message, "content": [{"type": "text", "text": passages}, *content]}
+    return {**message, "content": f"{passages}\n\n{content}"}
 
 
 def _answer(lane: Lane, outcome: Outcome) -> Answer:

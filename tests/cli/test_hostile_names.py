@@ -144,6 +144,7 @@ MISTAKES = {
     "collect": [
         (f"{BAD}.jsonl", "--output", "x", "--pool", f"{BAD}.yaml"),
         ("x", "--output", "x", "--pool", "x", "--redact", BAD),
+        ("x", "--output", "x", "--pool", "x", "--with-context", BAD),
     ],
     "onboard": [(f"{BAD}.jsonl", "--output", "x"), ("x.jsonl", "--output", "x", "--router", BAD)],
     "report": [(f"{BAD}.jsonl", "x.jsonl"), ("x.jsonl", f"{BAD}.jsonl")],

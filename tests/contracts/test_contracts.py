@@ -39,6 +39,7 @@ SETTINGS = {
     "knn": {"n_neighbors": 5},
     "clusters": {"n_clusters": 8, "prior_prompts": 1.0},
     "classifier": {"inverse_penalty": 10.0},
+    "documents": {"inverse_penalty": 10.0},
     "irt": SLOWLY,
     "uniroute": {**SLOWLY, "n_clusters": 8},
 }

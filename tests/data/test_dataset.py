@@ -64,8 +64,8 @@ def test_an_example_without_id_is_named_after_its_row():
 
 
 def test_a_conversation_is_kept_as_the_text_to_route_on():
-    messages = [{"role": "user", "content": "first"}, {"role": "user", "content": " last "}]
-    assert RoutingDataset.from_examples([make_example(messages)]).prompts.tolist() == ["last"]
+    messages = [{"role": "user", "content": "first"}, {"role": "user", "content": " What is the capital of France? "}]
+    assert RoutingDataset.from_examples([make_example(messages)]).prompts.tolist() == ["What is the capital of France?"]
 
 
 def test_examples_may_come_from_a_generator(examples, built):

@@ -2,8 +2,17 @@ import json
 
 import pytest
 
-from lookahead_router.errors import DataError, SchemaError
-from lookahead_router.live.answers import Answer, Question, outcome_table, questions_of, read_answers, read_questions
+from lookahead_router.data.outcomes import OutcomeTable
+from lookahead_router.errors import ConfigurationError, DataError, SchemaError
+from lookahead_router.live.answers import (
+    Answer,
+    Question,
+    context_variants,
+    outcome_table,
+    questions_of,
+    read_answers,
+    read_questions,
+)
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
 
@@ -143,3 +152,41 @@ def test_scored_answers_are_a_table_of_outcomes_and_the_others_are_left_out(tmp_
     assert (table.candidates, table.scores.tolist(), table.costs_usd.tolist()) == (("a",), [0.5], [0.001])
     with pytest.raises(DataError, match="no answer is scored"):
         outcome_table([unscored])
+
+
+def test_prompts_with_passages_are_asked_with_them_without_or_both_ways():
+    asked = questions_of([{"prompt": "Who built it?", "context": ["Ada Storm did."]}, "Name a river."])
+    with_passages, plain = asked
+    assert with_passages.context == ("Ada Storm did.",)
+    assert with_passages.prompt_id != questions_of(["Who built it?"])[0].prompt_id
+    both = context_variants(asked, "both")
+    assert [(each.prompt, each.context) for each in both] == [
+        ("Who built it?", ()),
+        ("Who built it?", ("Ada Storm did.",)),
+        ("Name a river.", ()),
+    ]
+    assert context_variants(asked, "yes") == asked
+    assert not any(each.context for each in context_variants(asked, "no"))
+    with pytest.raises(ConfigurationError, match="yes, no or both"):
+        context_variants(asked, "maybe")
+    with pytest.raises(DataError, match="column context"):
+        context_variants([plain], "both")
+    with pytest.raises(SchemaError, match="context"):
+        questions_of([{"prompt": "Who built it?", "context": [5]}])
+
+
+def test_scored_answers_with_and_without_passages_are_two_rows(tmp_path):
+    path = tmp_path / "scored.jsonl"
+    rows = [
+        {"prompt": "Who built it?", "candidate": "a", "response": "x", "score": score, **context}
+        for score, context in ((0.0, {}), (1.0, {"context": ["Ada Storm did."]}))
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    answers = read_answers(path)
+    assert [Answer.from_dict(answer.to_dict()) for answer in answers] == answers
+    dataset = outcome_table(answers).to_dataset()
+    assert dataset.scores.tolist() == [[0.0], [1.0]]
+    assert list(dataset.contexts) == [(), ("Ada Storm did.",)]
+    assert list(OutcomeTable.concatenate([OutcomeTable.from_dataset(dataset)]).to_dataset().contexts) == list(
+        dataset.contexts
+    )

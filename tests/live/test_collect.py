@@ -64,6 +64,19 @@ def test_a_repeat_with_another_reference_is_told(endpoint):
     assert collected.answers[0].reference == 1
 
 
+def test_passages_stand_before_what_is_asked_and_are_kept(server, endpoint):
+    rows = [{"prompt": "Who built it?", "context": ["Ada Storm did.", "In 1902."]}]
+    parts = {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "And when?"}]}],
+        "context": ["In 1902."],
+    }
+    collected = collect([*rows, parts], pool_of(endpoint("a")))
+    sent = {text_of(request["messages"][-1]) for request in server.requests}
+    assert "Passages that may help:\n\n[1] Ada Storm did.\n\n[2] In 1902.\n\nWho built it?" in sent
+    assert [answer.context for answer in collected.answers] == [("Ada Storm did.", "In 1902."), ("In 1902.",)]
+    assert [answer.prompt for answer in collected.answers] == ["Who built it?", "And when?"]
+
+
 def test_conversations_and_system_prompts_are_sent_as_they_are(server, endpoint):
     chat = [
         {"role": "user", "content": "One"},
@@ -78,7 +91,7 @@ def test_conversations_and_system_prompts_are_sent_as_they_are(server, endpoint)
     assert by_last["Three"]["messages"] == own
     assert by_last["Four"]["messages"] == [brief, {"role": "user", "content": "Four"}]
     assert {r["model"] for r in server.requests} == {"m"}
-    assert [a.prompt for a in collected.answers] == ["Two", "Three", "Four"]
+    assert [a.prompt for a in collected.answers] == ["One\n\n1\n\nTwo", "Three", "Four"]
 
 
 def test_parameters_reach_the_endpoint_with_a_limit_on_the_answer(server, endpoint):

@@ -43,7 +43,7 @@ def test_the_last_question_is_found(name):
 def test_a_conversation_is_kept_up_to_its_last_question():
     long = [*ANSWERED, {"role": "user", "content": "And Hamlet?"}, {"role": "assistant", "content": "Shakespeare."}]
     (question,) = log_of([{"messages": long}]).questions
-    assert question.prompt == "And Hamlet?"
+    assert question.prompt == "Who wrote Faust?\n\nAnd Hamlet?"
     assert question.messages == tuple(long[:-1])
 
 

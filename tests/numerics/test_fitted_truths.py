@@ -239,7 +239,8 @@ def test_predictions_do_not_depend_on_the_rows_beside_them(all_fitted):
     for baseline in all_fitted:
         if not baseline.reads_embeddings:
             continue
-        features = np.random.default_rng(0).normal(size=(50, WIDTH)).astype(np.float32)
+        width = 4 * WIDTH + 4 if baseline.reads_context else WIDTH
+        features = np.random.default_rng(0).normal(size=(50, width)).astype(np.float32)
         whole = baseline._predict(features, baseline._arrays)
         alone = np.concatenate([baseline._predict(features[i : i + 1], baseline._arrays) for i in range(50)])
         np.testing.assert_allclose(whole, alone, rtol=0, atol=1e-12, err_msg=baseline.kind)

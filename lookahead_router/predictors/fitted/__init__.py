@@ -18,6 +18,7 @@ _KINDS = {
     "knn": ("knn", "NearestNeighbors"),
     "clusters": ("clusters", "Clusters"),
     "classifier": ("classifier", "Classifier"),
+    "documents": ("documents", "Documents"),
     "irt": ("irt", "ItemResponse"),
     "uniroute": ("uniroute", "UniRoute"),
 }

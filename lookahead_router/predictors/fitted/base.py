@@ -20,11 +20,11 @@ from pydantic import ConfigDict, Field
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, NotFittedError
 from lookahead_router.files import replacing_folder
 from lookahead_router.metrics import known_mean
-from lookahead_router.predictors.base import prompt_texts
+from lookahead_router.predictors.base import read_requests
 from lookahead_router.predictors.calibration import Calibration, fit_calibration
 from lookahead_router.predictors.embedder import Embedder
 from lookahead_router.predictors.network_embedder import NETWORK, NetworkEmbedder
-from lookahead_router.prompts import Prompt
+from lookahead_router.prompts import Prompt, Request
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.types import CandidatePool, Prediction, Value
 
@@ -55,6 +55,8 @@ class FittedPredictor:
     """As the command line calls it."""
     reads_embeddings: ClassVar[bool] = True
     """Whether `_fit` and `_predict` get embeddings of the prompts, or their texts."""
+    reads_context: ClassVar[bool] = False
+    """Whether passages that go along with a prompt change what is predicted."""
     is_random: ClassVar[bool] = True
     """Whether another seed gives another predictor."""
     Settings: ClassVar[type[Settings]] = Settings
@@ -111,7 +113,7 @@ class FittedPredictor:
         if unjudged:
             raise DataError(f"no training prompt has a score of {', '.join(unjudged)}; judge some, or leave them out")
         rows = dataset.select(judged.any(axis=1))
-        fitted = self._fit(self._features(list(rows.prompts)), rows.scores)
+        fitted = self._fit(self._features(rows.requests()), rows.scores)
         self.pool, self.calibration = dataset.pool, None
         self._arrays = {name: np.asarray(array) for name, array in fitted.items()}
         self.revision = self._hash()
@@ -126,10 +128,10 @@ class FittedPredictor:
             DataError: too few judged prompts.
         """
         dataset = dataset.align(self._fitted_pool())
-        self.calibration = fit_calibration(self.predict(dataset.prompts).scores, dataset.scores, self.pool.names)
+        self.calibration = fit_calibration(self.predict(dataset.requests()).scores, dataset.scores, self.pool.names)
         return self
 
-    def predict(self, prompts: Sequence[Prompt]) -> Prediction:
+    def predict(self, prompts: Sequence[Prompt | Request]) -> Prediction:
         """Predicted scores, and probabilities once it is calibrated.
 
         Raises:
@@ -137,10 +139,10 @@ class FittedPredictor:
             PromptError: a prompt that cannot be routed; says which.
         """
         pool = self._fitted_pool()
-        texts = prompt_texts(prompts)
+        requests = read_requests(prompts)
         scores = np.zeros((0, len(pool)))
-        if texts:
-            scores = np.clip(self._predict(self._features(texts), self._arrays).astype(np.float64), 0.0, 1.0)
+        if requests:
+            scores = np.clip(self._predict(self._features(requests), self._arrays).astype(np.float64), 0.0, 1.0)
         curves = self.calibration
         return Prediction(pool, scores, None if curves is None else curves.probabilities(scores, pool.names))
 
@@ -224,7 +226,8 @@ class FittedPredictor:
         """`(n, K)` scores."""
         raise NotImplementedError
 
-    def _features(self, texts: list[str]) -> Any:
+    def _features(self, requests: list[Request]) -> Any:
+        texts = [request.text for request in requests]
         if not self.reads_embeddings:
             return texts
         if self.embedder is None:
