@@ -97,6 +97,7 @@ async def test_a_chat_engine_tells_in_its_metadata(priced, index, mode):
     assert response.metadata["lookahead_router"]["candidate"] in priced.candidates
 
 
+@pytest.mark.filterwarnings("ignore:The `json` method is deprecated")  # of LlamaIndex's own
 async def test_structured_output_tells(server, priced, index):
     server.script = call_the_first_tool
     structured = priced.as_structured_llm(River)
@@ -105,6 +106,8 @@ async def test_structured_output_tells(server, priced, index):
         assert response.raw == River(name="Rhine", length_km=1230)
         record = response.additional_kwargs["lookahead_router"]
         assert (record["candidate"], record["cost_usd"]) == ("words", pytest.approx(cost(record)))
+    chunks = [*structured.stream_chat(messages), *[chunk async for chunk in await structured.astream_chat(messages)]]
+    assert {chunk.additional_kwargs["lookahead_router"]["candidate"] for chunk in chunks} == {"words"}
     for engine in (index.as_query_engine(llm=structured), index.as_query_engine(llm=priced, output_cls=River)):
         response = engine.query("Name a river.")
         assert response.metadata["lookahead_router"]["candidate"] == "words"

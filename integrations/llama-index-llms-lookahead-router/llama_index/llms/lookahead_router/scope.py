@@ -109,9 +109,15 @@ def routing_records() -> Iterator[Records]:
             river = llm.structured_predict(River, prompt)
         records[-1]["candidate"]
     """
-    records, outer = Records(), _scope.get()
-    with within(replace(outer, records=(*outer.records, records))):
+    records, scope = recording()
+    with within(scope):
         yield records
+
+
+def recording() -> tuple[Records, Scope]:
+    """New records, and a scope like the one that holds whose calls are noted in them."""
+    records, outer = Records(), _scope.get()
+    return records, replace(outer, records=(*outer.records, records))
 
 
 def asking(template: BasePromptTemplate, variables: Mapping[str, Any]) -> Scope:

@@ -1,10 +1,20 @@
 """Calls by a template, which say what the question is among the text that they send."""
 
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, closing
 from typing import Any
 
 from llama_index.core.llms.structured_llm import StructuredLLM
 
-from llama_index.llms.lookahead_router.scope import aeach_within, asking, each_within, within
+from llama_index.llms.lookahead_router.scope import (
+    RECORD_KEY,
+    Records,
+    aeach_within,
+    asking,
+    each_within,
+    recording,
+    within,
+)
 
 
 class AsksByTemplate:
@@ -61,4 +71,32 @@ class AsksByTemplate:
 
 
 class RoutedStructuredLLM(AsksByTemplate, StructuredLLM):
-    """What `as_structured_llm` gives."""
+    """What `as_structured_llm` gives. Chunks of a stream say who answers, as whole responses do."""
+
+    def stream_chat(self, messages: Any, **kwargs: Any) -> Any:
+        """As `StructuredLLM.stream_chat`."""
+        records, scope = recording()
+        with within(scope):
+            stream = super().stream_chat(messages, **kwargs)
+        return _each_told(each_within(scope, stream), records)
+
+    async def astream_chat(self, messages: Any, **kwargs: Any) -> Any:
+        """As `StructuredLLM.astream_chat`."""
+        records, scope = recording()
+        with within(scope):
+            stream = await super().astream_chat(messages, **kwargs)
+        return _aeach_told(aeach_within(scope, stream), records)
+
+
+def _each_told(stream: Generator, records: Records) -> Generator:
+    with closing(stream):
+        for response in stream:
+            response.additional_kwargs[RECORD_KEY] = records.summary
+            yield response
+
+
+async def _aeach_told(stream: AsyncGenerator, records: Records) -> AsyncGenerator:
+    async with aclosing(stream):
+        async for response in stream:
+            response.additional_kwargs[RECORD_KEY] = records.summary
+            yield response
