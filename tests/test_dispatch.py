@@ -261,6 +261,16 @@ def test_a_candidate_that_the_pool_does_not_hold_is_told_with_the_ways_out():
         make(candidates=["gpt-5-mini"])
 
 
+def test_a_failure_after_something_was_shown_counts_and_asks_nobody_else():
+    dispatcher = make(fallbacks="next-best")
+    attempts = dispatcher.plan("7")
+    first = attempts.name
+    assert not attempts.move_on(TimeoutError(), has_begun=True)
+    assert attempts.record["attempts"] == [{"candidate": first, "error": "TimeoutError", "failure": "timeout"}]
+    assert dispatcher.cooldowns.seconds_left(first) > 0
+    assert dispatcher.plan("7").name != first
+
+
 def test_a_router_that_is_not_there(tmp_path):
     with pytest.raises(CheckpointError):
         Dispatcher(tmp_path / "nowhere", default="lazy")

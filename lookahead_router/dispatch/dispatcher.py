@@ -91,16 +91,20 @@ class Attempts:
         attempts = [dict(each) for each in self._failed] + asked
         return {**self._facts, "candidate": self.name, "attempts": attempts}
 
-    def move_on(self, error: Exception) -> bool:
+    def move_on(self, error: Exception, *, has_begun: bool = False) -> bool:
         """Notes that the candidate failed; true if another one is to be asked, whose name is in `name` then.
 
         Where false, the error is to be raised; it says in a note who had failed before.
+
+        Args:
+            error: the client's.
+            has_begun: whether something of the answer was shown, so that nobody else can begin anew.
         """
         failure = failure_of(error)
         self._dispatcher.cooldowns.failed(self.name, failure, retry_after(error))
         if failure is Failure.CONTEXT_OVERFLOW:
             self._others = self._dispatcher.with_larger_windows(self._others, self.name)
-        if not self._others or not self._dispatcher.is_worth_another(error, failure):
+        if has_begun or not self._others or not self._dispatcher.is_worth_another(error, failure):
             if self._failed:
                 before = ", ".join(f"{each['candidate']} ({each['failure']})" for each in self._failed)
                 error.add_note(f"raised by the candidate {self.name!r}, after others had failed: {before}")

@@ -177,7 +177,7 @@ def stream(call: Call) -> Iterator[Any]:
                     for chunk in source:
                         yield from chunks.add(chunk)
             except Exception as error:
-                if chunks.has_begun or not attempts.move_on(error):
+                if not attempts.move_on(error, has_begun=chunks.has_begun):
                     raise
                 continue
             if chunks.is_taken():
@@ -198,7 +198,7 @@ async def astream(call: Call) -> AsyncIterator[Any]:
                         for each in chunks.add(chunk):
                             yield each
             except Exception as error:
-                if chunks.has_begun or not attempts.move_on(error):
+                if not attempts.move_on(error, has_begun=chunks.has_begun):
                     raise
                 continue
             if chunks.is_taken():

@@ -118,6 +118,9 @@ async def test_once_something_was_shown_the_error_is_raised(server, call):
     with pytest.raises(ConnectionError):
         await call(llm)
     assert server.requests == []
+    with pytest.raises(ConnectionError):
+        await call(llm)
+    assert "digits: " in str((await call(llm))[-1]), "two in a row, and it is asked last for a while"
 
 
 @pytest.mark.parametrize("call", STREAMS, ids=lambda call: call.__name__)

@@ -234,6 +234,14 @@ async def test_a_stream_that_breaks_after_it_has_shown_something_is_raised(shown
 
 
 @both
+async def test_a_candidate_whose_streams_break_in_the_middle_is_asked_last_for_a_while(is_async):
+    llm = scripted(AIMessageChunk("some"), TimeoutError())
+    with pytest.raises(TimeoutError):
+        await streamed(llm, is_async)
+    assert attempts(sum_of(await streamed(llm, is_async))) == [("lazy", None)]
+
+
+@both
 async def test_chunks_held_back_are_passed_on_and_the_record_stands_in_the_first(is_async):
     llm = scripted(empty(id="x"), empty(id="x"), AIMessageChunk("some", id="x"), empty(id="x", usage_metadata=USAGE))
     chunks = await streamed(llm, is_async)

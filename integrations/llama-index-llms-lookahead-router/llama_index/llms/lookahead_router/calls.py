@@ -63,15 +63,19 @@ class Call:
         """The candidate to ask now."""
         return self._attempts.name
 
-    def fall_back(self, error: Exception) -> None:
+    def fall_back(self, error: Exception, *, has_begun: bool = False) -> None:
         """Notes that the candidate failed, and goes on to the next one.
+
+        Args:
+            error: the candidate's.
+            has_begun: whether something of its answer was shown, so that nobody else can begin anew.
 
         Raises:
             Exception: the error itself, where there is no next one or it is not worth asking.
         """
-        if isinstance(error, _STUMBLES) and failure_of(error) is Failure.NO_ANSWER:
+        if not has_begun and isinstance(error, _STUMBLES) and failure_of(error) is Failure.NO_ANSWER:
             error = _no_answer(self.name, error)
-        is_worth_it = self._attempts.move_on(error)
+        is_worth_it = self._attempts.move_on(error, has_begun=has_begun)
         self._usage = {}
         self._note()
         if not is_worth_it:
@@ -160,9 +164,7 @@ def stream(call: Call, ask: Ask) -> Generator[Any, None, None]:
                         for each in held.add(response, shows=shows(response)):
                             yield call.stamp(each)
             except Exception as error:
-                if held.has_begun:
-                    raise
-                call.fall_back(error)
+                call.fall_back(error, has_begun=held.has_begun)
             else:
                 rest = held.rest()
                 if held.has_begun or call.accepts(*rest):
@@ -188,9 +190,7 @@ async def astream(call: Call, ask: Ask) -> AsyncGenerator[Any, None]:
                         for each in held.add(response, shows=shows(response)):
                             yield call.stamp(each)
             except Exception as error:
-                if held.has_begun:
-                    raise
-                call.fall_back(error)
+                call.fall_back(error, has_begun=held.has_begun)
             else:
                 rest = held.rest()
                 if held.has_begun or call.accepts(*rest):
