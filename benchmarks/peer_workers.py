@@ -99,9 +99,9 @@ def model2vec_knn(settings: dict) -> Route:
 
 def semantic_router(settings: dict) -> Route:
     import torch
+    from semantic_router import IndexedRouter
     from semantic_router import Route as Kind
     from semantic_router.encoders import HuggingFaceEncoder
-    from semantic_router.routers import SemanticRouter
 
     torch.set_num_threads(settings["threads"])
     by_label: dict[str, list[str]] = {}
@@ -109,7 +109,7 @@ def semantic_router(settings: dict) -> Route:
         by_label.setdefault(label, []).append(prompt)
     kinds = [Kind(name=label, utterances=prompts[:20]) for label, prompts in by_label.items()]
     encoder = HuggingFaceEncoder(name=settings["encoder"])
-    router = SemanticRouter(encoder=encoder, routes=kinds, auto_sync="local")
+    router = IndexedRouter(encoder=encoder, routes=kinds)
     return lambda prompts: [router(prompt) for prompt in prompts]
 
 

@@ -49,9 +49,7 @@ def peers(torch: str) -> list[Peer]:
         Peer("LiteLLM, complexity router", "litellm_complexity", "litellm", ("litellm==1.110.2",)),
         Peer("model2vec, kNN", "model2vec_knn", "model2vec", ("model2vec==0.10.0",)),
         Peer("fastembed, kNN", "fastembed_knn", "fastembed", ("fastembed==0.9.1",)),
-        Peer(
-            "semantic-router, local encoder", "semantic_router", "semantic", ("semantic-router[local]==0.1.15", torch)
-        ),
+        Peer("semantic-router, local encoder", "semantic_router", "semantic", ("semantic-router[local]==1.1.1", torch)),
         Peer("RouteLLM, BERT", "routellm_bert", "routellm", ("routellm==0.2.0", torch)),
         Peer("LLMRouter, kNN", "", "", (), "reads prompts with a Longformer that only the Hugging Face Hub has"),
     ]
@@ -146,7 +144,7 @@ def make_settings(arguments: argparse.Namespace, folder: Path) -> dict:
         "encoder": str(folder / "encoder"),
         "static": str(folder / "static"),
         "prompts": asked,
-        "known": [row for row in rows if row[0] not in set(asked)][:1000],
+        "known": [row for row in rows if row[0] not in set(asked)][:200],
         "candidates": [entry.name for entry in entries if entry.output_usd_per_million_tokens is not None][:50],
     }
 

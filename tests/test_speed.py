@@ -1,7 +1,7 @@
-"""Ratios of times, which a loaded machine moves less than the times: measured in turn, by medians, with room.
+"""Ratios of processor times, which a loaded machine moves less than times: in turn, by medians, with room.
 
 The aims are in docs/results/speed.md: a decision within 1.15 of a plain pass of the same encoder, a batch at 0.9 of its
-throughput, 50 candidates within 1.05 of 5. Here a change for the worse shows from about a quarter on, and nothing less,
+throughput, 50 candidates within 1.05 of 5. Here a change for the worse shows from a fifth on,
 since other work on the machine moves such ratios by a tenth.
 """
 
@@ -64,20 +64,20 @@ def ratio(call, other, rounds: int = ROUNDS) -> float:
     for number in range(rounds):
         times = {}
         for each in (call, other)[:: 1 if number % 2 else -1]:
-            start = time.perf_counter()
+            start = time.thread_time()
             each()
-            times[each] = time.perf_counter() - start
+            times[each] = time.thread_time() - start
         ratios.append(times[call] / times[other])
     return statistics.median(ratios)
 
 
 def test_a_decision_takes_little_more_than_a_plain_pass_of_the_same_encoder(router, plain_pass):
-    assert ratio(lambda: router.route(PROMPT), lambda: plain_pass([PROMPT])) < 1.45
+    assert ratio(lambda: router.route(PROMPT), lambda: plain_pass([PROMPT])) < 1.35
 
 
 def test_a_batch_has_nearly_the_throughput_of_the_encoder(router, plain_pass):
     prompts = [PROMPT[: 40 * n] for n in range(2, 10)]
-    assert ratio(lambda: router.route_batch(prompts), lambda: plain_pass(prompts), rounds=10) < 1.45
+    assert ratio(lambda: router.route_batch(prompts), lambda: plain_pass(prompts), rounds=10) < 1.35
 
 
 def test_fifty_candidates_take_hardly_longer_than_five(router, names):
