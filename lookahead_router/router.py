@@ -219,18 +219,23 @@ class Router:
             )
         return prediction.select(self._names).with_pool(self.pool)
 
-    def onboard(self, dataset: "RoutingDataset") -> "Router":
+    def onboard(self, dataset: "RoutingDataset", *, beside: "RoutingDataset | None" = None) -> "Router":
         """A router that has seen scored answers: better profiles, and new candidates for names that it does not have.
 
         Args:
             dataset: prompts with observed scores in [0, 1], under this router's names; a part of the prompts is
                 enough for each candidate.
+            beside: scored answers that candidates of this router have learnt from already, to the same prompts. They
+                tell which of these are harder than they look, and are not learnt from again.
 
         Raises:
             ConfigurationError: the predictor's pool is fixed.
-            DataError: a score outside [0, 1], a candidate without any score, or no prompt.
+            DataError: a score outside [0, 1], a candidate without any score, no prompt, or answers beside to others.
         """
-        predictor = self._open("onboard").onboard(dataset.rename(dict(zip(self.pool.names, self._names, strict=True))))
+        names = dict(zip(self.pool.names, self._names, strict=True))
+        predictor = self._open("onboard").onboard(
+            dataset.rename(names), beside=None if beside is None else beside.rename(names)
+        )
         joined = [name for name in predictor.pool.names if name not in self.predictor.pool.names]
         return self._over(predictor, joined)
 

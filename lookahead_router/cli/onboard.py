@@ -35,6 +35,10 @@ def onboard(
         typer.Argument(metavar="[ROUTER] ANSWERS", help=f"The router, if not the embedded one, and {SCORED_HELP}"),
     ],
     output: Annotated[Path, typer.Option(help="Folder that the router is written to.")],
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(help="Scored answers that the router learnt from, which tell how hard the same prompts are."),
+    ] = None,
     router: RouterOption = None,
     revision: RevisionOption = None,
     candidates: CandidatesOption = None,
@@ -65,7 +69,7 @@ def onboard(
             if candidates is None and router is None:
                 start = start.with_candidates(dataset.pool.names)
             update(f"learning from {len(dataset)} prompts", None)
-            learnt = start.onboard(dataset)
+            learnt = start.onboard(dataset, beside=None if beside is None else read_scored(beside))
             records = _records(start, learnt, dataset)
         update("writing", None)
         learnt.save(output)

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from lookahead_router.live.sample import Sample
 
 _CELLS = 60
+PreferOption = Annotated[
+    str,
+    typer.Option(
+        metavar="coverage|informative",
+        help="Among prompts that are alike draw by chance, or take those that tell most about candidates.",
+    ),
+]
 
 
 def sample(
@@ -27,13 +34,7 @@ def sample(
     ],
     output: Annotated[Path, typer.Option(help="JSONL that the prompts are written to, for collect.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Prompts to draw.")] = 200,
-    prefer: Annotated[
-        str,
-        typer.Option(
-            metavar="coverage|informative",
-            help="Among prompts that are alike draw by chance, or take those that tell most about candidates.",
-        ),
-    ] = "coverage",
+    prefer: PreferOption = "coverage",
     router: Annotated[
         str | None, typer.Option(help="Predictor for any pool whose network reads them; the embedded one if absent.")
     ] = None,

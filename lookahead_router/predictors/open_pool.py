@@ -203,7 +203,7 @@ class OpenPoolPredictor:
         _warn_of_strangers(members, self.foresee.strangers_told, [entry.name for entry in self.catalogue.entries])
         return self._with(members)
 
-    def onboard(self, dataset: "RoutingDataset") -> "OpenPoolPredictor":
+    def onboard(self, dataset: "RoutingDataset", *, beside: "RoutingDataset | None" = None) -> "OpenPoolPredictor":
         """A predictor whose profiles have seen scored answers; candidates that are new here join.
 
         Known candidates start from their public profiles, with room for how these prompts differ from the public
@@ -211,6 +211,8 @@ class OpenPoolPredictor:
 
         Args:
             dataset: prompts with observed scores in [0, 1]; they may be missing for some candidates of a prompt.
+            beside: scored answers that candidates of this pool have learnt from already. They tell which prompts of
+                the dataset are harder than they look, and are not learnt from again.
 
         Raises:
             DataError: a score outside [0, 1], a candidate without any score, or no prompt.
@@ -226,7 +228,11 @@ class OpenPoolPredictor:
         foreseen, _ = self.foresee(list(dataset.prompts))
         order = [grown.pool.index(name) for name in names]
         profiles = self.population.onboard(
-            foreseen, [grown.members[k].profile for k in order], dataset.scores, dataset.output_tokens
+            foreseen,
+            [grown.members[k].profile for k in order],
+            dataset.scores,
+            dataset.output_tokens,
+            offsets=0.0 if beside is None else -self._effects(foreseen, dataset, beside),
         )
         members = list(grown.members)
         for k, profile, usd in zip(order, profiles, dataset.call_costs(), strict=True):
@@ -316,6 +322,21 @@ class OpenPoolPredictor:
     def _starts_from(self, member: Member, known_name: str) -> bool:
         """Whether the profile of that very name was given to the member before."""
         return member.match.how == "given" and member.match.entry == self.catalogue.match(known_name).entry
+
+    def _effects(self, foreseen: Foreseen, dataset: "RoutingDataset", beside: "RoutingDataset") -> np.ndarray:
+        """`(n,)` of the dataset's prompts, by the answers of those who do not answer in it."""
+        peers = [name for name in beside.pool.names if name in self.pool.names and name not in dataset.pool.names]
+        rows = dict(zip(beside.prompts, beside.scores[:, [beside.pool.index(name) for name in peers]], strict=True))
+        nothing = np.full(len(peers), np.nan)
+        scores = np.array([rows.get(prompt, nothing) for prompt in dataset.prompts]).reshape(len(dataset), len(peers))
+        if np.isnan(scores).all():
+            raise DataError(
+                "the answers beside say nothing of these prompts; give those of other candidates of the router to the "
+                "same prompts"
+            )
+        return self.population.effects(
+            foreseen, [self.members[self.pool.index(name)].profile for name in peers], scores
+        )
 
     def _join_pool(self, candidate: Candidate) -> Member:
         """A candidate as it joins those whose answers are known."""

@@ -18,6 +18,8 @@ _ROWS = 256
 """Prompts whose variances are computed at one time, for the memory that they take."""
 MAX_STEPS = 60
 """Newton steps, at most; some ten are enough as a rule."""
+EFFECT_VARIANCE = 1.5
+"""Prior variance, in logits, of how much easier or harder a prompt is than foreseen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +235,34 @@ class Population:
                 changes |= {"mean": mean, "covariance": covariance, "n_answers": n_answers}
             onboarded.append(replace(profile, **changes))
         return onboarded
+
+    def effects(self, foreseen: Foreseen, profiles: Sequence[Profile], scores: np.ndarray) -> np.ndarray:
+        """`(n,)` logits by which prompts are easier than foreseen, as answers of candidates that are known tell.
+
+        What the network does not see of a prompt moves all candidates alike, so that a newcomer's answers to prompts
+        that were hard for everybody say less against it.
+
+        Args:
+            foreseen: `n` prompts.
+            profiles: of `K` candidates that these answers are in already.
+            scores: `(n, K)` in [0, 1], NaN where not judged.
+
+        Raises:
+            DataError: a score outside [0, 1].
+        """
+        check_scores(scores)
+        design, is_known = self.design(foreseen), ~np.isnan(scores)
+        logits = [design[:, : len(profile.mean)] @ profile.mean - foreseen.difficulty for profile in profiles]
+        found = np.zeros(len(foreseen))
+        for _ in range(MAX_STEPS):
+            chances = sigmoid(np.stack(logits, axis=1) + found[:, None])
+            slope = np.where(is_known, scores - chances, 0.0).sum(axis=1) - found / EFFECT_VARIANCE
+            curvature = np.where(is_known, chances * (1 - chances), 0.0).sum(axis=1) + 1 / EFFECT_VARIANCE
+            step = np.clip(slope / curvature, -1.0, 1.0)
+            found += step
+            if np.abs(step).max(initial=0.0) < 1e-8:
+                break
+        return found
 
     def observe(self, foreseen: Foreseen, profile: Profile, score: float) -> Profile:
         """The profile after one more answer: a Gaussian update along the prompt's direction.

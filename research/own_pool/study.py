@@ -137,6 +137,7 @@ def one_draw(predictor: OpenPoolPredictor, dataset: RoutingDataset, draw: int) -
     kept = fit(train, start=Router(predictor), quality=0.95, predictors=["profiles"], n_resamples=200)
     found["lines"]["fit, quality=0.95"] = figures(kept.router, test, single)
     found["promised"] = 0.0 if kept.setting is None or kept.setting.saved is None else kept.setting.saved.value
+    found["expected"] = 0.0 if kept.outlook.saved is None else kept.outlook.saved.value
     found["joining"] = joining(predictor, train, test, draw)
     return found
 
@@ -163,7 +164,7 @@ def figures(router: Router, test: RoutingDataset, single: int) -> dict:
 
 
 def joining(predictor: OpenPoolPredictor, train: RoutingDataset, test: RoutingDataset, draw: int) -> dict:
-    """The fifth candidate by 50 answers and by all, the other four by all."""
+    """The fifth candidate by 50 answers, alone and beside those of the others, and by all; the other four by all."""
     names = train.pool.names
     fifth = train.pool.index(names[draw % N_CANDIDATES])
     population = replace(predictor.population, component_variance=COMPONENT_VARIANCE)
@@ -171,10 +172,11 @@ def joining(predictor: OpenPoolPredictor, train: RoutingDataset, test: RoutingDa
     others = [name for name in names if name != names[fifth]]
     router = Router(predictor.with_candidates(others)).onboard(train.with_candidates(others))
     few = train.with_candidates([names[fifth]]).select(np.arange(N_JOINING))
-    joined = router.onboard(few)
+    joined, beside = router.onboard(few), router.onboard(few, beside=train.with_candidates(others))
     whole = Router(predictor.with_candidates(names)).onboard(train)
     single = train.best_single()
-    return {label: figures(one, test, single)["score"] for label, one in (("50", joined), ("all", whole))}
+    ways = (("50", joined), ("50, beside", beside), ("all", whole))
+    return {label: figures(one, test, single)["score"] for label, one in ways}
 
 
 def summary(rows: list[dict]) -> str:
@@ -207,12 +209,15 @@ def summary(rows: list[dict]) -> str:
     kinds = [row["chosen"] for row in rows]
     text.append(f"chosen: {', '.join(f'{kind} {kinds.count(kind)}' for kind in sorted(set(kinds)))}")
     told = 100 * np.mean([row["promised"] for row in rows])
-    text.append(f"saved at quality=0.95 by cross-validation: {told:.0f} %")
-    gaps = 100 * np.array([row["joining"]["50"] - row["joining"]["all"] for row in rows])
-    text.append(
-        f"fifth candidate by {N_JOINING} answers less by all: median {np.median(gaps):+.2f}, worst {gaps.min():+.2f}, "
-        f"within 2 points in {(gaps >= -2 - 1e-9).sum()} of {len(gaps)}"
-    )
+    expected = 100 * np.mean([row["expected"] for row in rows])
+    text.append(f"saved at quality=0.95 by the setting chosen: {told:.0f} %, to be expected: {expected:.0f} %")
+    for way, words in (("50", ""), ("50, beside", ", beside those of the others")):
+        gaps = 100 * np.array([row["joining"][way] - row["joining"]["all"] for row in rows])
+        text.append(
+            f"fifth candidate by {N_JOINING} answers{words}, less by all: mean {gaps.mean():+.2f}, median "
+            f"{np.median(gaps):+.2f}, worst {gaps.min():+.2f}, within 2 points in {(gaps >= -2 - 1e-9).sum()} of "
+            f"{len(gaps)}"
+        )
     text.append(f"seconds of fit, without the network: {np.mean([row['seconds'] for row in rows]):.1f}")
     return "\n".join(text)
 

@@ -117,6 +117,19 @@ def test_onboarding_says_what_changed_and_writes_a_router(cli, folder, answers, 
     assert by_name["mine"]["n_answers"] == 20
 
 
+def test_onboarding_beside_answers_that_the_router_learnt_from(cli, folder, answers, tmp_path):
+    assert cli("onboard", answers, "--router", folder, "--output", tmp_path / "first")[0] == 0
+    newcomer = tmp_path / "newcomer.jsonl"
+    RoutingDataset.from_examples(
+        RoutingExample(f"one two {i}", {"new": Outcome(score=float(i % 2))}) for i in range(10)
+    ).to_jsonl(newcomer)
+    given = ("onboard", tmp_path / "first", newcomer, "--output", tmp_path / "second")
+    assert cli(*given)[0] == 0
+    alone = Router.from_pretrained(tmp_path / "second").route("one").probabilities["new"]
+    assert cli(*given, "--beside", answers)[0] == 0
+    assert Router.from_pretrained(tmp_path / "second").route("one").probabilities["new"] != alone
+
+
 def test_whoever_answered_joins_the_router_that_is_named(cli, folder, answers, tmp_path):
     assert cli("onboard", answers, "--router", folder, "--output", tmp_path / "out")[0] == 0
     names = Router.from_pretrained(tmp_path / "out").pool.names

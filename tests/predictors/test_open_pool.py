@@ -125,6 +125,22 @@ def test_answers_make_a_stranger_join_and_leave_the_old_router_alone(predictor):
     assert decision.probabilities["mine"] > onboarded.route("one seven").probabilities["mine"]
 
 
+def test_answers_beside_tell_how_hard_the_same_prompts_are(predictor):
+    router = Router(predictor)
+    few = answers(names=("mine",))
+    hard = RoutingDataset.from_examples(
+        RoutingExample(prompt, {"gpt-4o-2024-08-06": Outcome(score=0.0), "mine": Outcome(score=0.5)})
+        for prompt in dict.fromkeys(few.prompts)
+    )
+    alone, beside = router.onboard(few), router.onboard(few, beside=hard)
+    chances = [one.route("two seven").probabilities["mine"] for one in (alone, beside)]
+    assert chances[1] > chances[0]
+    known = [one.predictor.members[0].profile for one in (alone, beside)]
+    np.testing.assert_array_equal(known[0].mean, known[1].mean)  # learnt from before, and not again
+    with pytest.raises(DataError, match="say nothing of these prompts"):
+        router.onboard(few, beside=answers(names=("mine",)))
+
+
 def test_names_of_the_router_count_and_not_those_of_the_predictor(predictor):
     router = Router(predictor, aliases={"llama-3.1-8b-instruct": "local"}).restrict_to(["local"])
     onboarded = router.onboard(answers(names=("local", "new")))

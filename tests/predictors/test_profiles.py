@@ -237,3 +237,34 @@ def test_a_stranger_that_joins_a_pool_starts_where_the_pool_has_moved():
     assert np.linalg.eigvalsh(among.covariance).min() > 0
     assert np.trace(among.covariance[:4, :4]) < np.trace(population.covariance)
     assert population.among(alone, [], []) is alone
+
+
+def test_what_others_scored_tells_by_how_much_prompts_are_easier_than_foreseen():
+    population, theta = make_population(), abilities(6, seed=3) * 0.4
+    foreseen, generator = make_foreseen(300, seed=4), np.random.default_rng(7)
+    truth = generator.normal(size=300)
+    surprising = replace(foreseen, difficulty=foreseen.difficulty - truth)
+    scores = answer(surprising, theta)
+    profiles = population.onboard(foreseen, strangers(population, 5), scores[:, :5])
+    scores[:50, :5] = np.nan
+    found = population.effects(foreseen, profiles, scores[:, :5])
+    assert np.corrcoef(found[50:], truth[50:])[0, 1] > 0.6
+    assert (found[:50] == 0).all()
+    with pytest.raises(DataError):
+        population.effects(foreseen, profiles, scores[:, :5] + 2)
+
+
+def test_a_newcomers_errors_count_less_on_prompts_that_were_hard_for_all():
+    population, theta = make_population(), abilities(6, seed=3) * 0.4
+    foreseen = make_foreseen(200, seed=4)
+    easier = np.where(np.arange(200) < 40, -2.0, 0.5)  # the newcomer gets the first of them
+    scores = answer(replace(foreseen, difficulty=foreseen.difficulty - easier), theta)
+    profiles = population.onboard(foreseen, strangers(population, 5), scores[:, :5])
+    few = foreseen.select(np.arange(40))
+    offsets = -population.effects(few, profiles, scores[:40, :5])
+    errors = []
+    for offset in (0.0, offsets):
+        (found,) = population.onboard(few, strangers(population, 1), scores[:40, 5:], offsets=offset)
+        errors.append(population.predict(foreseen, [found])[0].mean() - scores[:, 5].mean())
+    assert errors[0] < -0.15
+    assert abs(errors[1]) < 0.6 * abs(errors[0])
