@@ -1,4 +1,4 @@
-"""Which prompts to ask: drawn by chance, covering the log as `sample` does, or by what answers would tell.
+"""Which prompts to ask: drawn by chance, or as `sample` does, covering the log or preferring what tells most.
 
     python research/own_pool/sampling.py DATA [--pools mmlupro12,routerbench3] [--draws 20]
 
@@ -14,31 +14,11 @@ import numpy as np
 from study import COMPONENT_VARIANCE, N_CANDIDATES, N_TEST, wide
 
 from lookahead_router import metrics
-from lookahead_router.evaluation.fit_choice import squared_error
-from lookahead_router.live.choosing import covering
+from lookahead_router.live.choosing import covering, telling
 from lookahead_router.predictors.catalogue import facts_of
-from lookahead_router.predictors.profiles import Foreseen, Population
 
-COUNTS = (25, 50, 100, 200)
+COUNTS = (20, 50, 100, 200)
 N_LOG = 1500
-
-
-def telling(population: Population, foreseen: Foreseen, n: int) -> np.ndarray:
-    """Rows whose answers reduce most the mean variance of predictions over the log, of a stranger; greedily."""
-    size = population.n_abilities
-    x, spread = population.design(foreseen)[:, :size], population.covariance.copy()
-    log = x.T @ x / len(x)
-    chance = population.predict(foreseen, [population.start(facts_of())])[0][:, 0]
-    weight, is_left, found = chance * (1 - chance), np.ones(len(x), dtype=bool), []
-    for _ in range(n):
-        reach = x @ spread
-        gain = weight * ((reach @ log) * reach).sum(axis=1) / (1 + weight * (reach * x).sum(axis=1))
-        row = int(np.where(is_left, gain, -1.0).argmax())
-        found.append(row)
-        is_left[row] = False
-        direction = spread @ x[row]
-        spread -= np.outer(direction, direction) * weight[row] / (1 + weight[row] * (x[row] @ direction))
-    return np.array(found)
 
 
 def main() -> None:
@@ -57,26 +37,32 @@ def main() -> None:
             asked, _ = predictor.foresee(list(log.prompts))
             fresh, _ = predictor.foresee(list(test.prompts))
             generator = np.random.default_rng(draw)
+            weights = np.ones(len(log))
             for n in COUNTS:
                 ways = {
                     "by chance": generator.permutation(len(log))[:n],
-                    "covering the log": covering(asked.embedding.astype(np.float32), np.ones(len(log)), n, draw),
-                    "by what answers tell": telling(population, asked, n),
+                    "coverage": covering(asked.embedding.astype(np.float32), weights, n, draw),
+                    "informative": telling(population, asked, weights, n, draw),
                 }
                 for way, rows in ways.items():
                     profiles = population.onboard(asked.select(rows), start, log.scores[rows])
-                    chances = population.predict(fresh, profiles)[0]
+                    chances = np.clip(population.predict(fresh, profiles)[0], 1e-6, 1 - 1e-6)
                     score = metrics.chosen_scores(test.scores, chances.argmax(axis=1)).mean()
-                    levels = np.abs(log.scores[rows].mean(axis=0) - log.scores.mean(axis=0)).mean()
-                    found.setdefault((n, way), []).append((score, squared_error(chances, test.scores), levels))
+                    loss = -(test.scores * np.log(chances) + (1 - test.scores) * np.log(1 - chances)).mean()
+                    levels = np.abs(chances.mean(axis=0) - test.scores.mean(axis=0)).mean()
+                    found.setdefault((n, way), []).append((score, loss, levels))
         print(f"\n## {name}, {options.draws} draws\n")
-        print("| n | way | score | beside chance | squared error | error of levels |\n|--:|---|--:|--:|--:|--:|")
-        for (n, way), figures in found.items():
-            gaps = 100 * (np.array(figures)[:, 0] - np.array(found[n, "by chance"])[:, 0])
-            score, error, levels = np.mean(figures, axis=0)
-            spread = gaps.std() / len(gaps) ** 0.5
-            beside = "" if way == "by chance" else f"{gaps.mean():+.2f} ± {spread:.2f}"
-            print(f"| {n} | {way} | {100 * score:.1f} | {beside} | {error:.4f} | {100 * levels:.1f} |", flush=True)
+        print("| n | way | score | beside chance | log loss | beside chance | error of levels |")
+        print("|--:|---|--:|--:|--:|--:|--:|")
+        for (n, way), given in found.items():
+            mean, gaps = np.mean(given, axis=0), np.array(given) - np.array(found[n, "by chance"])
+            error = gaps.std(axis=0) / len(gaps) ** 0.5
+            beside = ["", ""]
+            if way != "by chance":
+                beside[0] = f"{100 * gaps[:, 0].mean():+.2f} ± {100 * error[0]:.2f}"
+                beside[1] = f"{gaps[:, 1].mean():+.4f} ± {error[1]:.4f}"
+            score, loss, levels = 100 * mean[0], mean[1], 100 * mean[2]
+            print(f"| {n} | {way} | {score:.1f} | {beside[0]} | {loss:.4f} | {beside[1]} | {levels:.1f} |", flush=True)
 
 
 if __name__ == "__main__":
