@@ -14,6 +14,10 @@ RECORD_KEY = "lookahead_router"
 
 QUERY_KEY = "lookahead_query"
 """Where a config says what to route on."""
+CANDIDATE_KEY = "lookahead_candidate"
+"""Where it names the candidate that answers."""
+POLICY_KEY = "lookahead_policy"
+"""Where it holds a policy."""
 
 RouteOn = Callable[[list[BaseMessage]], str | None] | None
 """From the messages to the text to route on; `None` leaves it to the router."""

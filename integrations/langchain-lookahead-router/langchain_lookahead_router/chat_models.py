@@ -27,14 +27,11 @@ from langchain_lookahead_router._calls import Call, Step, acomplete, astream, co
 from langchain_lookahead_router._candidates import SchemaBinding, ToolBinding, chat_models
 from langchain_lookahead_router._capabilities import shared_profile
 from langchain_lookahead_router._learning import Learner, MadeOfFields
-from langchain_lookahead_router._messages import QUERY_KEY, check_route_on
+from langchain_lookahead_router._messages import CANDIDATE_KEY, POLICY_KEY, QUERY_KEY, check_route_on
 from langchain_lookahead_router._planner import Fallbacks, Planner, Sticky
 
 if TYPE_CHECKING:
     from lookahead_router import Router
-
-CANDIDATE_KEY = "lookahead_candidate"
-POLICY_KEY = "lookahead_policy"
 
 _BINDING = "lookahead_binding"
 

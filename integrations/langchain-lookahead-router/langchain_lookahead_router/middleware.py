@@ -13,6 +13,8 @@ from lookahead_router.threads import off_loop
 
 from langchain_lookahead_router._candidates import EXTRA_HINT, chat_models
 from langchain_lookahead_router._messages import (
+    CANDIDATE_KEY,
+    POLICY_KEY,
     RECORD_KEY,
     RouteOn,
     check_route_on,
@@ -54,7 +56,9 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
 
     Tools and response format are bound to the chosen model afterwards, so every candidate uses its own
     way of calling tools and of structured output. The routing record stands in the agent's state under
-    `lookahead_router` and in the `response_metadata` of the messages.
+    `lookahead_router` and in the `response_metadata` of the messages. A run's
+    `config["configurable"]["lookahead_candidate"]` names the candidate that answers all of it, and
+    `lookahead_policy` there holds for it in place of the router's.
 
     Example:
         ```python
@@ -214,15 +218,18 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
 
     def _attempts(self, request: ModelRequest) -> Attempts | None:
         """The candidates for the call; `None` leaves it to the agent's own model."""
-        decided = self._decided(request)
+        decided, config = self._decided(request), _config()
+        configurable = config.get("configurable") or {}
         needs = ["structured output"] if request.response_format and not request.tools else []
         try:
             return self._planner.plan(
                 request.messages,
-                query=query_of(_config()),
+                query=query_of(config),
                 needs=needs,
                 tools=request.tools,
                 keep=decided and decided["candidate"],
+                forced=configurable.get(CANDIDATE_KEY),
+                policy=configurable.get(POLICY_KEY),
             )
         except ConfigurationError:
             raise

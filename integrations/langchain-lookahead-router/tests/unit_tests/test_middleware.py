@@ -7,7 +7,7 @@ import threading
 import pytest
 from fakes import OtherProviderModel, RuleChatModel, RulePredictor, rule_models, rule_router
 from langchain_core.messages import AIMessage, HumanMessage
-from lookahead_router import Router
+from lookahead_router import BestQuality, Restricted, Router
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
 from pydantic import BaseModel
 
@@ -57,6 +57,23 @@ def test_a_run_is_decided_once_and_its_record_is_plain_json_in_the_state():
     assert (record["candidate"], record["reason"]) == ("digits", "routed")
     assert result["messages"][-1].response_metadata["lookahead_router"]["candidate"] == "digits"
     assert len(middleware._planner.router.predictor.prompts) == 1
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_the_config_of_a_run_may_name_its_candidate_or_policy(is_async):
+    agent = agent_with(make())
+
+    async def run(**configurable):
+        config = {"configurable": configurable}
+        return await agent.ainvoke(ask("Add 7 and 7"), config) if is_async else agent.invoke(ask("Add 7 and 7"), config)
+
+    forced = await run(lookahead_candidate="lazy")
+    assert writers(forced) == ["lazy", "lazy"]
+    assert forced["lookahead_router"]["reason"] == "forced"
+    barred = await run(lookahead_policy=Restricted(BestQuality(), deny=["digits"]))
+    assert writers(barred) == ["lazy", "lazy"]
+    with pytest.raises(UnknownCandidateError, match="nobody"):
+        await run(lookahead_candidate="nobody")
 
 
 def test_per_call_decides_before_every_model_call():
