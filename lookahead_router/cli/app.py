@@ -20,6 +20,7 @@ COMMANDS = (
     "onboard",
     "report",
     "evaluate",
+    "audit",
     "tune",
     "train",
     "import",

@@ -56,6 +56,25 @@ def write_report(
         write_text(folder / name, text)
 
 
+def write_sections(
+    folder: Path, title: str, about: str, sections: Sequence[Section], record: Mapping[str, Any]
+) -> None:
+    """Writes `report.json`, `report.md` and `report.html` of sections without figures, each whole or not at all.
+
+    Args:
+        folder: made if it is not there; other files in it stay.
+        title: of the page.
+        about: a paragraph below it.
+        sections: of the page.
+        record: what `report.json` holds.
+    """
+    markdown = [f"# {_markdown(title)}", _markdown(about), *(_markdown_section(each, {}) for each in sections)]
+    html = [f"<h1>{_html(title)}</h1>", f"<p>{_html(about)}</p>", *(_html_section(each, {}) for each in sections)]
+    write_text(folder / "report.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
+    write_text(folder / "report.md", "\n\n".join(markdown) + "\n")
+    write_text(folder / "report.html", _filled(title, html))
+
+
 def markdown_tables(result: DatasetResult) -> str:
     """The tables of one dataset in Markdown, under headings of the third level."""
     return _markdown_sections(result, {})
@@ -119,6 +138,10 @@ def _html_page(report: ComparisonReport, title: str, lead: Sequence[Section], im
     for result, found in zip(report.datasets, images, strict=True):
         parts += [f"<h2>{_html(result.dataset)}</h2>", f"<p>{_html(tables.about_dataset(result))}</p>"]
         parts += [_html_section(section, found) for section in tables.sections(result)]
+    return _filled(title, parts)
+
+
+def _filled(title: str, parts: Sequence[str]) -> str:
     return _PAGE.replace("TITLE", _html(title)).replace("BODY", "\n".join(parts))
 
 

@@ -78,6 +78,8 @@ def shown(predictor, strange, data, table, tmp_path):
     """Arguments with which each command shows names."""
     prompts, pool = tmp_path / "prompts.txt", tmp_path / "pool.json"
     prompts.write_text(BAD)
+    few = tmp_path / f"few{BAD}.txt".replace("/", "")
+    few.write_text("".join(f"Which river is number {row}? {BAD}\n" for row in range(5)))
     answers = tmp_path / "answers.jsonl"
     answers.write_text(json.dumps({"prompt": BAD, "candidate": POOL[0], "response": BAD, "reference": BAD}))
     pool.write_text(json.dumps({"candidates": [{"name": POOL[0]}]}))
@@ -96,6 +98,10 @@ def shown(predictor, strange, data, table, tmp_path):
             ("evaluate", data, "--router", predictor, "--resamples", 10),
             ("evaluate", data, "--predictors", f"mine{BAD}={predictor},no{BAD}=org/name", "--resamples", 10),
             ("evaluate", data, "--predictors", f"mine{BAD}={predictor}", "--resamples", 10, "--json"),
+        ],
+        "audit": [
+            ("audit", "--router", predictor, "--suite", few),
+            ("audit", "--router", predictor, "--suite", few, "--json"),
         ],
         "tune": [("tune", data, "--router", predictor, "--target-quality", 0.5)],
         "train": [],  # shows the names of files only, as below
@@ -131,6 +137,7 @@ MISTAKES = {
     "route": [("x", "--router", BAD), ("x", "--candidates", f"{BAD}="), ("x", "--alias", BAD), ("x", "--policy", BAD)],
     "serve": [(f"{BAD}.yaml",), ("--new-key", BAD), ("x", "--sticky", BAD), ("x", "--log-level", BAD)],
     "evaluate": [(f"{BAD}.jsonl",), (f"{BAD}.csv",), ("x.jsonl", "--policy", BAD)],
+    "audit": [("--suite", BAD), ("--fail-if", BAD), ("--candidates", f"{BAD}="), ("--policy", BAD)],
     "tune": [(f"{BAD}.jsonl", "--target-usd", 1)],
     "train": [(f"{BAD}.yaml", "--data", "x.jsonl")],
     "export": [(BAD, "--data", f"{BAD}.jsonl")],
