@@ -18,15 +18,6 @@ from lookahead_router.prompts import clean_text, estimate_tokens, read_request
 ChatMessage = Mapping[str, Any]
 """A message in OpenAI's form: `{"role": ..., "content": ...}`."""
 
-_NEVER_SENT = {
-    *("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol", "InvalidURL"),  # httpx, requests
-    *("ClientConnectorError", "ConnectionTimeoutError"),  # aiohttp
-    *("NewConnectionError", "ConnectTimeoutError", "EndpointConnectionError"),  # urllib3, botocore
-    *("ConnectionRefusedError", "gaierror"),
-}
-"""Errors of clients that had no connection yet, so that nothing was sent."""
-_GATEWAY_TIMEOUTS = {499, 504, 524, 598, 599}
-"""Statuses by which a gateway gives up; whoever answers behind it may go on, and be paid."""
 _TEMPLATE_TOKENS = 128
 """Allowance for what an endpoint's chat template adds by itself, such as a system prompt of its own."""
 
@@ -145,33 +136,6 @@ def counted(completion: Completion, messages: Sequence[ChatMessage]) -> tuple[in
         return *given, False
     estimated = (read_request(list(messages), allow_empty=True).n_tokens, estimate_tokens(completion.text))
     return *(own if value is None else value for value, own in zip(given, estimated, strict=True)), True
-
-
-def was_free(error: BaseException) -> bool:
-    """Whether a call that failed surely cost nothing: the endpoint refused it, or nothing was sent."""
-    statuses = [status for each in _causes(error) if isinstance(status := getattr(each, "status_code", None), int)]
-    if statuses:
-        return statuses[0] >= 400 and statuses[0] not in _GATEWAY_TIMEOUTS
-    return any(base.__name__ in _NEVER_SENT for base in type(_root(error)).__mro__)
-
-
-def _root(error: BaseException) -> BaseException:
-    """The innermost error that a client made; what others take it for says less."""
-    for cause in reversed(list(_causes(error))):
-        if any(base.__name__ in _NEVER_SENT or base.__name__ == "ClientError" for base in type(cause).__mro__):
-            return cause
-    return error
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and what it comes from, down to the root; not what was handled when it came up."""
-    seen: set[int] = set()
-    cause: Any = error
-    while isinstance(cause, BaseException) and id(cause) not in seen:
-        seen.add(id(cause))
-        yield cause
-        inner = getattr(cause, "reason", None) or next(iter(cause.args), None)  # where urllib3 and requests keep it
-        cause = cause.__cause__ or inner
 
 
 def _texts(message: ChatMessage) -> Iterator[str]:

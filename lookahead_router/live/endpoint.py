@@ -1,7 +1,6 @@
-"""One endpoint that speaks OpenAI's protocol, straight over aiohttp: the clients above it take some times as long."""
+"""One endpoint that speaks OpenAI's protocol, through the `openai` package on aiohttp."""
 
 import asyncio
-import json
 import os
 import ssl
 import time
@@ -9,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from lookahead_router.errors import ConfigurationError
@@ -17,21 +16,25 @@ from lookahead_router.extras import require
 from lookahead_router.failures import Failure
 from lookahead_router.live.completion import Completion, first, member, text_of
 from lookahead_router.live.pool import OPENAI_URL, CandidateConfig
+from lookahead_router.live.sent import root_of
 
 _LONGEST_CONNECT_SECONDS = 15.0
 IDLE_SECONDS = 4.0
 """How long a connection is kept; servers let idle ones go after five, and a request that meets that is lost."""
-_OF_OPENAI = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
-"""Headers that OpenAI itself reads, and nobody else gets, by the variables that fill them."""
+_TO_ANY_ENDPOINT = {
+    *("accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host"),
+    *("idempotency-key", "transfer-encoding", "user-agent"),
+}
+"""Headers that every endpoint gets; the package adds what the environment says of an organisation to all."""
 
 
-class EndpointError(Exception):
-    """An answer that is none: another status than 2xx, or a body without a completion."""
+class NoCompletionError(Exception):
+    """A body of status 200 that holds no completion: a gateway's page, or an error in the place of the answer."""
 
-    def __init__(self, status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(f"status {status}")  # bodies may quote the prompt
-        self.status_code, self.body, self.headers = status, body, headers
-        if status < 400 and body is None:
+    def __init__(self, body: Any) -> None:
+        super().__init__("an answer of status 200 that holds no completion")  # bodies may quote the prompt
+        self.body = body
+        if body is None:
             self.failure = Failure.NO_ANSWER
 
 
@@ -43,64 +46,72 @@ class EndpointClient:
 
         Raises:
             ConfigurationError: the key's variable is not set.
-            MissingDependencyError: aiohttp is not installed.
+            MissingDependencyError: the extra `live` is not installed.
         """
-        self._aiohttp = require("aiohttp", "live")
-        self.config = config
-        parts = urlsplit(config.url)
-        self._url = urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/chat/completions"))
-        self._key, self._proxy = key_of(config), proxy_of(config.url)
-        self._headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        if self._key:
-            self._headers["Authorization"] = f"Bearer {self._key}"
-        if config.url == OPENAI_URL:
-            self._headers |= {name: os.environ[of] for name, of in _OF_OPENAI.items() if os.environ.get(of)}
+        openai, httpx = require("openai", "live"), require("httpx", "live")
+        self.config, key = config, key_of(config)
+
+        async def strip(request: Any) -> None:
+            kept = [(name, value) for name, value in request.headers.items() if _is_sent(name, config, key)]
+            request.headers = httpx.Headers(kept)
+
+        # Connecting has to fail before all the call does: what was never sent is not paid.
+        timeout = httpx.Timeout(config.timeout, connect=min(config.timeout / 2, _LONGEST_CONNECT_SECONDS))
+        # The package runs on aiohttp as well as on httpx alone, at half the processor time of a call.
+        transport = require("httpx_aiohttp", "live").HttpxAiohttpClient(
+            event_hooks={"request": [strip]},
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=config.max_concurrency, keepalive_expiry=IDLE_SECONDS),
+            follow_redirects=False,  # a prompt goes to the endpoint that was named
+            verify=trusted(),
+        )
+        self._client = openai.AsyncOpenAI(
+            api_key=key or "none", base_url=config.url, timeout=timeout, max_retries=0, http_client=transport
+        )
+        self._lost = openai.APIConnectionError
         parameters = config.call_parameters()
         beyond = parameters.pop("extra_body", None) or {}
         self._body = {"model": config.model_name, **parameters, **beyond}
-        self._opened: Any = None
 
     async def complete(self, messages: Sequence[Mapping[str, Any]], *, key: str) -> Completion:
         """The answer to a conversation; see `Client`.
 
         Raises:
-            EndpointError, aiohttp.ClientError, TimeoutError: no answer.
+            openai.APIError, NoCompletionError, TimeoutError: no answer.
         """
-        body = json.dumps({**self._body, "messages": list(messages)}).encode("utf-8", "replace")
         start = time.perf_counter()
-        async with (
-            asyncio.timeout(self.config.timeout),
-            self._session.post(self._url, data=body, headers={"Idempotency-Key": key}, proxy=self._proxy) as response,
-        ):
-            content = await response.read()
-        seconds = time.perf_counter() - start
-        if not 200 <= response.status < 300:
-            hidden = content.replace(self._key.encode(), b"[key]") if self._key else content
-            raise EndpointError(response.status, _parsed(hidden), response.headers)
-        return replace(_completion(response.status, _parsed(content)), latency_seconds=seconds)
+        # The timeout of the client is one between two bytes. `chat.completions.create` would check what is sent and
+        # received against types, which takes longer than all the rest.
+        async with asyncio.timeout(self.config.timeout):
+            try:
+                answer = await self._client.post(
+                    "/chat/completions",
+                    body={**self._body, "messages": list(messages)},
+                    options={"headers": {"Idempotency-Key": key}},
+                    cast_to=object,
+                )
+            except self._lost as error:
+                raise self._as_it_was(error) from error.__cause__
+        return replace(_completion(answer), latency_seconds=time.perf_counter() - start)
 
     async def close(self) -> None:
         """Lets connections go."""
-        if self._opened is not None:
-            await self._opened.close()
+        await self._client.close()
 
-    @property
-    def _session(self) -> Any:
-        """Opened by the first call, since it belongs to the event loop."""
-        if self._opened is None:
-            http, seconds = self._aiohttp, self.config.timeout
-            connector = http.TCPConnector(
-                limit=self.config.max_concurrency, keepalive_timeout=IDLE_SECONDS, ssl=trusted()
-            )
-            # Connecting has to fail before all the call does: what was never sent is not paid.
-            timeout = http.ClientTimeout(total=None, sock_connect=min(seconds / 2, _LONGEST_CONNECT_SECONDS))
-            self._opened = http.ClientSession(
-                connector=connector,
-                timeout=timeout,
-                headers=self._headers | {"User-Agent": "lookahead-router"},
-                cookie_jar=http.DummyCookieJar(),
-            )
-        return self._opened
+    def _as_it_was(self, error: Exception) -> Exception:
+        """The error of a lost connection, which the transport takes for a timeout."""
+        return (
+            error
+            if isinstance(root_of(error), TimeoutError) or type(error) is self._lost
+            else self._lost(request=error.request)
+        )
+
+
+def _is_sent(name: str, config: CandidateConfig, key: str | None) -> bool:
+    """Whether a header of the package's goes to the endpoint: what it says of this machine does not."""
+    if name.startswith("x-stainless") or (name == "authorization" and key is None):
+        return False
+    return config.url == OPENAI_URL or name in _TO_ANY_ENDPOINT
 
 
 def key_of(config: CandidateConfig) -> str | None:
@@ -139,20 +150,12 @@ def trusted() -> ssl.SSLContext:
     return context
 
 
-def _parsed(content: bytes) -> Any:
-    """The JSON of a body; `None` where it is none."""
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _completion(status: int, answer: Any) -> Completion:
+def _completion(answer: Any) -> Completion:
     """What the body of an answer says."""
     choice = first(member(answer, "choices"))
     message = member(choice, "message")
     if not isinstance(message, Mapping):
-        raise EndpointError(status, member(answer, "error"))
+        raise NoCompletionError(member(answer, "error"))
     usage, refusal = member(answer, "usage"), message.get("refusal")
     return Completion(
         text_of(message.get("content")) or (refusal if isinstance(refusal, str) else ""),

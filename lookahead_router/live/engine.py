@@ -12,9 +12,10 @@ from lookahead_router.errors import ConfigurationError
 from lookahead_router.failures import TRANSIENT, Failure, failure_of, retry_after
 from lookahead_router.live.budget import Budget
 from lookahead_router.live.calls import CallLog
-from lookahead_router.live.client import ChatMessage, Client, counted, most_input_tokens, was_free
+from lookahead_router.live.client import ChatMessage, Client, counted, most_input_tokens
 from lookahead_router.live.completion import Completion
 from lookahead_router.live.pool import CandidateConfig, call_usd
+from lookahead_router.live.sent import was_free
 from lookahead_router.types import Candidate
 
 MOST_TRIES = 6

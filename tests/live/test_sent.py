@@ -10,9 +10,9 @@ import pytest
 
 from lookahead_router.failures import Failure, failure_of
 from lookahead_router.live import collect
-from lookahead_router.live.client import was_free
 from lookahead_router.live.endpoint import EndpointClient
 from lookahead_router.live.pool import CandidateConfig
+from lookahead_router.live.sent import was_free
 from lookahead_router.live.waiting import wait_for
 
 
@@ -166,3 +166,19 @@ def test_a_refused_connection_of_any_client_costs_nothing(socket_enabled, packag
     with pytest.raises(attrgetter(errors[package])(client)) as caught:
         client.request("POST", url) if package == "urllib3" else client.post(url)
     assert was_free(caught.value)
+
+
+def test_a_redirection_is_not_followed(socket_enabled):
+    came = []
+    with listening(came.append) as elsewhere:
+
+        def redirect(connection):
+            read(connection)
+            place = f"http://127.0.0.1:{elsewhere}/v1/chat/completions"
+            head = f"HTTP/1.1 307 Temporary Redirect\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n"
+            connection.sendall(head.encode())
+
+        with listening(redirect) as port:
+            error = failed(f"http://127.0.0.1:{port}/v1")
+    assert error.status_code == 307
+    assert came == []
