@@ -9,7 +9,6 @@ import errno
 import json
 import re
 import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -310,10 +309,10 @@ def _of_types(types: Sequence[str]) -> Failure | None:
 
 def _is_from_a_reader(error: BaseException) -> bool:
     """Whether a client's class stumbled over what it was sent: an answer without `choices`, or that is a page."""
-    if error.__traceback__ is None:
-        return False
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return _READERS.match(frame.f_globals.get("__name__", "")) is not None
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and _READERS.match(place.tb_frame.f_globals.get("__name__", "")) is not None
 
 
 def _is_of_a_form(error: ValueError) -> bool:
@@ -409,9 +408,7 @@ def _parsed(text: str | bytes | bytearray) -> Any:
 
 
 def _message(error: BaseException, bodies: Sequence[Mapping]) -> str:
-    texts = [
-        body.get(name) for body in bodies for name in ("message", "Message", "error", "detail", "msg", "error_msg")
-    ]
+    texts = [body.get(name) for body in bodies for name in _WORDS_OF_BODIES]
     texts.append(getattr(error, "body", None))
     with contextlib.suppress(Exception):  # of a client's own making
         texts.append(str(error))
