@@ -82,8 +82,9 @@ def read_request(
 
     Args:
         prompt: a text, or messages in the form of OpenAI, Anthropic, Google, Bedrock, LangChain or LlamaIndex.
-        context: passages that go along with the prompt and are not among its messages: texts, documents of
-            LangChain, nodes of LlamaIndex, or mappings with `text`.
+        context: passages that go along with the prompt: texts, documents of LangChain, nodes of LlamaIndex, or
+            mappings with `text`. Those that stand in a message already are not counted again, and are cut out of
+            the question.
         route_on: a function from `prompt` to the question to route on; where it gives `None`, the user's last one is.
         needs: what the call needs besides, out of `NEEDS`.
         tools: definitions that the call hands over, in plain JSON: a need, and tokens of every candidate's window.
@@ -103,12 +104,13 @@ def read_request(
         raise ConfigurationError(f"route_on must be a function to the text to route on, got {type(route_on).__name__}")
     readings = [Reading("user", said=[prompt])] if isinstance(prompt, str) else _readings(prompt)
     passages = read_context(context)
-    n_context_tokens = sum(estimate_tokens(passage) + MESSAGE_TOKENS for passage in passages)
+    lengths = [estimate_tokens(passage) + MESSAGE_TOKENS for passage in passages]
+    outside = [length for length, passage in zip(lengths, passages, strict=True) if not _stands_in(passage, readings)]
     text = None if route_on is None else route_on(prompt)
     if text is not None and not isinstance(text, str):
         raise ConfigurationError(f"route_on must give the text to route on, or None; it gave {type(text).__name__}")
     try:
-        text = _cleaned(_routed(readings, context_chars, text))
+        text = _cleaned(_routed(readings, context_chars, text, passages))
     except PromptError:
         if not allow_empty:
             raise
@@ -119,7 +121,7 @@ def read_request(
         text,
         needs.union(*(reading.needs for reading in readings)),
         sum(reading.n_tokens for reading in readings)
-        + n_context_tokens
+        + sum(outside)
         + (estimate_tokens(_as_json(tools)) if tools else 0),
         starts[-1] if starts else 0,
         starts,
@@ -127,7 +129,7 @@ def read_request(
         refers_back=len(starts) > 1 and not _stands_alone(readings[starts[-1]].text),
         n_earlier_tokens=sum(reading.n_tokens for reading in readings[: last_answer + 1]),
         passages=passages,
-        n_context_tokens=n_context_tokens,
+        n_context_tokens=sum(lengths),
     )
 
 
@@ -206,13 +208,23 @@ def _readings(prompt: Prompt) -> list[Reading]:
     return [read_message(message) for message in prompt]
 
 
-def _routed(readings: Sequence[Reading], context_chars: int | None, question: str | None = None) -> str:
+def _stands_in(passage: str, readings: Sequence[Reading]) -> bool:
+    return bool(passage.strip()) and any(passage in text for reading in readings for text in reading.said)
+
+
+def _routed(
+    readings: Sequence[Reading],
+    context_chars: int | None,
+    question: str | None = None,
+    passages: Sequence[str] = (),
+) -> str:
     """The question, after what it refers to.
 
     Args:
         readings: the conversation.
         context_chars: as for `read_request`.
         question: where it is known, in place of the user's last message.
+        passages: what is cut out of that message, unless nothing else is in it.
 
     Raises:
         PromptError: no message of the user, or no text in the last one.
@@ -223,6 +235,8 @@ def _routed(readings: Sequence[Reading], context_chars: int | None, question: st
     if question is None:
         place = _question(turns)
         question = turns[place].text
+        for passage in sorted(filter(str.strip, passages), key=len, reverse=True):
+            question = question.replace(passage, " ").strip() or question
     else:
         place = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=0)
     if context_chars == 0 or not place or _stands_alone(question):

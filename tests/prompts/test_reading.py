@@ -429,6 +429,19 @@ def test_passages_are_counted_and_never_routed():
     assert "Storm" not in repr(request)
 
 
+def test_passages_that_stand_in_a_message_are_counted_once_and_cut_out_of_the_question():
+    passages = ["The bridge was built by Ada Storm.", "It is made of steel."]
+    template = [user(f"Use this:\n{passages[0]}\n{passages[1]}\nWho built the bridge?")]
+    request = read_request(template, context=passages)
+    assert request.text.split() == ["Use", "this:", "Who", "built", "the", "bridge?"]
+    assert request.n_tokens == read_request(template).n_tokens
+    assert read_request(passages[0], context=passages).text == passages[0]
+    relevant, contradicting = "Ada Storm built it.", "No: Ben Hill built it."
+    assert (
+        len({read_request(f"{each}\n\nWho built it?", context=[each]).text for each in (relevant, contradicting)}) == 1
+    )
+
+
 @pytest.mark.parametrize("context", [5, b"text", {"text": "a lone one"}, [5], [None], [Document(None)]])
 def test_what_holds_no_text_is_no_passage(context):
     with pytest.raises(PromptError, match="passage"):

@@ -22,7 +22,7 @@ from lookahead_router.errors import NoAnswerError
 from lookahead_router.threads import off_loop
 
 from langchain_lookahead_router._candidates import Binding, needs_of
-from langchain_lookahead_router._messages import RECORD_KEY, is_no_answer, query_of, shows_something, stamp
+from langchain_lookahead_router._messages import RECORD_KEY, context_of, is_no_answer, query_of, shows_something, stamp
 from langchain_lookahead_router._planner import Planner
 
 ChainRun = CallbackManagerForChainRun | AsyncCallbackManagerForChainRun
@@ -65,6 +65,7 @@ class Call:
         return self.planner.plan(
             self.messages,
             query=query_of(self.config),
+            context=context_of(self.config),
             needs=[*(self.binding.needs if self.binding else ()), *needs_of(self.kwargs)],
             tools=self._tools,
             forced=self.forced,

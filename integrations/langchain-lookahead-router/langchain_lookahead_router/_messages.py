@@ -19,6 +19,9 @@ CANDIDATE_KEY = "lookahead_candidate"
 POLICY_KEY = "lookahead_policy"
 """Where it holds a policy."""
 
+CONTEXT_KEY = "lookahead_context"
+"""Where a config holds the documents that were retrieved."""
+
 RouteOn = Callable[[list[BaseMessage]], str | None] | None
 """From the messages to the text to route on; `None` leaves it to the router."""
 
@@ -67,6 +70,11 @@ def query_of(config: Mapping[str, Any]) -> str | None:
                 raise ConfigurationError(f"{QUERY_KEY} must be the text to route on, got {type(query).__name__}")
             return query
     return None
+
+
+def context_of(config: Mapping[str, Any]) -> Sequence[Any]:
+    """The documents that a chain says were retrieved, in its config."""
+    return (config.get("configurable") or {}).get(CONTEXT_KEY) or ()
 
 
 def recorded_candidate(message: BaseMessage) -> str | None:

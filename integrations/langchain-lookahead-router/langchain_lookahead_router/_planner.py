@@ -71,6 +71,7 @@ class Planner:
         messages: Sequence[BaseMessage],
         *,
         query: str | None = None,
+        context: Sequence[Any] = (),
         needs: Sequence[str] = (),
         tools: Any = (),
         keep: str | None = None,
@@ -81,6 +82,7 @@ class Planner:
         Args:
             messages: the conversation, oldest first.
             query: what to route on, where the caller knows it; goes before `route_on`.
+            context: documents that were retrieved for it.
             needs: what the call needs: `structured output`.
             tools: those that it hands over, as models' `bind_tools` take them.
             keep: the candidate to stay with, if it can take the request.
@@ -91,6 +93,7 @@ class Planner:
         """
         request = read_request(
             messages,
+            context=context,
             route_on=self.route_on if query is None else lambda _: query,
             needs=needs,
             tools=self._definitions.of(tools),

@@ -18,6 +18,7 @@ from langchain_lookahead_router._messages import (
     RECORD_KEY,
     RouteOn,
     check_route_on,
+    context_of,
     is_no_answer,
     query_of,
     stamp,
@@ -225,6 +226,7 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             return self._planner.plan(
                 request.messages,
                 query=query_of(config),
+                context=context_of(config),
                 needs=needs,
                 tools=request.tools,
                 keep=decided and decided["candidate"],

@@ -1,16 +1,23 @@
 """`LookaheadRouter`: a Runnable from a prompt to a decision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableSerializable
-from lookahead_router import Dispatcher, read_request
+from lookahead_router import Dispatcher, Request, read_request
 from lookahead_router.errors import PromptError, describing
 from lookahead_router.threads import off_loop
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_lookahead_router._learning import Learner, MadeOfFields
-from langchain_lookahead_router._messages import QUERY_KEY, check_route_on, query_of, to_messages
+from langchain_lookahead_router._messages import (
+    CONTEXT_KEY,
+    QUERY_KEY,
+    check_route_on,
+    context_of,
+    query_of,
+    to_messages,
+)
 
 if TYPE_CHECKING:
     from lookahead_router import Router
@@ -92,24 +99,24 @@ class LookaheadRouter(Learner, MadeOfFields[Dispatcher], RunnableSerializable[An
         return await self._acall_with_config(decide, input, config)
 
     def _decide(self, value: Any, config: RunnableConfig) -> dict[str, Any]:
-        record = self._made.plan(self._text(value, query_of(config))).record
+        record = self._made.plan(self._request(value, query_of(config), context_of(config))).record
         return {key: value for key, value in record.items() if key not in ("reason", "attempts", "excluded")}
 
     def _learnt(self, prompt: Any, candidate: str, score: float) -> "Router":
         dispatcher = self._made
-        dispatcher.observe(self._text(prompt, None), candidate, score)
+        dispatcher.observe(self._request(prompt, None, ()).text, candidate, score)
         return dispatcher.base
 
-    def _text(self, value: Any, query: str | None) -> str:
+    def _request(self, value: Any, query: str | None, context: Sequence[Any]) -> Request:
         """What is routed on."""
         route_on = self.route_on if query is None else lambda _: query
-        return read_request(to_messages(value), route_on=route_on, context_chars=self.context_chars).text
+        return read_request(to_messages(value), context=context, route_on=route_on, context_chars=self.context_chars)
 
     def __deepcopy__(self, memo: dict | None = None) -> "LookaheadRouter":
         return self.model_copy()  # the weights are shared
 
 
-def route_on_query(chain: Runnable, key: str | None = None) -> Runnable:
+def route_on_query(chain: Runnable, key: str | None = None, *, context: str | None = None) -> Runnable:
     """The chain, with every router in it deciding on the question alone.
 
     A retrieval chain writes documents and instructions into the prompt, which would move the decision.
@@ -117,13 +124,15 @@ def route_on_query(chain: Runnable, key: str | None = None) -> Runnable:
     Args:
         chain: whatever leads to the router, such as `prompt | llm`.
         key: name of the question in the chain's input; the input itself is the question when absent.
+        context: name of the retriever's documents there, or of their texts. A predictor that reads passages gets them;
+            others count them.
 
     Raises:
-        PromptError: at a call, an input without the question.
+        PromptError: at a call, an input without the question, or without the documents that are named.
 
     Example:
         ```python
-        answer = route_on_query(prompt | llm | StrOutputParser(), "question")
+        answer = route_on_query(prompt | llm | StrOutputParser(), "question", context="context")
         rag = RunnablePassthrough.assign(context=itemgetter("question") | retriever) | answer
         ```
     """
@@ -133,7 +142,13 @@ def route_on_query(chain: Runnable, key: str | None = None) -> Runnable:
         if not isinstance(query, str):
             place = "the input" if key is None else f"{key!r} in the input"
             raise PromptError(f"expected the question as text as {place}, got {type(query).__name__}")
-        return chain.with_config(configurable={QUERY_KEY: query})
+        known = {QUERY_KEY: query}
+        if context is not None:
+            if not isinstance(value, Mapping) or context not in value:
+                raise PromptError(f"expected the retrieved documents as {context!r} in the input, got none")
+            documents = value[context] or ()
+            known[CONTEXT_KEY] = read_request(query, context=documents).passages
+        return chain.with_config(configurable=known)
 
     return RunnableLambda(with_query, name="route_on_query")
 

@@ -280,6 +280,27 @@ def test_steps_of_a_question_too(llm, index, plain):
         assert (record["calls"][0]["candidate"], record["candidate"]) == (name, name)
 
 
+def test_the_nodes_of_a_query_engine_reach_a_predictor_that_reads_them(router, index):
+    class Reading:
+        reads_context = True
+        pool, name, revision = router.pool, "reading", None
+
+        def __init__(self):
+            self.seen = []
+
+        def predict(self, prompts):
+            self.seen += prompts
+            return router.predict([request.text for request in prompts])
+
+    predictor = Reading()
+    llm = LookaheadRouterLLM({name: Fake(name=name) for name in router.pool.names}, Router(predictor))
+    response = index.as_query_engine(llm=llm).query(QUESTIONS[0])
+    (request,) = predictor.seen
+    assert request.text == QUESTIONS[0]
+    assert request.passages == tuple(node.text for node in response.source_nodes)
+    assert 0 < request.n_context_tokens < request.n_tokens
+
+
 def test_a_function_says_what_the_question_is(router, index, plain):
     """For templates whose question goes by a name of its own, and calls outside of engines."""
     llm = LookaheadRouterLLM(

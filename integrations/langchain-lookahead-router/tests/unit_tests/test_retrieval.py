@@ -1,13 +1,15 @@
 """The question decides: not the documents around it, and not what an agent's tools gave."""
 
 import pytest
-from fakes import RuleChatModel, rule_models, rule_router
+from fakes import RuleChatModel, RulePredictor, rule_models, rule_router
 from langchain.agents import create_agent
 from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
+from lookahead_router import Router
 from lookahead_router.errors import ConfigurationError, PromptError
 
 from langchain_lookahead_router import (
@@ -45,6 +47,35 @@ async def test_route_on_query_hands_the_question_over_in_every_kind_of_call():
     assert "".join([chunk async for chunk in chain.astream(INPUT)]).startswith("words:")
     asked = [INPUT, {**INPUT, "question": "Which of the 3?"}]
     assert [text.split(":")[0] for text in chain.batch(asked)] == ["words", "digits"]
+
+
+class Reading(RulePredictor):
+    """Takes whole requests, and keeps their passages."""
+
+    reads_context = True
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def predict(self, prompts):
+        self.seen += [request.passages for request in prompts]
+        return super().predict([request.text for request in prompts])
+
+
+def test_the_retrievers_documents_reach_a_predictor_that_reads_them():
+    predictor = Reading()
+    llm = ChatLookaheadRouter(candidates=rule_models(), router=Router(predictor))
+    chain = route_on_query(PROMPT | llm | StrOutputParser(), "question", context="context")
+    documents = [Document(page_content="Chapter 7"), Document(page_content="Page 12")]
+    assert chain.invoke({**INPUT, "context": documents}).startswith("words:")
+    decide = route_on_query(LookaheadRouter(Router(predictor)), "question", context="context")
+    assert (
+        decide.invoke({"messages": [("human", "7")], "question": "Who?", "context": documents})["candidate"] == "words"
+    )
+    assert predictor.seen[-2:] == [("Chapter 7", "Page 12")] * 2
+    with pytest.raises(PromptError, match="'context' in the input"):
+        chain.invoke({"question": "Who?"})
 
 
 def test_a_whole_retrieval_chain_may_be_wrapped():

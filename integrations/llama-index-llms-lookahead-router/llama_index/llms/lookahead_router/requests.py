@@ -77,6 +77,7 @@ def read(
 
     return read_request(
         prompt,
+        context=wishes.scope.context,
         route_on=question,
         needs=wishes.needs,
         tools=wishes.tools,

@@ -6,7 +6,7 @@ buries, chat memories know the session, and their responses have metadata. Llama
 
 import inspect
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -73,6 +73,8 @@ class Scope:
     """What the engine around the call was asked; the call need not be about it."""
     thread: str | None = None
     candidate: str | None = None
+    context: tuple[str, ...] = ()
+    """Texts of the nodes that were retrieved for the query."""
     records: tuple[Records, ...] = ()
 
     def question_in(self, text: str) -> str | None:
@@ -236,7 +238,8 @@ def _known(method: str, arguments: Mapping[str, Any], instance: Any) -> dict[str
     if isinstance(instance, BaseQueryEngine) and method in ("query", "aquery"):
         return {"query": _text(arguments.get("str_or_query_bundle")), "question": None}
     if isinstance(instance, BaseSynthesizer) and method in ("synthesize", "asynthesize"):
-        return {"query": _text(arguments.get("query")), "question": None}
+        context = tuple(_texts(arguments.get("nodes") or ()))
+        return {"query": _text(arguments.get("query")), "question": None, "context": context}
     if isinstance(instance, BaseChatEngine) and method in ("chat", "achat", "stream_chat", "astream_chat"):
         session = _session_of(getattr(instance, "_memory", None))
         thread = {} if session is None else {"thread": session}
@@ -260,6 +263,13 @@ def _remember_session(run: str | None, start: Any) -> None:
         _sessions[run] = session
         while len(_sessions) > _MAX_SESSIONS:
             _sessions.pop(next(iter(_sessions)), None)
+
+
+def _texts(nodes: Any) -> Iterator[str]:
+    for node in nodes:
+        with suppress(ValueError, AttributeError):  # a node of pictures has no text
+            if isinstance(node.text, str):
+                yield node.text
 
 
 def _text(query: Any) -> str | None:
