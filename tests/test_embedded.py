@@ -4,7 +4,6 @@ import copy
 import pickle
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -96,11 +95,18 @@ def test_hundreds_of_prompts_have_the_same_scores_alone_and_among_others(router)
     np.testing.assert_array_equal(router.predictor.predict(prompts).scores, alone)
 
 
-def test_the_command_answers_from_a_cold_start_within_a_few_seconds():
-    start = time.perf_counter()
+@pytest.mark.skipif(sys.platform == "win32", reason="asks the system for the processor time of a child")
+def test_the_command_answers_from_a_cold_start_within_two_seconds_of_processor_time():
+    import resource
+
+    def spent() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = spent()
     command = [sys.executable, "-m", "lookahead_router.cli.main", "route", "Hello!", "--json"]
     subprocess.run(command, check=True, capture_output=True)
-    assert time.perf_counter() - start < 6  # 2 on an idle machine; room for a busy one
+    assert spent() - before < 2  # 0.5 on an idle machine; room for a busy one
 
 
 def test_windows_and_abilities_of_its_candidates_are_known():
