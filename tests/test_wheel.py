@@ -36,6 +36,7 @@ def test_it_is_below_sixty_megabytes_and_carries_the_predictor_without_torch_wei
     assert wheel.stat().st_size < 60e6
     names = zipfile.ZipFile(wheel).namelist()
     assert "lookahead_router/server/playground.html" in names
+    assert "lookahead_router/evaluation/audit_suite.jsonl" in names
     embedded = "lookahead_router/pretrained/Llama-lookahead-mlm-minilm/"
     carried = {name.removeprefix(embedded) for name in names if name.startswith(embedded)}
     assert carried == {
