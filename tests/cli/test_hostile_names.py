@@ -99,10 +99,7 @@ def shown(predictor, strange, data, table, tmp_path):
             ("evaluate", data, "--predictors", f"mine{BAD}={predictor},no{BAD}=org/name", "--resamples", 10),
             ("evaluate", data, "--predictors", f"mine{BAD}={predictor}", "--resamples", 10, "--json"),
         ],
-        "audit": [
-            ("audit", "--router", predictor, "--suite", few),
-            ("audit", "--router", predictor, "--suite", few, "--json"),
-        ],
+        "audit": [("audit", "--candidates", f"x{BAD},gpt-4o", "--suite", few)],
         "tune": [("tune", data, "--router", predictor, "--target-quality", 0.5)],
         "train": [],  # shows the names of files only, as below
         "export": [],
