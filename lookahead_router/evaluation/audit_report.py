@@ -74,7 +74,7 @@ def _row(change: Change) -> tuple[str, ...]:
 
 def _shares(report: AuditReport) -> tuple[tuple[str, str], ...]:
     chosen = sorted(report.shares.items(), key=lambda each: -each[1])
-    return tuple((name, number(100 * share)) for name, share in chosen if share)
+    return tuple((name, number(100 * share)) for name, share in chosen)
 
 
 def _grid(report: AuditReport) -> tuple[tuple[str, ...], ...]:
