@@ -51,10 +51,12 @@ def collect(
     Prompts go to the candidates that the pool file names, and nowhere else. It can be interrupted at any moment: the
     same command goes on, and neither asks nor pays again what was answered.
     """
-    from lookahead_router.live.answers import context_variants
+    from lookahead_router.live.answers import context_variants, questions_of, read_questions
     from lookahead_router.live.collect import collect as ask
 
-    found = context_variants(prompts_of(prompts), with_context)
+    given = prompts_of(prompts)
+    questions = read_questions(given) if isinstance(given, Path) else questions_of(given)
+    found = context_variants(questions, with_context)
     clean = None if redact is None else function_of(redact, "--redact")
     if dry_run:
         from lookahead_router.live.expected import expected_calls

@@ -83,7 +83,7 @@ def judge_of(judge: "JudgeConfig | str | Path") -> JudgeConfig:
         return judge
     if isinstance(judge, str) and judge in GRADERS:
         return JudgeConfig(reference=judge)
-    if isinstance(judge, str) and not Path(judge).exists():
+    if isinstance(judge, str) and not Path(judge).exists() and not Path(judge).suffix:
         raise ConfigurationError(
             f"{judge!r} is neither a judge's file nor a way to grade by reference, which are {', '.join(GRADERS)}"
         )
