@@ -121,7 +121,7 @@ def test_the_user_message_of_a_tool_call_is_routed_with_the_history(server, cand
     llm.chat_with_tools([ADD], ChatMessage(content="one"), [ChatMessage(content="two")])
     llm.chat_with_tools([ADD], "three", [ChatMessage(content="four")])
     llm.chat_with_tools([ADD], chat_history=[ChatMessage(content="five"), ChatMessage(role="assistant", content="6")])
-    assert predictor.prompts == ["one", "three", "five"]
+    assert predictor.prompts == ["two\n\none", "four\n\nthree", "five"]  # words that do not stand alone
 
 
 async def test_tools_go_to_those_who_can_call_them(server):
