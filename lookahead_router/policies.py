@@ -412,6 +412,6 @@ def priced(costs: "np.ndarray", pool: CandidatePool) -> "np.ndarray":
         names = ", ".join(name for name, is_unpriced in zip(pool.names, unpriced, strict=True) if is_unpriced)
         raise ConfigurationError(
             "a policy that weighs cost needs usd_per_call or both token prices of every candidate; "
-            f"missing: {names}. Give them with with_prices or in the pool"
+            f"missing: {names}. Give them as prices={{name: (input, output)}} per million tokens, or in the pool"
         )
     return costs
