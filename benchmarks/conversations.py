@@ -219,6 +219,10 @@ def pools(everyday: Sequence[Mapping[str, Any]], seed: int) -> dict[str, list[Ro
     }
 
 
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("dialogues", type=Path, help="JSONL with half, language and messages.")
@@ -228,10 +232,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--wrong", action="store_true", help="Print the turns that went wrong with the specialists.")
     arguments = parser.parse_args()
-    read = lambda path: [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]  # noqa: E731
-    dialogues = [each for each in read(arguments.dialogues) if arguments.half in (None, each["half"])]
+    dialogues = [each for each in read_lines(arguments.dialogues) if arguments.half in (None, each["half"])]
     print(f"{len(dialogues)} dialogues, half: {arguments.half or 'both'}")
-    for title, routers in pools(read(arguments.everyday), arguments.seed).items():
+    for title, routers in pools(read_lines(arguments.everyday), arguments.seed).items():
         print(f"\n{title}: {len(routers)} pools")
         print(f"  {'':34} {'follow-ups that flip':32} {'changes of topic that are missed':34} steps of a run that flip")
         for name, way in WAYS.items():

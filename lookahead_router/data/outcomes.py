@@ -24,6 +24,11 @@ _LONG_NAME = 200
 """Characters of a source or split, up to which an array may be as wide as its longest."""
 _NUMBERS = ("score", "output_tokens", "cost_usd")
 _ANSWER_COLUMNS = ("prompt_id", "candidate", "source", "kind", "split", "response", "prompt", "context")
+ANSWER_FIELDS = (
+    *("prompt", "candidate", "response", "cost_usd", "output_tokens"),
+    *("source", "split", "score", "kind", "context"),
+)
+"""Attributes of a scored answer, as `from_answers` reads it."""
 _PROMPT_TEXTS = ("prompt_id", "prompt", "split", "kind", "source")
 
 
@@ -148,6 +153,18 @@ class OutcomeTable:
             for name, values in table._as_columns().items():
                 columns[name].extend(values)
         return cls._from_columns(columns, None, None)
+
+    @classmethod
+    def from_answers(cls, answers: Sequence[Any]) -> "OutcomeTable":
+        """A table of scored answers.
+
+        Args:
+            answers: objects with the attributes `ANSWER_FIELDS`, of which `context` may be missing.
+
+        Raises:
+            SchemaError, DataError: as `from_columns`.
+        """
+        return cls.from_columns({name: [getattr(each, name, None) for each in answers] for name in ANSWER_FIELDS})
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Sequence[Any]]) -> "OutcomeTable":

@@ -4,24 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.data.outcomes import OutcomeTable
+from lookahead_router.data.outcomes import ANSWER_FIELDS, OutcomeTable
 from lookahead_router.errors import DataError
 
 Scored = RoutingDataset | OutcomeTable | Any
 """A dataset, a table, or what `lookahead_router.live.judge` gives: answers, or what holds them in `answers`."""
-
-_COLUMNS = (
-    "prompt",
-    "candidate",
-    "response",
-    "cost_usd",
-    "output_tokens",
-    "source",
-    "split",
-    "score",
-    "kind",
-    "context",
-)
 
 
 def scored_dataset(scored: Scored) -> RoutingDataset:
@@ -36,13 +23,11 @@ def scored_dataset(scored: Scored) -> RoutingDataset:
         return scored.to_dataset()
     answers = getattr(scored, "answers", scored)
     answers = list(answers) if isinstance(answers, Iterable) and not isinstance(answers, str) else [answers]
-    if not all(hasattr(each, name) for each in answers for name in _COLUMNS[:-1]):
+    if not all(hasattr(each, name) for each in answers for name in ANSWER_FIELDS if name != "context"):
         raise DataError(
             f"expected scored answers, as judge gives them, or a RoutingDataset; got {type(scored).__name__}"
         )
     kept = [each for each in answers if each.score is not None]
     if not kept:
         raise DataError("no answer is scored; judge them first")
-    return OutcomeTable.from_columns(
-        {name: [getattr(each, name, None) for each in kept] for name in _COLUMNS}
-    ).to_dataset()
+    return OutcomeTable.from_answers(kept).to_dataset()

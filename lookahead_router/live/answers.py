@@ -178,19 +178,7 @@ def outcome_table(answers: Iterable[Answer]) -> OutcomeTable:
     scored = [answer for answer in answers if answer.score is not None]
     if not scored:
         raise DataError("no answer is scored; run: lookahead-router judge")
-    names = (
-        "prompt",
-        "candidate",
-        "response",
-        "cost_usd",
-        "output_tokens",
-        "source",
-        "split",
-        "score",
-        "kind",
-        "context",
-    )
-    return OutcomeTable.from_columns({name: [getattr(answer, name) for answer in scored] for name in names})
+    return OutcomeTable.from_answers(scored)
 
 
 def read_questions(path: str | Path) -> list[Question]:
