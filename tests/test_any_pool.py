@@ -156,3 +156,12 @@ def test_its_card_names_data_terms_and_limits():
     card = (OPEN_EMBEDDED / "README.md").read_text(encoding="utf-8")
     for word in ("Built with Llama", "CC BY", "GPL-3.0", "2025 and 2026", "Limits"):
         assert word in card
+
+
+def test_nobody_is_expected_to_answer_small_talk_at_length():
+    """Candidates that only a benchmark of long reports has measured were, at some 9,000 tokens."""
+    catalogue = OpenPoolPredictor.load().catalogue
+    router = Router.from_pretrained(candidates=[entry.name for entry in catalogue.search() if entry.n_answers >= 100])
+    tokens = router.predict(["hi", "Plan a weekend in Rome.", "Was ist die Hauptstadt von Peru?"]).expected_tokens
+    assert np.quantile(tokens, 0.99) < 1_500
+    assert np.median(tokens) < 300

@@ -25,6 +25,9 @@ FAMILY_SHARE = 0.15
 """Of the spread of abilities, what relatives share."""
 MODEL_SHARE = 0.6
 """Of the spread of abilities, what versions of one model share beyond that."""
+N_LENGTH_ROUNDS = 12
+USUAL_LENGTH_VARIANCE = 4.0
+"""Prior variance, in logarithms squared, of the usual length at a source that the network was not fitted on."""
 N_LENIENCY_ROUNDS = 3
 """Of profiles and leniency in turn, once the population stands."""
 VERBOSITY_SHARES = (0.05, 0.95)
@@ -249,21 +252,30 @@ def _ridge(facts: np.ndarray, modes: np.ndarray, penalty: float = 2.0) -> np.nda
 def _fit_lengths(
     foreseen: Foreseen, answers: PublicAnswers, n_candidates: int, verbosities: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """`(K, 2)` lengths of the candidates, their covariance, and the variance of one answer."""
+    """`(K, 2)` lengths of the candidates, their covariance, and the variance of one answer.
+
+    A source whose severity is its own has a usual length of its own as well: a benchmark of long reports, which the
+    network was not fitted on, says nothing of how long its candidates answer elsewhere.
+    """
     known = np.flatnonzero(answers.output_tokens > 0)
-    rows = answers.prompts[known]
+    rows, sources = answers.prompts[known], answers.sources[known]
     y = np.log(answers.output_tokens[known]) - foreseen.log_tokens[rows]
     x = np.stack([np.ones(len(known)), np.clip(foreseen.verbosity[rows], *verbosities)], axis=1)
     variance, mean, spread = 0.5, np.zeros(2), np.diag([0.3, 0.1])
-    lengths = np.zeros((n_candidates, 2))
+    lengths, usual = np.zeros((n_candidates, 2)), np.zeros(len(answers.has_severity))
     groups = [np.flatnonzero(answers.candidates[known] == k) for k in range(n_candidates)]
-    for _ in range(4):
+    counts = np.bincount(sources, minlength=len(usual))
+    for _ in range(N_LENGTH_ROUNDS):
+        left = y - (x * lengths[answers.candidates[known]]).sum(axis=1)
+        sums = np.bincount(sources, left, minlength=len(usual))
+        usual = np.where(answers.has_severity, sums / (counts + variance / USUAL_LENGTH_VARIANCE), 0.0)
         precision, widths, residuals = np.linalg.inv(spread), [], 0.0
         for k, group in enumerate(groups):
+            own = y[group] - usual[sources[group]]
             information = precision + x[group].T @ x[group] / variance
-            lengths[k] = np.linalg.solve(information, precision @ mean + x[group].T @ y[group] / variance)
+            lengths[k] = np.linalg.solve(information, precision @ mean + x[group].T @ own / variance)
             widths.append(np.linalg.inv(information))
-            residuals += float(((y[group] - x[group] @ lengths[k]) ** 2).sum())
+            residuals += float(((own - x[group] @ lengths[k]) ** 2).sum())
         mean = lengths.mean(axis=0)
         gaps = lengths - mean
         spread = (gaps.T @ gaps + sum(widths)) / n_candidates + 1e-6 * np.eye(2)

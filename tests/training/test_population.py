@@ -105,3 +105,26 @@ def test_a_candidate_without_an_answer_is_refused(world):
     answers = answers_of(chances, np.arange(50))
     with pytest.raises(DataError, match="no answer of m7"):
         fit_population(foreseen, answers.select(np.flatnonzero(answers.candidates != 7)), FACTS, NAMES)
+
+
+def test_a_source_of_long_answers_makes_nobody_long_elsewhere(world):
+    """Some candidates answered only a benchmark of long reports, which the network was not fitted on."""
+    foreseen, _, chances = world
+    answers = answers_of(chances, np.arange(120))
+    at_reports = answers.candidates < N_CANDIDATES // 2
+    twice = (answers.prompts >= 60) == at_reports  # each candidate at one source, but for two that were at both
+    kept = np.flatnonzero(twice | np.isin(answers.candidates, (0, N_CANDIDATES - 1)))
+    is_report = answers.prompts >= 60
+    factors = np.where(answers.candidates % 2, 2.0, 1.0)  # every other one is wordy
+    tokens = np.exp(foreseen.log_tokens[answers.prompts]) * factors * np.where(is_report, 30.0, 1.0)
+    answers = replace(answers, sources=is_report.astype(int), output_tokens=tokens)
+    of_its_own = replace(answers, has_severity=np.array([False, True])).select(kept)
+    population, profiles = fit_population(foreseen, of_its_own, FACTS, NAMES)
+    expected = population.expected_tokens(foreseen, profiles)
+    usual = np.exp(foreseen.log_tokens)[:, None]
+    ratio = np.exp(np.log(expected / usual).mean(axis=0))
+    assert ratio.max() < 5
+    assert np.median(ratio[1::2]) > 1.4 * np.median(ratio[::2])
+    untold = replace(answers, has_severity=np.array([False, False])).select(kept)
+    population, profiles = fit_population(foreseen, untold, FACTS, NAMES)
+    assert (population.expected_tokens(foreseen, profiles) / usual).max() > 20
