@@ -9,7 +9,7 @@ from lookahead_router.cli._output import note, show
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.extras import require
 
-_PACKAGES = ("uvicorn", "starlette", "httptools", "aiohttp", "prometheus_client", "yaml")
+_PACKAGES = ("uvicorn", "fastapi", "httptools", "aiohttp", "prometheus_client", "yaml")
 
 PoolArgument = Annotated[Path | None, typer.Argument(help="Pool file: the candidates and where they answer.")]
 PredictorOption = Annotated[

@@ -1,16 +1,22 @@
 """The protocols beside chat, and what a candidate's settings add to a request."""
 
+import asyncio
+import importlib
 import json
 from contextlib import ExitStack
 from types import SimpleNamespace
 
+import httpx
 import pytest
+from fastapi import FastAPI
 from servers.raw_server import Raw, RawServer, as_events, as_json
 from servers.router_server import CANDIDATES, CHEAP, STRONG, ServerProcess
 
 from lookahead_router.live.pool import CandidateConfig
 from lookahead_router.server.app import make_app
+from lookahead_router.server.endpoints import router
 from lookahead_router.server.protocols import Chat, Completions, Responses
+from lookahead_router.server.settings import Settings
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 
@@ -205,14 +211,57 @@ def test_the_description_names_every_endpoint_and_no_other_and_is_openapi(served
     server, _ = served
     told = server.client.get("/openapi.json").json()
     models.OpenAPI.model_validate(told)
-    routes = {route.path.replace(":path}", "}") for route in make_app(SimpleNamespace())._inner.routes}
-    assert set(told["paths"]) == routes
+    assert set(told["paths"]) == {route.path_format for route in router.routes}
+    assert set(told["components"]["securitySchemes"]) == {"key"}
     for path, methods in told["paths"].items():
-        for method in methods.keys() - {"parameters"}:
+        for method in methods:
             url = path.replace("{name}", CHEAP)
-            assert server.client.request(method, url, content=b"{}").status_code not in (404, 405), path
-    asked = told["paths"]["/v1/route"]["post"]
+            answer = server.client.request(method, url, content=b"{}")
+            assert answer.status_code not in (404, 405), path
+            told_statuses = methods[method]["responses"].keys()
+            assert {str(answer.status_code), f"{answer.status_code // 100}XX"} & told_statuses, path
     answer = server.client.post("/v1/route", json={"prompt": "hi", "curve": True}).json()
-    schema = asked["responses"]["200"]["content"]["application/json"]["schema"]
-    jsonschema.validate(answer, schema)
-    assert set(schema["properties"]) - {"excluded"} <= set(answer)
+    schema = told["paths"]["/v1/route"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+    jsonschema.validate(answer, {**schema, "components": told["components"]})
+    known = told["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
+    assert set(known) - {"excluded"} <= set(answer)
+    assert all(step.keys() == {"from", "to", "candidate"} for step in answer["curve"])
+
+
+def test_nothing_but_the_description_describes_the_server(served):
+    server, _ = served
+    for path in ("/docs", "/redoc", "/docs/oauth2-redirect"):  # they would load scripts from another host
+        assert server.client.get(path).status_code == 404
+
+
+def test_whoever_asks_with_head_is_told_the_same_without_a_body(served):
+    server, _ = served
+    for path in ("/", "/health", "/ready", "/metrics", "/v1/models", f"/v1/models/{CHEAP}", "/openapi.json"):
+        head = server.client.head(path)
+        assert (head.status_code, head.content) == (200, b""), path
+    wrong = server.client.delete("/health")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
+    assert wrong.json()["error"]["code"] == "method_not_allowed"
+
+
+def test_requests_are_reported_to_nobody_even_where_a_process_keeps_traces(monkeypatch):
+    trace = pytest.importorskip("opentelemetry.sdk.trace")
+    export = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+    exporter = export.InMemorySpanExporter()
+    provider = trace.TracerProvider()
+    provider.add_span_processor(importlib.import_module("opentelemetry.sdk.trace.export").SimpleSpanProcessor(exporter))
+    monkeypatch.setattr("opentelemetry.trace.get_tracer_provider", lambda: provider)
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    service = SimpleNamespace(keys=None, settings=Settings(), finish=lambda visit: None)
+
+    async def ask(app):
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get("/health")
+
+    assert asyncio.run(ask(make_app(service))).json() == {"status": "ok"}
+    assert exporter.get_finished_spans() == ()
+    loud = FastAPI()
+    loud.include_router(router)
+    asyncio.run(ask(loud))
+    assert exporter.get_finished_spans()
