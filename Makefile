@@ -4,15 +4,23 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 DEMO := .venv-demo
 DEV := .venv
+DOCS := .venv-docs
+LOWEST := .venv-lowest
 # In the order of their dependencies: the LLM shares an event with the selector.
 INTEGRATIONS := integrations/langchain-lookahead-router integrations/llama-index-selectors-lookahead-router \
   integrations/llama-index-llms-lookahead-router
+CORE_TESTS := $(wildcard tests/test_*.py) tests/prompts tests/predictors tests/contracts tests/backends tests/saved tests/data
+BASE_TESTS := $(addprefix tests/,test_policies.py test_types.py test_dispatch.py test_any_pool.py prompts/test_reading.py prompts/test_content.py)
+BASE_TOOLS := "pytest>=8.2" "pytest-socket>=0.7" "hypothesis>=6.100"
+# Whoever builds a product on an install can keep to these.
+LICENCES := MIT;BSD;Apache;ISC;PSF;Python Software Foundation;MPL-2.0;Mozilla Public License;HPND;Unlicense;Public Domain
 # Of huggingface-hub, beside the newest: the floor, and the last that others still pin.
 HUBS := 1.31.0 1.33.0
 DATA ?= lookahead7.parquet
 BACKBONE ?= sentence-transformers/all-MiniLM-L6-v2
 
-.PHONY: demo test test-hubs check format wheel smoke train publish clean
+.PHONY: demo test test-hubs test-lowest check lint types coverage audit format docs docs-serve docs-deploy release \
+  smoke train publish clean
 
 demo: $(DEMO)/installed
 	$(DEMO)/bin/lookahead-router route --file examples/prompts.txt
@@ -30,17 +38,60 @@ test-hubs: $(DEV)/installed
 	  $(DEV)/bin/python -m pytest tests/saved || exit 1; \
 	done
 
-check: $(DEV)/installed
-	$(DEV)/bin/ruff check .
-	$(DEV)/bin/ruff format --check .
+# What the base install holds, at the lowest versions that it admits: it routes, and its own tests pass.
+test-lowest:
+	uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct . $(BASE_TOOLS)
+	uv pip list --python $(LOWEST)/bin/python
+	$(LOWEST)/bin/python -m pytest --noconftest $(BASE_TESTS)
+
+check: $(DEV)/installed lint
 	$(MAKE) test test-hubs
+
+# The hooks of .pre-commit-config.yaml over all files; without git, what they need not know from it.
+lint: $(DEV)/installed
+	if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then \
+	  PATH="$(abspath $(DEV))/bin:$$PATH" PRE_COMMIT_HOME=$(abspath $(DEV))/pre-commit \
+	    pre-commit run --all-files --show-diff-on-failure; \
+	else $(DEV)/bin/ruff check . && $(DEV)/bin/ruff format --check . && $(DEV)/bin/codespell; fi
+
+# An application of core and adapters as type checkers see it, and the types of all public names.
+types: $(DEV)/installed
+	$(DEV)/bin/python -m pytest tests/test_typing.py -m "slow or not slow"
+
+# Branches of what decides: the tests of those rooms alone, with a floor. Some minutes; not part of `check`.
+coverage: $(DEV)/installed
+	$(DEV)/bin/python -m pytest $(CORE_TESTS) --cov --cov-report=term-missing:skip-covered
+
+# Known vulnerabilities, and licences, of what users install; asks PyPI.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet --upgrade "pip>=25.1"
+	.venv-audit/bin/pip install --quiet ".[serve,live,eval]" --group audit
+	.venv-audit/bin/pip-audit --skip-editable --local
+	.venv-audit/bin/pip-licenses --partial-match --allow-only="$(LICENCES)" --ignore-packages lookahead-router
 
 format: $(DEV)/installed
 	$(DEV)/bin/ruff check --fix .
 	$(DEV)/bin/ruff format .
 
-wheel: $(DEV)/installed
-	$(DEV)/bin/python -m build --wheel
+# The site in site/; whatever is wrong with it is an error.
+docs: $(DOCS)/installed
+	$(DOCS)/bin/mkdocs build --strict
+
+docs-serve: $(DOCS)/installed
+	$(DOCS)/bin/mkdocs serve
+
+# To the branch gh-pages: make docs-deploy NAMES="0.1.0 latest"
+docs-deploy: $(DOCS)/installed
+	@test -n "$(NAMES)" || { echo "name the version: make docs-deploy NAMES=main"; exit 2; }
+	$(DOCS)/bin/mike deploy --push --update-aliases $(NAMES)
+
+# Distributions of library and adapters in dist/, as a release uploads them. Uploads nothing.
+release: $(DEV)/installed
+	rm -rf dist
+	for package in . $(INTEGRATIONS); do $(DEV)/bin/python -m build --outdir dist $$package || exit 1; done
+	$(DEV)/bin/twine check --strict dist/*
 
 # Data, training, export, evaluation and report of an invented pool, a minute or two on a CPU; the tests run it shortened.
 smoke: $(DEV)/installed
@@ -72,10 +123,16 @@ $(DEV)/installed: pyproject.toml $(INTEGRATIONS:=/pyproject.toml)
 	$(PYTHON) -m venv $(DEV)
 	$(DEV)/bin/pip install --quiet --upgrade "pip>=25.1"
 	$(DEV)/bin/pip install --quiet "$(TORCH)"
-	$(DEV)/bin/pip install --quiet -e ".[all]" --group dev $(addprefix -e ,$(INTEGRATIONS))
+	$(DEV)/bin/pip install --quiet -e ".[all]" --group dev --group docs $(addprefix -e ,$(INTEGRATIONS))
 	@# Groups name our own packages too; pip takes those for strangers while it installs them.
 	$(DEV)/bin/pip install --quiet $(foreach package,$(INTEGRATIONS),--group $(package)/pyproject.toml:test)
 	touch $@
 
+$(DOCS)/installed: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/pip install --quiet --upgrade "pip>=25.1"
+	$(DOCS)/bin/pip install --quiet --group docs
+	touch $@
+
 clean:
-	rm -rf $(DEMO) $(DEV) build dist
+	rm -rf $(DEMO) $(DEV) $(DOCS) $(LOWEST) .venv-audit build dist site

@@ -39,7 +39,7 @@ from lookahead_router.failures import is_transient as is_transient
 class LookaheadRouterError(Exception):
     """Base of every error raised on purpose."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         # BaseException rebuilds from `args` alone, which breaks keyword-only constructors.
         return _rebuild, (type(self), self.args, self.__dict__)
 
@@ -88,19 +88,20 @@ class UnknownCandidateError(ConfigurationError, KeyError):
 
     def __init__(self, name: str, known: Iterable[str], *, hint: str = "") -> None:
         self.name = name
-        self.known = tuple(known)
+        self.known: tuple[str, ...] = tuple(known)
         import difflib
 
         nearest = difflib.get_close_matches(str(name), self.known, n=1)
-        self.nearest = nearest[0] if nearest else None
-        nearest = f" Did you mean {self.nearest!r}?" if self.nearest else ""
+        self.nearest: str | None = nearest[0] if nearest else None
+        meant = f" Did you mean {self.nearest!r}?" if self.nearest else ""
         hint = hint and f" {hint}"
         held = ", ".join(self.known[:MAX_NAMES])
         if len(self.known) > MAX_NAMES:
             held += f" and {len(self.known) - MAX_NAMES} more"
-        super().__init__(f"unknown candidate {name!r}; the pool holds {held}.{nearest}{hint}")
+        super().__init__(f"unknown candidate {name!r}; the pool holds {held}.{meant}{hint}")
 
-    __str__ = Exception.__str__  # KeyError would show the repr, quotes and all
+    def __str__(self) -> str:
+        return Exception.__str__(self)  # KeyError would show the repr, quotes and all
 
 
 class PromptError(LookaheadRouterError, ValueError):
@@ -122,7 +123,9 @@ class SchemaError(DataError):
     def __init__(
         self, message: str, *, path: str | None = None, row: int | None = None, column: str | None = None
     ) -> None:
-        self.path, self.row, self.column = path, row, column
+        self.path: str | None = path
+        self.row: int | None = row
+        self.column: str | None = column
         place = [p for p in (path, None if row is None else f"row {row}", column and f"column {column!r}") if p]
         super().__init__(f"{', '.join(place)}: {message}" if place else message)
 
@@ -131,9 +134,10 @@ class PoolMismatchError(DataError):
     """A dataset or predictor whose candidates are not the expected ones."""
 
     def __init__(self, expected: Iterable[str], found: Iterable[str], *, where: str = "the dataset") -> None:
-        self.expected, self.found = tuple(expected), tuple(found)
-        self.missing = tuple(n for n in self.expected if n not in self.found)
-        self.unexpected = tuple(n for n in self.found if n not in self.expected)
+        self.expected: tuple[str, ...] = tuple(expected)
+        self.found: tuple[str, ...] = tuple(found)
+        self.missing: tuple[str, ...] = tuple(n for n in self.expected if n not in self.found)
+        self.unexpected: tuple[str, ...] = tuple(n for n in self.found if n not in self.expected)
         super().__init__(
             f"{where} has other candidates than expected: missing {list(self.missing)}, "
             f"unexpected {list(self.unexpected)}. Rename the candidates, or use a predictor trained on this pool."
@@ -153,7 +157,7 @@ class NoAnswerError(LookaheadRouterError, RuntimeError):
         self.candidate = candidate
         super().__init__(f"the candidate {candidate!r} sent an answer without content")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.candidate,), self.__dict__
 
 
@@ -170,7 +174,7 @@ class CheckpointError(LookaheadRouterError, OSError):
 
     def __init__(self, message: str, *, location: str | None = None, missing: Iterable[str] = ()) -> None:
         self.location = location
-        self.missing = tuple(missing)
+        self.missing: tuple[str, ...] = tuple(missing)
         super().__init__(f"{location}: {message}" if location else message)
 
 
@@ -195,7 +199,8 @@ class HubError(LookaheadRouterError, OSError):
         status_code: int | None = None,
         is_retryable: bool = False,
     ) -> None:
-        self.repo_id, self.revision = repo_id, revision
+        self.repo_id: str = repo_id
+        self.revision: str | None = revision
         self.status_code = status_code
         """What the Hub answered; `None` where it did not."""
         self.is_retryable = is_retryable
@@ -207,10 +212,11 @@ class MissingDependencyError(LookaheadRouterError, ImportError):
     """An optional package that the asked-for feature needs."""
 
     def __init__(self, package: str, extra: str) -> None:
-        self.package, self.extra = package, extra
+        self.package: str = package
+        self.extra: str = extra
         super().__init__(f"{package} is not installed; run: pip install 'lookahead-router[{extra}]'")
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.package, self.extra), self.__dict__
 
 

@@ -5,7 +5,7 @@ utilities go to the earlier candidate; one of utility -inf is never chosen.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -186,13 +186,13 @@ class Restricted:
     """
 
     policy: Policy = BestQuality()
-    allow: tuple[str, ...] | None = None
+    allow: Sequence[str] | None = None
     """Names that may be chosen; all when absent."""
-    deny: tuple[str, ...] = ()
+    deny: Sequence[str] = ()
     """Names that may not, even where allowed."""
     max_usd_per_call: float | None = None
     """Most that a call may be expected to cost, in dollars, >= 0."""
-    capabilities: tuple[str, ...] = ()
+    capabilities: Sequence[str] = ()
     """What a candidate must be able to do, in the words of `Candidate.capabilities`."""
     context_tokens: int | None = None
     """Tokens that a candidate's context window must hold, >= 0; one whose window is unknown is admitted."""

@@ -80,7 +80,7 @@ class Router:
         self.pool: CandidatePool = predictor.pool.rename(aliases or {})
         """The candidates that decisions are among, under their aliases."""
         self._names = predictor.pool.names
-        self.policy = BestQuality() if policy is None else policy
+        self.policy: Policy = BestQuality() if policy is None else policy
         check_policy(self.policy, self.pool)
 
     @classmethod

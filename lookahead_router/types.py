@@ -5,7 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Value(BaseModel):
     """Frozen pydantic value whose validation errors are ours."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     def __init__(self, **data: Any) -> None:
         with describing(f"{type(self).__name__}: "):
@@ -130,7 +130,13 @@ class CandidatePool(Sequence[Candidate]):
     def __iter__(self) -> Iterator[Candidate]:
         return iter(self.candidates)
 
-    def __getitem__(self, key):
+    @overload
+    def __getitem__(self, key: int | str) -> Candidate: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Candidate, ...]: ...
+
+    def __getitem__(self, key: int | str | slice) -> Candidate | tuple[Candidate, ...]:
         """The candidate at an index or of a name; a slice gives a tuple."""
         return self.candidates[self.index(key) if isinstance(key, str) else key]
 

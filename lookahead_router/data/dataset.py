@@ -307,7 +307,7 @@ def _objects(values: list) -> np.ndarray:
     return array
 
 
-def one_each(values: list) -> np.ndarray:
+def one_each(values: Sequence[object]) -> np.ndarray:
     """An array of one object a row, whatever these are."""
     array = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):

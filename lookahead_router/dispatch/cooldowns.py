@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.failures import Failure
@@ -119,10 +120,10 @@ class Cooldowns:
         with self._lock:
             return self._why.get(name) if self._until.get(name, 0.0) > self._clock() else None
 
-    def __deepcopy__(self, memo: dict) -> "Cooldowns":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Cooldowns":
         return self
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _new_cooldowns, (self.max_seconds, self.max_retry_after_seconds)
 
 

@@ -69,6 +69,7 @@ class Attempts:
         self._dispatcher = dispatcher
         self._facts = dict(facts)
         self._thread = thread
+        self.name: str
         self.name, *self._others = order
         """The candidate to ask now."""
         self._failed: list[dict[str, Any]] = []
@@ -197,14 +198,14 @@ class Dispatcher:
         self._has_learnt = False
         self.candidates: tuple[str, ...] = self.router.pool.names if names is None else tuple(names)
         """Names, in the order in which they stand in where there is no decision."""
-        self.default = None if default is None else self.check_name(default)
+        self.default: str | None = None if default is None else self.check_name(default)
         self.fallbacks = fallbacks
         self.fallback_on = fallback_on
         self.sticky = sticky
-        self.switch_gain = SWITCH_GAIN if switch_gain is None else check_gain(switch_gain)
+        self.switch_gain: float = SWITCH_GAIN if switch_gain is None else check_gain(switch_gain)
         self.threads: MutableMapping[str, str] = RecentThreads() if threads is None else threads
-        self.cooldowns = Cooldowns() if cooldowns is None else cooldowns
-        self.abilities = dict(abilities or {})
+        self.cooldowns: Cooldowns = Cooldowns() if cooldowns is None else cooldowns
+        self.abilities: dict[str, Abilities] = dict(abilities or {})
         for name, known in self.abilities.items():
             if not isinstance(known, Abilities):
                 raise ConfigurationError(f"abilities[{name!r}] must be Abilities(...), got {type(known).__name__}")
@@ -221,7 +222,7 @@ class Dispatcher:
         return self._loaded[0]
 
     @staticmethod
-    def learning() -> AbstractContextManager:
+    def learning() -> AbstractContextManager[object]:
         """Held while feedback is worked in; whoever keeps the router elsewhere puts it there meanwhile."""
         return _learning()
 

@@ -17,7 +17,7 @@ class Holdback:
     """
 
     def __init__(self) -> None:
-        self.has_begun = False
+        self.has_begun: bool = False
         """Whether something was shown; then the stream cannot be taken back."""
         self._held: list[Any] = []
 

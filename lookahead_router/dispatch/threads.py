@@ -1,12 +1,13 @@
 """Who answered a conversation last."""
 
 from collections import UserDict
+from typing import Any
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.threads import ProcessLock
 
 
-class RecentThreads(UserDict):
+class RecentThreads(UserDict[str, str]):
     """Candidate by conversation id, of the conversations used last. Safe under threads.
 
     Belongs to its process: a pickled copy is empty, a deep copy is the same object.
@@ -26,8 +27,8 @@ class RecentThreads(UserDict):
             if len(self.data) > self.max_threads:
                 del self.data[next(iter(self.data))]
 
-    def __deepcopy__(self, memo: dict) -> "RecentThreads":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "RecentThreads":
         return self
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return RecentThreads, (self.max_threads,)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-BLUE, VERMILLION, GREEN, ORANGE, SKY, PURPLE, YELLOW = PALETTE = (
+BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, YELLOW = PALETTE = (
     "#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#cc79a7", "#f0e442",
 )  # fmt: skip
 """Of Okabe and Ito; the first is the reference predictor's."""
@@ -209,7 +209,7 @@ def win_tie_loss(result: DatasetResult, names: Sequence[str] = ()) -> "Figure | 
     n_bars = len(predictors[0].against_best_single)
     figure = _figure(max(6.0, (0.8 + 0.32 * n_bars) * len(predictors)), 3.6)
     grid = figure.subplots(1, len(predictors), sharey=True, squeeze=False)
-    colours = {"won": BLUE, "tied": PALE, "lost": VERMILLION}
+    colours = {"won": BLUE, "tied": PALE, "lost": VERMILION}
     for axes, one in zip(grid.flat, predictors, strict=True):
         numbers, counts, *parts = zip(*one.against_best_single, strict=True)
         rows, bottom = np.arange(len(numbers)), np.zeros(len(numbers))
@@ -263,7 +263,7 @@ def _legend_above(figure: "Figure", colours: dict[str, str], n_columns: int = 3)
 
 
 def _ink(colour: str) -> str:
-    return "white" if colour in (BLUE, VERMILLION, GREEN) else "black"
+    return "white" if colour in (BLUE, VERMILION, GREEN) else "black"
 
 
 @contextmanager

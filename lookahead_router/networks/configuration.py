@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
@@ -32,7 +32,7 @@ def _check_positions(backbone: dict[str, Any], needed: int, what: str) -> None:
 class _NetworkConfig(BaseModel, ABC):
     """What both kinds of network have."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     backbone_config: BackboneConfig
     """A Hugging Face config as a dict; `model_type` chooses the backbone."""
@@ -156,7 +156,7 @@ class LookaheadCLMConfig(_NetworkConfig):
 class DemandConfig(BaseModel):
     """Everything needed to rebuild a `DemandNetwork`, which knows no pool; `backbone_config` is the encoder's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["demands"] = "demands"
     backbone_config: BackboneConfig

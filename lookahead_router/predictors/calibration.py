@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -24,7 +24,7 @@ def score_logits(scores: np.ndarray) -> np.ndarray:
 class Platt(BaseModel):
     """A logistic curve over the score's logit."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["platt"] = "platt"
     slope: float = Field(allow_inf_nan=False)
@@ -38,7 +38,7 @@ class Platt(BaseModel):
 class Isotonic(BaseModel):
     """A rising line through knots, flat beyond the first and the last."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["isotonic"] = "isotonic"
     scores: tuple[float, ...] = Field(min_length=1)
@@ -60,7 +60,7 @@ class Isotonic(BaseModel):
 class Calibration(BaseModel):
     """One curve for each candidate, as saved in `calibration.json`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     curves: dict[str, Annotated[Platt | Isotonic, Field(discriminator="method")]]
     """By the candidate's name in the predictor's pool."""

@@ -82,7 +82,8 @@ class Catalogue:
     def __init__(
         self, entries: Sequence[CatalogueEntry], profiles: Sequence[Profile], *, prices_as_of: str = ""
     ) -> None:
-        self.entries, self.profiles = tuple(entries), tuple(profiles)
+        self.entries: tuple[CatalogueEntry, ...] = tuple(entries)
+        self.profiles: tuple[Profile, ...] = tuple(profiles)
         self.prices_as_of = prices_as_of
         """Date or origin of the list prices; empty where it is not known."""
         self._by_name = {entry.name: entry for entry in self.entries}

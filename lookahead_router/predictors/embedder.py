@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -175,10 +176,10 @@ class Embedder:
         pooled = states[:, 0] if self._takes_first else (states * weights).sum(axis=1) / weights.sum(axis=1)
         return pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _load_again, (self.location, self.cache, self.fingerprint)
 
-    def __deepcopy__(self, memo: dict) -> "Embedder":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Embedder":
         return self
 
     def __repr__(self) -> str:

@@ -191,12 +191,12 @@ class LookaheadPredictor:
             raise ConfigurationError("this predictor was not loaded from a folder; save the network it was built from")
         return self.found.folder
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         if self.found is None:
             raise ConfigurationError("only a predictor loaded from a folder can be pickled; save it and load it")
         return _load_again, (self.found, self.revision)
 
-    def __deepcopy__(self, memo: dict) -> "LookaheadPredictor":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LookaheadPredictor":
         return self
 
     def __repr__(self) -> str:

@@ -116,9 +116,12 @@ class OpenPoolPredictor:
         found: Found | None = None,
     ) -> None:
         """Puts loaded parts together; `load` is what users call."""
-        self.foresee, self.population, self.catalogue, self.name = foresee, population, catalogue, name
-        self.members = tuple(members)
-        self.pool = CandidatePool(member.candidate for member in self.members)
+        self.foresee: Foreseer = foresee
+        self.population: Population = population
+        self.catalogue: Catalogue = catalogue
+        self.name: str = name
+        self.members: tuple[Member, ...] = tuple(members)
+        self.pool: CandidatePool = CandidatePool(member.candidate for member in self.members)
         self.base_revision = base_revision
         """Of the network and its population; profiles of another one do not fit."""
         self.found = found
@@ -382,12 +385,12 @@ class OpenPoolPredictor:
             found=self.found,
         )
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         if self.found is None:
             raise ConfigurationError("only a predictor loaded from a folder can be pickled; save it and load it")
         return _load_again, (self.found, self.base_revision, self.members)
 
-    def __deepcopy__(self, memo: dict) -> "OpenPoolPredictor":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OpenPoolPredictor":
         return self
 
     def __repr__(self) -> str:

@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -70,7 +71,8 @@ class PromptTokenizer:
         self.max_prompt_tokens = max_prompt_tokens
         self._most_characters = max(max_prompt_tokens * _MOST_CHARACTERS_PER_TOKEN, _FEW_CHARACTERS)
         self.pad_token_id = pad_token_id
-        self.prefix, self.suffix = tuple(prefix), tuple(suffix)
+        self.prefix: tuple[int, ...] = tuple(prefix)
+        self.suffix: tuple[int, ...] = tuple(suffix)
         self.window = window
 
     @classmethod
@@ -85,7 +87,10 @@ class PromptTokenizer:
             window=network.window if isinstance(network, DemandConfig) else WINDOW_RULE,
         )
 
-    read = staticmethod(read_tokenizer)
+    @staticmethod
+    def read(path: Path) -> Tokenizer:
+        """The tokenizer of a file, which is checked first; raises as `read_tokenizer` does."""
+        return read_tokenizer(path)
 
     def encode(self, texts: Sequence[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """Framed token ids of each text, int64, and a `(n,)` bool array: which lost their middle.

@@ -36,7 +36,7 @@ class Found:
     repo_id: str | None
     """`org/name`; `None` for a folder."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         if self.repo_id is None:
             path = Path(self.folder.path.name) if self.folder.is_installed else self.folder.path.absolute()
             return _folder_again, (path, self.backend, self.n_threads)

@@ -116,7 +116,9 @@ class LookaheadRouter(Learner, MadeOfFields[Dispatcher], RunnableSerializable[An
         return self.model_copy()  # the weights are shared
 
 
-def route_on_query(chain: Runnable, key: str | None = None, *, context: str | None = None) -> Runnable:
+def route_on_query(
+    chain: Runnable[Any, Any], key: str | None = None, *, context: str | None = None
+) -> Runnable[Any, Any]:
     """The chain, with every router in it deciding on the question alone.
 
     A retrieval chain writes documents and instructions into the prompt, which would move the decision.
@@ -137,7 +139,7 @@ def route_on_query(chain: Runnable, key: str | None = None, *, context: str | No
         ```
     """
 
-    def with_query(value: Any) -> Runnable:
+    def with_query(value: Any) -> Runnable[Any, Any]:
         query = value if key is None else value.get(key) if isinstance(value, Mapping) else None
         if not isinstance(query, str):
             place = "the input" if key is None else f"{key!r} in the input"
