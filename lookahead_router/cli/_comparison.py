@@ -46,7 +46,7 @@ def run_comparison(
     with ExitStack() as stack:
         on_progress = stack.enter_context(progress("reading"))
         fit = None if fit_data is None else RoutingDataset.from_file(fit_data)
-        materials = [_material(*each, split, sources, fit) for each in zip(names, data, strict=True)]
+        materials = [material(*each, split, sources, fit) for each in zip(names, data, strict=True)]
         # Every baseline asks for the same embeddings, so they are kept for this run at least.
         kept = Path(stack.enter_context(TemporaryDirectory())) if cache is None else cache
         return compare(
@@ -113,9 +113,14 @@ def choose_rows(dataset: RoutingDataset, split: str, sources: Sequence[str] | No
     )
 
 
-def _material(
+def material(
     name: str, location: str, split: str, sources: Sequence[str] | None, fit: RoutingDataset | None
 ) -> Material:
+    """A file's rows to evaluate on, and those to learn from.
+
+    Raises:
+        DataError: a file that cannot be read, or that lacks what is asked for.
+    """
     dataset = RoutingDataset.from_file(location)
     evaluation = choose_rows(dataset, split, sources)
     if fit is not None and not any(fit.splits):

@@ -20,6 +20,7 @@ COMMANDS = (
     "onboard",
     "report",
     "evaluate",
+    "cascade",
     "audit",
     "tune",
     "train",

@@ -37,7 +37,10 @@ def data(tmp_path_factory):
     examples = [
         RoutingExample(
             f"prompt {row} {BAD}",
-            {name: Outcome(score=float(rng.random()), cost_usd=0.001 * k) for k, name in enumerate(POOL, start=1)},
+            {
+                name: Outcome(response="x", score=float(rng.random()), cost_usd=0.001 * k)
+                for k, name in enumerate(POOL, start=1)
+            },
             str(row),
             f"source{BAD}{row % 2}",
             ("train", "validation", "test")[row % 3],
@@ -99,6 +102,10 @@ def shown(predictor, strange, data, table, tmp_path):
             ("evaluate", data, "--predictors", f"mine{BAD}={predictor},no{BAD}=org/name", "--resamples", 10),
             ("evaluate", data, "--predictors", f"mine{BAD}={predictor}", "--resamples", 10, "--json"),
         ],
+        "cascade": [
+            ("cascade", data, "--predictors", f"mine{BAD}={predictor}", "--resamples", 10),
+            ("cascade", data, "--predictors", f"mine{BAD}={predictor}", "--resamples", 10, "--json"),
+        ],
         "audit": [("audit", "--candidates", f"x{BAD},gpt-4o", "--suite", few)],
         "tune": [("tune", data, "--router", predictor, "--target-quality", 0.5)],
         "train": [],  # shows the names of files only, as below
@@ -134,6 +141,7 @@ MISTAKES = {
     "route": [("x", "--router", BAD), ("x", "--candidates", f"{BAD}="), ("x", "--alias", BAD), ("x", "--policy", BAD)],
     "serve": [(f"{BAD}.yaml",), ("--new-key", BAD), ("x", "--sticky", BAD), ("x", "--log-level", BAD)],
     "evaluate": [(f"{BAD}.jsonl",), (f"{BAD}.csv",), ("x.jsonl", "--policy", BAD)],
+    "cascade": [(f"{BAD}.jsonl",), ("x.jsonl", "--checks", BAD), ("x.jsonl", "--order", BAD)],
     "audit": [("--suite", BAD), ("--fail-if", BAD), ("--candidates", f"{BAD}="), ("--policy", BAD)],
     "tune": [(f"{BAD}.jsonl", "--target-usd", 1)],
     "train": [(f"{BAD}.yaml", "--data", "x.jsonl")],

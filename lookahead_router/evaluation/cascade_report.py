@@ -1,0 +1,296 @@
+"""`compare_cascades`: asking again after a look at the answer, beside routing before the call over the same pool."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lookahead_router import __version__, metrics
+from lookahead_router.dispatch.checks import Check
+from lookahead_router.dispatch.stopping import Stopping
+from lookahead_router.errors import ConfigurationError, DataError
+from lookahead_router.evaluation.bootstrap import costs_at_quality
+from lookahead_router.evaluation.cascades import (
+    Asked,
+    CheckResult,
+    Looked,
+    measure_checks,
+    replay,
+    stop_in_hindsight,
+)
+from lookahead_router.evaluation.compare import Material
+from lookahead_router.evaluation.entries import Ask, Entry, Foreseen, Foresight, ask_here
+from lookahead_router.evaluation.measure import Yardstick
+from lookahead_router.metrics import Interval
+from lookahead_router.policies import BestQuality
+from lookahead_router.predictors.embedder import Embedder
+from lookahead_router.types import Prediction
+
+QUALITY_SHARES = (1.0, 0.98, 0.95)
+"""Of the best single candidate's quality, at which dollars are compared."""
+N_WEIGHTS = 25
+"""Settings of the score that a dollar is worth."""
+MAX_CALLS = 4
+
+Tell = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class CascadeLine:
+    """One way of asking, over all weights of a dollar."""
+
+    label: str
+    max_calls: int
+    area: Interval
+    """Mean score over the dollars from the cheapest candidate's to the dearest's."""
+    minus_before: Interval | None
+    """Its area less that of routing before the call, on the same resamples; `None` of that line itself."""
+    saved: dict[str, Interval]
+    """Share of the best single candidate's dollars that is saved at a share of its score; 0 where it is not reached."""
+    n_calls: float | None
+    """Mean calls at the cheapest setting that keeps 95 % of that score; `None` where none does."""
+    in_vain: float | None
+    """Share of prompts, there, that were asked again though no candidate has a right answer."""
+    frontier_usd: tuple[float, ...]
+    frontier_score: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class HindsightLine:
+    """What would be possible for who knows the answers' scores."""
+
+    label: str
+    score: float
+    usd: float
+    n_calls: float
+
+
+@dataclass(frozen=True)
+class CascadeEntry:
+    """One predictor's lines, and what its checks are worth beside it."""
+
+    predictor: str
+    checks: tuple[CheckResult, ...]
+    lines: tuple[CascadeLine, ...]
+
+
+@dataclass(frozen=True)
+class CascadeResult:
+    """All that was found on one dataset."""
+
+    dataset: str
+    split: str
+    n_prompts: int
+    best_single: str
+    best_single_score: float
+    best_single_usd: float
+    entries: tuple[CascadeEntry, ...]
+    hindsight: tuple[HindsightLine, ...]
+
+
+@dataclass(frozen=True)
+class CascadeReport:
+    """Cascades on datasets of answers that are there already."""
+
+    datasets: tuple[CascadeResult, ...]
+    n_resamples: int
+    version: str
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return asdict(self)
+
+
+def compare_cascades(
+    entries: Sequence[Entry],
+    materials: Sequence[Material],
+    checks: Sequence[Check],
+    *,
+    max_calls: int = 2,
+    order: Sequence[str] | None = None,
+    embedder: Callable[[], Embedder] = Embedder.load,
+    cache: Path | None = None,
+    n_resamples: int = 1000,
+    seed: int = 0,
+    ask: Ask = ask_here,
+    on_progress: Tell = lambda step, share: None,
+) -> CascadeReport:
+    """Asks, looks and asks again on logged answers, with every predictor's chances, and pays for every call.
+
+    The checks' reliability is measured on the validation split. Every predictor routes before the call by the same
+    chances, prices and weights; the line *checks shuffled* has the checks look at answers to other prompts.
+
+    Args:
+        entries: predictors.
+        materials: datasets with a validation split, responses, scores and dollars.
+        checks: what looks at answers.
+        max_calls: most calls of a prompt, from 2 to 4.
+        order: candidates in the order of asking, one a call; any candidate may come next when absent.
+        embedder: gives the encoder that fitted predictors share.
+        cache: folder for fits and predictions.
+        n_resamples: bootstrap samples behind the 95 % intervals.
+        seed: of the bootstrap and the shuffling.
+        ask: has predictors predict.
+        on_progress: told what comes and what share is done.
+
+    Raises:
+        ConfigurationError: nothing to compare, a number of calls out of range, or an order that is none.
+        DataError: a dataset without validation or train split, responses or dollars.
+        UnknownCandidateError: the order names a candidate that a dataset lacks.
+    """
+    if not entries or not materials:
+        raise ConfigurationError("name at least one predictor and one dataset")
+    check_order(max_calls, order)
+    start, results = time.perf_counter(), []
+    n_steps = len(materials) * len(entries)
+    for at, material in enumerate(materials):
+        world = _World(material, checks, max_calls, order, n_resamples, seed)
+        foresight = Foresight(
+            world.one.rows, material.aligned_train, world.validation, BestQuality(), embedder, cache, 1, ask
+        )
+        found = []
+        for number, entry in enumerate(entries):
+            on_progress(f"{material.name}: {entry.label}", (at * len(entries) + number) / n_steps)
+            found.append(world.entry(entry.label, next(iter(foresight.of(entry)))))
+        results.append(world.result(material, found))
+    return CascadeReport(tuple(results), n_resamples, __version__, time.perf_counter() - start)
+
+
+def check_order(max_calls: int, order: Sequence[str] | None) -> None:
+    """Raises `ConfigurationError` for a number of calls out of range, or an order that is none."""
+    if type(max_calls) is not int or not 2 <= max_calls <= MAX_CALLS:
+        raise ConfigurationError(f"max_calls must be a whole number from 2 to {MAX_CALLS}, got {max_calls!r}")
+    if order is None:
+        return
+    if isinstance(order, str) or len(order) < max_calls or len(set(order)) < len(order):
+        raise ConfigurationError(
+            f"order must name each candidate once, and at least as many as there may be calls ({max_calls}); "
+            f"got {order if isinstance(order, str) else ', '.join(map(str, order))}"
+        )
+
+
+class _World:
+    """One dataset: its answers, what the checks say of them, and the figures of a way of asking."""
+
+    def __init__(self, material: Material, checks, max_calls: int, order, n_resamples: int, seed: int) -> None:
+        name = f"{material.name}: " if material.name else ""
+        self.validation = material.aligned_validation
+        if self.validation is None or material.aligned_train is None:
+            raise DataError(f"{name}a cascade needs a train and a validation split: checks are measured on the latter")
+        self.one = Yardstick(
+            material.evaluation, material.aligned_train, self.validation, n_resamples=n_resamples, seed=seed
+        )
+        if not self.one.has_costs:
+            raise DataError(f"{name}dollars are not known of every candidate; give cost_usd of the answers")
+        rows = self.one.rows
+        self.looked, self.looked_before = Looked.at(rows, checks), Looked.at(self.validation, checks)
+        self.max_calls, self.seed = max_calls, seed
+        self.order = None if order is None else tuple(rows.pool.index(each) for each in order)
+        self.expected = np.tile(self.one.call_costs, (len(rows), 1))
+        spread = max(float(np.ptp(self.one.call_costs)), 1e-12)
+        self.weights = np.concatenate([[0.0], np.geomspace(1e-2, 30, N_WEIGHTS - 1) / spread])
+        self.single = self.one.best_single
+        self.is_solvable = rows.scores.max(axis=1) >= 0.5
+
+    def entry(self, label: str, foreseen: Foreseen) -> CascadeEntry:
+        """A predictor's lines."""
+        rows, validation = self.one.rows, self.validation
+        predictor = foreseen.router.predictor
+        asked = validation.requests() if getattr(predictor, "reads_context", False) else validation.prompts
+        before = foreseen.router.over_pool(predictor.predict(asked), len(validation))
+        chances, chances_before = (_chances(each, rows.pool.names) for each in (foreseen.prediction, before))
+        found = measure_checks(self.looked_before, chances_before, validation.scores, validation.sources)
+        reliabilities = tuple(each.reliability for each in found)
+        plain = self._line("before the call", Stopping((), 1), Looked((), ()), chances, None)
+        lines = [plain[0]]
+        for n_calls in range(2, self.max_calls + 1):
+            stopping = Stopping(reliabilities, n_calls)
+            lines.append(self._line(f"up to {n_calls} calls", stopping, self.looked, chances, plain[1])[0])
+        if self.order is not None:
+            names = " > ".join(rows.pool.names[column] for column in self.order[: self.max_calls])
+            stopping = Stopping(reliabilities, self.max_calls, self.order)
+            lines.append(self._line(names, stopping, self.looked, chances, plain[1])[0])
+        shuffled = self.looked.select(np.random.default_rng(self.seed).permutation(len(rows)))
+        stopping = Stopping(reliabilities, self.max_calls, self.order)
+        lines.append(self._line("checks shuffled", stopping, shuffled, chances, plain[1])[0])
+        return CascadeEntry(label, tuple(found), tuple(lines))
+
+    def _line(
+        self, label: str, stopping: Stopping, looked: Looked, chances: np.ndarray, before: np.ndarray | None
+    ) -> tuple[CascadeLine, np.ndarray]:
+        """The figures of one way of asking, and its area on every resample."""
+        one, single = self.one, self.single
+        runs = [replay(stopping, looked, chances, weight * self.expected) for weight in self.weights]
+        spent = one.resamples.means(np.column_stack([self._usd(run) for run in runs]))
+        gained = one.resamples.means(np.column_stack([self._scores(run) for run in runs]))
+        means = one.costs.mean(axis=0)
+        area = np.array(
+            [metrics.area_under_frontier(*each, means.min(), means.max()) for each in zip(spent, gained, strict=True)]
+        )
+        single_usd = one.resamples.means(one.costs[:, single])
+        single_score = one.resamples.means(one.rows.scores[:, single])
+        saved = {}
+        for share in QUALITY_SHARES:
+            least = costs_at_quality(spent, gained, share * single_score)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                shares = np.where(np.isnan(least), 0.0, np.maximum(1 - least / single_usd, 0.0))
+            saved[f"{share:.2f}"] = metrics.sample_interval(np.where(single_usd > 0, shares, np.nan))
+        reaching = np.flatnonzero(gained[0] >= 0.95 * single_score[0])
+        run = runs[reaching[spent[0][reaching].argmin()]] if len(reaching) else None
+        line = CascadeLine(
+            label=label,
+            max_calls=stopping.max_calls,
+            area=metrics.sample_interval(area),
+            minus_before=None if before is None else metrics.sample_interval(area - before),
+            saved=saved,
+            n_calls=None if run is None else float(run.n_calls.mean()),
+            in_vain=None if run is None else float(((run.n_calls > 1) & ~self.is_solvable).mean()),
+            frontier_usd=tuple(spent[0].tolist()),
+            frontier_score=tuple(gained[0].tolist()),
+        )
+        return line, area
+
+    def _usd(self, run: Asked) -> np.ndarray:
+        return (self.one.costs * run.is_asked).sum(axis=1)
+
+    def _scores(self, run: Asked) -> np.ndarray:
+        return metrics.chosen_scores(self.one.rows.scores, run.accepted)
+
+    def result(self, material: Material, entries: Sequence[CascadeEntry]) -> CascadeResult:
+        """All of one dataset, with what would be possible in hindsight."""
+        rows, costs = self.one.rows, self.one.costs
+        cheapest_best = np.where(rows.scores >= rows.scores.max(axis=1, keepdims=True) - 1e-9, costs, np.inf).argmin(1)
+        alone = np.zeros(costs.shape, dtype=bool)
+        alone[np.arange(len(rows)), cheapest_best] = True
+        ideals = {
+            "oracle, before the call": Asked(cheapest_best, np.ones(len(rows), dtype=int), alone),
+            "oracle stop, cheapest first": stop_in_hindsight(rows.scores, costs),
+        }
+        return CascadeResult(
+            dataset=material.name,
+            split=material.split,
+            n_prompts=len(rows),
+            best_single=rows.pool.names[self.single],
+            best_single_score=float(rows.scores[:, self.single].mean()),
+            best_single_usd=float(costs[:, self.single].mean()),
+            entries=tuple(entries),
+            hindsight=tuple(
+                HindsightLine(
+                    label, float(self._scores(run).mean()), float(self._usd(run).mean()), float(run.n_calls.mean())
+                )
+                for label, run in ideals.items()
+            ),
+        )
+
+
+def _chances(prediction: Prediction, names: Sequence[str]) -> np.ndarray:
+    """`(n, K)` chances in the columns of a dataset; NaN of whoever the router does not decide among."""
+    known = prediction.probabilities if prediction.probabilities is not None else prediction.scores
+    found = np.full((len(prediction), len(names)), np.nan)
+    for column, name in enumerate(prediction.pool.names):
+        found[:, list(names).index(name)] = known[:, column]
+    return found
