@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lookahead_router.backends.runtime import Session
+from lookahead_router.backends.copies import open_session
 from lookahead_router.errors import CheckpointError
 
 DEMAND_OUTPUTS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
@@ -31,7 +31,7 @@ class OnnxBackend:
             CheckpointError: not a graph that ONNX Runtime can run, or not a routing graph.
             ConfigurationError: `n_threads` is no count.
         """
-        self._session = Session.shared(path, n_threads=n_threads, is_installed=is_installed)
+        self._session = open_session(path, n_threads=n_threads, is_installed=is_installed)
         is_routing = list(self._session.inputs) == ["prompt_ids", "prompt_mask"]
         if not is_routing or not {*self.outputs} <= {*self._session.outputs}:
             raise CheckpointError(

@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -41,11 +42,29 @@ def onnxruntime() -> ModuleType:
     return onnxruntime
 
 
+def session_options(n_threads: int) -> Any:
+    """How every graph is opened, with so many threads of one pass."""
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised
+    options.intra_op_num_threads = n_threads
+    if tuple(int(part) for part in runtime.__version__.split(".")[:2]) < _TIMED_SPINS:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
+    return options
+
+
 class Session:
     """A graph on the CPU. Safe under threads, and in a forked child; `shared` gives one to all who ask for the same."""
 
     def __init__(
-        self, path: Path, *, n_threads: int | None = None, location: str | None = None, is_installed: bool = False
+        self,
+        path: Path,
+        *,
+        n_threads: int | None = None,
+        location: str | None = None,
+        is_installed: bool = False,
+        is_copy: bool = False,
     ) -> None:
         """Opens a graph.
 
@@ -54,6 +73,7 @@ class Session:
             n_threads: threads of one pass; the physical cores that this process may use when absent.
             location: what errors call the place; the graph's folder when absent.
             is_installed: whether it came with this package, so that nobody else can have made it.
+            is_copy: whether it is a copy of ours (copies.py), whose tensors stand in a file beside it.
 
         Raises:
             CheckpointError: not a graph that ONNX Runtime can run, or one with tensors in other files.
@@ -65,7 +85,7 @@ class Session:
         self.n_threads = allowed_cores() if n_threads is None else n_threads
         self._lock = threading.Lock()
         self._passes: set[object] = set()
-        if not is_installed and _keeps_tensors_elsewhere(path):
+        if not (is_installed or is_copy) and _keeps_tensors_elsewhere(path):
             raise CheckpointError(
                 f"{path.name} keeps tensors in other files, which no recorded hash covers; save it as one file",
                 location=self.location,
@@ -133,13 +153,7 @@ class Session:
         return self._native
 
     def _opened(self):
-        runtime = onnxruntime()
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised
-        options.intra_op_num_threads = self.n_threads
-        if tuple(int(part) for part in runtime.__version__.split(".")[:2]) < _TIMED_SPINS:
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
+        runtime, options = onnxruntime(), session_options(self.n_threads)
         try:
             return runtime.InferenceSession(
                 str(self.path), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 from starlette.types import ASGIApp
 
+from lookahead_router.backends.copies import map_weights
 from lookahead_router.errors import LookaheadRouterError
 from lookahead_router.extras import require
 from lookahead_router.live.pool import PoolConfig
@@ -119,6 +120,7 @@ class SharedCommons:
     """The process that keeps what replicas share, and learns."""
 
     def __init__(self, options: Options) -> None:
+        map_weights()
         settings = options.settings.model_copy(update={"decisions": None, "log_prompts": False})
         self._service = Service(options.pool, settings, router=options.router)
         self._version, self._changed = 0, asyncio.Condition()
@@ -276,6 +278,7 @@ class Replica:
     """A whole server, which Serve's proxies hand their requests to."""
 
     def __init__(self, options: Options, shared: "DeploymentHandle") -> None:
+        map_weights()
         settings = options.settings
         if settings.decisions is not None:
             named = settings.decisions.with_stem(f"{settings.decisions.stem}-{_replica_name()}")
