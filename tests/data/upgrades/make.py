@@ -1,0 +1,168 @@
+"""Writes files of every format as this version does, with what it reads from them, for later versions to read.
+
+    python tests/data/upgrades/make.py
+
+They go to a folder named after the version, beside this script, and are committed with its release. Everything is
+small: networks of a few weights, and a handful of prompts.
+"""
+
+import json
+import shutil
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+from tokenizers import processors
+from transformers import BertModel, PreTrainedTokenizerFast
+
+HERE = Path(__file__).parent
+TESTS = HERE.parents[1]
+sys.path.insert(0, str(TESTS))
+
+import conftest  # noqa: E402
+import upgrades_reading as reading  # noqa: E402
+from predictors.open_folder import write_open_folder  # noqa: E402
+from servers.router_server import World, until  # noqa: E402
+
+from lookahead_router import LookaheadPredictor, OpenPoolPredictor, RoutingDataset, __version__  # noqa: E402
+from lookahead_router.backends.export import export_encoder  # noqa: E402
+from lookahead_router.live import collect, judge  # noqa: E402
+from lookahead_router.predictors.embedder import Embedder  # noqa: E402
+from lookahead_router.predictors.export import export_predictor  # noqa: E402
+from lookahead_router.predictors.fitted import FITTED, fitted_class  # noqa: E402
+from lookahead_router.predictors.network_embedder import NetworkEmbedder  # noqa: E402
+from lookahead_router.training import fit  # noqa: E402
+
+SETTINGS = {"knn": {"n_neighbors": 5}, "clusters": {"n_clusters": 4}, "irt": {"n_epochs": 2},
+            "uniroute": {"n_clusters": 4, "n_epochs": 2}}  # fmt: skip
+QUESTIONS = [
+    {"prompt": f"What is {n} + {n + 1}?", "reference": str(2 * n + 1), "reference_kind": "number"} for n in range(4)
+]
+POOL_FILE = """\
+candidates:
+  - name: gpt-4o-2024-08-06
+    base_url: https://api.example.com/v1
+    api_key_env: EXAMPLE_KEY
+    input_price: 2.5
+    output_price: 10
+  - name: local
+    model: llama-3.1-8b-instruct
+    base_url: http://localhost:8000/v1
+    profile: llama-3.1-8b-instruct
+    input_price: 0.1
+    output_price: 0.2
+    parameters: {temperature: 0}
+"""
+JUDGE_FILE = """\
+reference: number
+judges:
+  - name: gpt-4o-2024-08-06
+    base_url: https://api.example.com/v1
+    parameters: {temperature: 0, max_tokens: 500}
+method: rating
+rubric: |
+  - It is correct.
+"""
+
+
+def write_backbone(folder: Path) -> Path:
+    """A tiny pretrained encoder with its tokenizer, as on the Hub."""
+    torch.manual_seed(0)
+    BertModel(conftest.bert_config(hidden_size=16, intermediate_size=32, num_hidden_layers=1)).save_pretrained(folder)
+    special = {f"{name}_token": f"[{name.upper()}]" for name in ("cls", "sep", "pad", "unk", "mask")}
+    PreTrainedTokenizerFast(tokenizer_object=conftest.make_tokenizer(), **special).save_pretrained(folder)
+    return folder
+
+
+def write_encoder(folder: Path, backbone: Path) -> None:
+    """The same as sentence-transformers saves one, with its graph."""
+    (folder / "1_Pooling").mkdir(parents=True)
+    shutil.copy(backbone / "config.json", folder)
+    tokenizer = conftest.make_tokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    modes = {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 16, **modes}))
+    export_encoder(backbone, folder / "onnx" / "model.onnx")
+
+
+def write_networks(folder: Path, work: Path, dataset: RoutingDataset) -> None:
+    """A run of each network for a fixed pool, and its predictor with weights for torch and ONNX."""
+    backbone = write_backbone(work / "backbone")
+    recipe = conftest.toy_recipe(n_epochs=1)
+    (folder / "recipes").mkdir()
+    (folder / "recipes" / "toy.yaml").write_text(recipe.to_yaml())
+    for recipe_file in sorted((TESTS.parent / "recipes").glob("*.yaml")):
+        shutil.copy(recipe_file, folder / "recipes")
+    fit(dataset, recipe, work / "mlm", backbone=backbone, show_progress=False)
+    export_predictor(work / "mlm" / "predictor", dataset.prompts)
+    LookaheadPredictor.load(work / "mlm" / "predictor").save(folder / "predictors" / "lookahead-mlm")
+
+
+def write_open(folder: Path, dataset: RoutingDataset) -> OpenPoolPredictor:
+    """A predictor for any pool, as it is saved after it has learnt from answers."""
+    predictor = OpenPoolPredictor.load(write_open_folder(folder / "predictors" / "open-pool"))
+    names = dict(zip(dataset.pool.names, predictor.pool.names, strict=True))
+    predictor.onboard(dataset.rename(names)).save(folder / "predictors" / "open-pool-learnt")
+    return predictor
+
+
+def write_fitted(folder: Path, work: Path, dataset: RoutingDataset, network: OpenPoolPredictor) -> None:
+    """Every kind that is fitted, over the network's embeddings; one over a sentence encoder's."""
+    for kind in FITTED:
+        cls = fitted_class(kind)
+        given = {"embedder": NetworkEmbedder(network)} if cls.reads_embeddings else {}
+        predictor = cls(seed=0, **given, **SETTINGS.get(kind, {})).fit(dataset.filter(split="train"))
+        predictor.fit_calibration(dataset.filter(split="validation"))
+        predictor.save(folder / "predictors" / kind)
+    write_encoder(folder / "encoder", work / "backbone")
+    knn = fitted_class("knn")(embedder=Embedder.load(folder / "encoder"), n_neighbors=5)
+    knn.fit(dataset.filter(split="train")).save(folder / "predictors" / "knn-sentences")
+
+
+def write_data(folder: Path, dataset: RoutingDataset) -> None:
+    """Datasets, what was collected and judged, settings, and a server's log."""
+    small = dataset.select(range(12))
+    small.to_parquet(folder / "dataset.parquet")
+    small.to_jsonl(folder / "dataset.jsonl")
+    (folder / "prompts.jsonl").write_text("".join(json.dumps(each) + "\n" for each in QUESTIONS))
+    models = {"adds": lambda prompt: str(eval(prompt[8:-1])), "guesses": lambda prompt: "It is 5."}
+    collect(folder / "prompts.jsonl", models, output=folder / "answers.jsonl")
+    judge(folder / "answers.jsonl", "number", output=folder / "scored.jsonl")
+    (folder / "pool.yaml").write_text(POOL_FILE)
+    (folder / "judge.yaml").write_text(JUDGE_FILE)
+    with ExitStack() as stack, tempfile.TemporaryDirectory() as place:
+        world = World(stack, Path(place), "--decisions", str(folder / "decisions.jsonl"))
+        for n in range(4):
+            answer = world.server.chat(f"What is {n} + {n}?")
+            world.server.client.post(
+                "/v1/feedback", json={"decision_id": answer.headers["x-lookahead-decision-id"], "score": 1.0}
+            )
+        until(lambda: len((folder / "decisions.jsonl").read_text().splitlines()) == 8)
+
+
+def main() -> None:
+    """Writes the folder of this version anew."""
+    folder = HERE / __version__
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "predictors").mkdir(parents=True)
+    dataset = conftest.toy_dataset()
+    with tempfile.TemporaryDirectory() as work:
+        write_networks(folder, Path(work), dataset)
+        write_fitted(folder, Path(work), dataset, write_open(folder, dataset))
+    write_data(folder, dataset)
+    expected = {
+        "predictions": {path.name: reading.predicted(path) for path in sorted((folder / "predictors").iterdir())},
+        "files": reading.read_files(folder),
+    }
+    (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    print(f"{folder}: {len(expected['predictions'])} predictors, {size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

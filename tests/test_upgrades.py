@@ -1,0 +1,51 @@
+"""Files that earlier versions wrote, and this one's own: they load, and what is read from them is what it was."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from upgrades_reading import predicted, read_files
+
+import lookahead_router
+
+VERSIONS = sorted(path.parent for path in (Path(__file__).parent / "data" / "upgrades").glob("*/expected.json"))
+PREDICTORS = [(path.name, kind.name) for path in VERSIONS for kind in sorted((path / "predictors").iterdir())]
+OF = {path.name: (path, json.loads((path / "expected.json").read_text())) for path in VERSIONS}
+
+
+def test_files_of_this_version_are_kept_and_all_are_small():
+    assert lookahead_router.__version__ in OF
+    for path in VERSIONS:
+        assert sum(each.stat().st_size for each in path.rglob("*") if each.is_file()) < 400_000
+
+
+@pytest.mark.parametrize(("version", "name"), PREDICTORS)
+def test_a_saved_predictor_predicts_what_it_did(version, name):
+    folder, expected = OF[version]
+    found, then = predicted(folder / "predictors" / name), expected["predictions"][name]
+    assert found.keys() == then.keys()
+    assert found.pop("pool") == then.pop("pool")
+    for array, values in found.items():
+        assert (values is None) == (then[array] is None), array
+        if values is not None:
+            # Processors sum small integers differently.
+            np.testing.assert_allclose(values, then[array], rtol=1e-2, atol=2e-3, err_msg=array)
+
+
+@pytest.mark.parametrize("version", OF)
+def test_other_files_say_what_they_did(version):
+    folder, expected = OF[version]
+    found = json.loads(json.dumps(read_files(folder)))  # tuples become lists
+    for what, then in expected["files"].items():
+        if what == "recipes":  # settings that are new have defaults
+            assert found[what].keys() == then.keys()
+            assert all(holds(found[what][name], then[name]) for name in then)
+        else:
+            assert found[what] == then, what
+
+
+def holds(settings, then) -> bool:
+    if isinstance(then, dict):
+        return all(name in settings and holds(settings[name], value) for name, value in then.items())
+    return settings == then

@@ -1,0 +1,53 @@
+"""What is read from files of a version: by the script that keeps them, and by the test that reads them later."""
+
+from pathlib import Path
+from typing import Any
+
+from lookahead_router import Router, RoutingDataset
+from lookahead_router.data.outcomes import OutcomeTable
+from lookahead_router.evaluation.decisions import read_decisions
+from lookahead_router.live import JudgeConfig, PoolConfig, read_answers
+from lookahead_router.live.answers import read_questions
+from lookahead_router.predictors.embedder import Embedder
+from lookahead_router.predictors.fitted import fitted_class
+from lookahead_router.training.demand_recipe import read_recipe
+
+PROMPTS = ["sum 1 2 3 ?", "rhyme river stone light ?", "one two three", "a", "six seven eight words of no vocabulary"]
+
+
+def opened(folder: Path) -> Router:
+    """The router over a saved predictor; a sentence encoder is given, since the saved one names where it was."""
+    if folder.name.endswith("-sentences"):
+        encoder = Embedder.load(folder.parents[1] / "encoder")
+        return Router(fitted_class(folder.name.removesuffix("-sentences")).load(folder, embedder=encoder))
+    return Router.from_pretrained(folder)
+
+
+def predicted(folder: Path) -> dict[str, Any]:
+    """What a saved predictor foresees for `PROMPTS`."""
+    router = opened(folder)
+    prediction = router.predict(PROMPTS)
+    arrays = ("scores", "probabilities", "standard_errors", "expected_tokens")
+    found = {name: getattr(prediction, name) for name in arrays}
+    rounded = {name: None if values is None else values.round(6).tolist() for name, values in found.items()}
+    return {"pool": router.pool.to_dict(), **rounded}
+
+
+def read_files(folder: Path) -> dict[str, Any]:
+    """What the other files say, in few words."""
+    parquet, jsonl = (RoutingDataset.from_file(folder / f"dataset.{suffix}") for suffix in ("parquet", "jsonl"))
+    pool, judge = PoolConfig.load(folder / "pool.yaml"), JudgeConfig.load(folder / "judge.yaml")
+    decisions = read_decisions(folder / "decisions.jsonl")
+    recipes = {path.name: read_recipe(path) for path in sorted((folder / "recipes").iterdir())}
+    return {
+        "dataset": [parquet.fingerprint(), jsonl.fingerprint(), len(jsonl.prompts)],
+        "questions": [[each.prompt, each.reference] for each in read_questions(folder / "prompts.jsonl")],
+        "answers": sorted(
+            [each.prompt, each.candidate, each.response] for each in read_answers(folder / "answers.jsonl")
+        ),
+        "scores": OutcomeTable.from_file(folder / "scored.jsonl").to_dataset().scores.tolist(),
+        "pool": pool.pool().to_dict(),
+        "judge": judge.model_dump(mode="json", include={"reference", "method", "rubric"}),
+        "decisions": [[each["kind"], each.get("candidate")] for each in decisions],
+        "recipes": {name: recipe.model_dump(mode="json") for name, recipe in recipes.items()},
+    }
