@@ -29,11 +29,21 @@ holds a prompt's or a response's text. Every error survives pickling.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lookahead_router.failures import Failure as Failure
-from lookahead_router.failures import failure_of as failure_of
-from lookahead_router.failures import is_transient as is_transient
+if TYPE_CHECKING:
+    from lookahead_router.failures import Failure as Failure
+    from lookahead_router.failures import failure_of as failure_of
+    from lookahead_router.failures import is_transient as is_transient
+
+
+def __getattr__(name: str) -> Any:
+    """What is public here of `failures`, whose patterns only those wait for who ask why a call failed."""
+    if name not in ("Failure", "failure_of", "is_transient"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from lookahead_router import failures
+
+    return getattr(failures, name)
 
 
 class LookaheadRouterError(Exception):
@@ -151,11 +161,16 @@ class NotFittedError(LookaheadRouterError, RuntimeError):
 class NoAnswerError(LookaheadRouterError, RuntimeError):
     """A candidate answered with nothing: no chunk, or neither text nor a tool call."""
 
-    failure = Failure.NO_ANSWER
-
     def __init__(self, candidate: str) -> None:
         self.candidate = candidate
         super().__init__(f"the candidate {candidate!r} sent an answer without content")
+
+    @property
+    def failure(self) -> "Failure":
+        """Its class."""
+        from lookahead_router.failures import Failure
+
+        return Failure.NO_ANSWER
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.candidate,), self.__dict__

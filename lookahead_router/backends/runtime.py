@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from lookahead_router.backends.mapped import without_weights
 from lookahead_router.errors import CheckpointError, PredictionError
 from lookahead_router.threads import ProcessLock, allowed_cores, check_n_threads
 
@@ -72,7 +73,8 @@ class Session:
             path: the graph, all tensors in it.
             n_threads: threads of one pass; the physical cores that this process may use when absent.
             location: what errors call the place; the graph's folder when absent.
-            is_installed: whether it came with this package, so that nobody else can have made it.
+            is_installed: whether it came with this package, so that nobody else can have made it, and nobody writes to
+                it: its weights are then mapped.
             is_copy: whether it is a copy of ours (copies.py), whose tensors stand in a file beside it.
 
         Raises:
@@ -83,6 +85,7 @@ class Session:
         self.path = path
         self.location = str(path.parent) if location is None else location
         self.n_threads = allowed_cores() if n_threads is None else n_threads
+        self._is_mapped = is_installed
         self._lock = threading.Lock()
         self._passes: set[object] = set()
         if not (is_installed or is_copy) and _keeps_tensors_elsewhere(path):
@@ -154,9 +157,11 @@ class Session:
 
     def _opened(self):
         runtime, options = onnxruntime(), session_options(self.n_threads)
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(self.path.parent))
         try:
+            graph = without_weights(self.path) if self._is_mapped else str(self.path)
             return runtime.InferenceSession(
-                str(self.path), options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
+                graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=SLOW_FUSIONS
             )
         except Exception as error:
             reason = str(error).replace(str(self.path), self.path.name)

@@ -1,5 +1,6 @@
 """What commands share: options and their help, a policy by its name, a router from its options."""
 
+import gc
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,9 +41,15 @@ def load_router(
     location: str | None, *, revision: str | None, backend: str, threads: int | None = None, **options
 ) -> "Router":
     """The router that a command's options name; `options` are those of `Router.from_pretrained`."""
-    from lookahead_router.router import Router
+    # What is imported and opened stays: looking for garbage in it takes a tenth of a start.
+    gc.disable()
+    try:
+        from lookahead_router.router import Router
 
-    return Router.from_pretrained(location, revision=revision, backend=backend, n_threads=threads, **options)
+        return Router.from_pretrained(location, revision=revision, backend=backend, n_threads=threads, **options)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def parse_policy(text: str) -> "Policy":

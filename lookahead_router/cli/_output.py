@@ -11,7 +11,7 @@ from typing import Any
 from lookahead_router.escaping import to_terminal
 
 UNKNOWN = "–"
-_BEYOND_ASCII = re.compile("[\x7f-\U0010ffff]")
+_BEYOND_ASCII = re.compile("[^\x00-\x7e]")
 _LEAST_COLUMN = 6
 SILENCE_SECONDS = 10.0
 """Where no bar can be drawn, a line tells how far it is after so long without one."""

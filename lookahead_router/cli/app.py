@@ -1,5 +1,6 @@
 """The commands, and what stands before them: `--debug` and `--version`."""
 
+import gc
 import keyword
 from collections.abc import Sequence
 from importlib import import_module
@@ -37,7 +38,7 @@ _HIDDEN = {"calibrate": "tune"}
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
     """The command line with the command that the arguments name, and with no other, which would take its time to
-    load; with all of them where none is named, as for the help."""
+    load; with all of them where none is named, as for the help, but not for the version."""
     app = typer.Typer(
         name="lookahead-router",
         help="Route each prompt to the LLM that will answer it best, by foreseeing the answers.",
@@ -46,12 +47,14 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         callback=_options,
     )
+    files = {**{name: name for name in COMMANDS}, **_HIDDEN}
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
-    for name in (named,) if named in COMMANDS else COMMANDS:
-        app.command(name)(_function(name, name))
-    for name, file in _HIDDEN.items():
-        if named == name or named not in COMMANDS:
-            app.command(name, hidden=True)(_function(file, name))
+    if named in files:
+        files = {named: files[named]}
+    elif "--version" in arguments:
+        files = {}
+    for name, file in files.items():
+        app.command(name, hidden=name in _HIDDEN)(_function(file, name))
     return app
 
 
@@ -73,4 +76,5 @@ def _options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    pass
+    gc.freeze()
+    gc.enable()

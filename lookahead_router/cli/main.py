@@ -1,5 +1,6 @@
 """The process around the commands: streams, interrupts, and errors as one line and an exit code."""
 
+import gc
 import itertools
 import os
 import sys
@@ -41,6 +42,9 @@ _PACKAGE = Path(__file__).parents[1]
 
 def main() -> None:
     """Runs the command and exits with the code of what happened."""
+    gc.disable()  # until the command begins; see load_router
+    # Its plugins may see what is checked, prompts and keys as well, and finding them reads every installed package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         _prepare_streams()
         with warnings.catch_warnings():
@@ -58,6 +62,7 @@ def main() -> None:
         if not isinstance(error, KeyboardInterrupt):
             print(f"error: {_message(error)}", file=sys.stderr)
         code = next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+    gc.freeze()  # all goes now: no use to look for garbage in it
     sys.exit(code)
 
 

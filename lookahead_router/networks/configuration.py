@@ -16,6 +16,8 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(config))
 
 
+_SETTINGS = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+"""A folder holds one kind of network, so the others are not prepared."""
 BackboneConfig = Annotated[dict[str, Any], AfterValidator(_checked)]
 """A Hugging Face config as a dict; `model_type` chooses the backbone."""
 
@@ -32,7 +34,7 @@ def _check_positions(backbone: dict[str, Any], needed: int, what: str) -> None:
 class _NetworkConfig(BaseModel, ABC):
     """What both kinds of network have."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = _SETTINGS
 
     backbone_config: BackboneConfig
     """A Hugging Face config as a dict; `model_type` chooses the backbone."""
@@ -156,7 +158,7 @@ class LookaheadCLMConfig(_NetworkConfig):
 class DemandConfig(BaseModel):
     """Everything needed to rebuild a `DemandNetwork`, which knows no pool; `backbone_config` is the encoder's."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = _SETTINGS
 
     kind: Literal["demands"] = "demands"
     backbone_config: BackboneConfig
@@ -199,8 +201,6 @@ class DemandConfig(BaseModel):
 
 NetworkConfig = LookaheadMLMConfig | LookaheadCLMConfig
 
-_BY_KIND = TypeAdapter(Annotated[NetworkConfig | DemandConfig, Field(discriminator="kind")])
-
 
 def parse_network_config(record: dict[str, Any]) -> NetworkConfig | DemandConfig:
     """The configuration of any kind.
@@ -208,4 +208,7 @@ def parse_network_config(record: dict[str, Any]) -> NetworkConfig | DemandConfig
     Raises:
         pydantic.ValidationError: an unknown kind, or fields that do not fit.
     """
-    return _BY_KIND.validate_python(record)
+    for kind in (DemandConfig, LookaheadMLMConfig, LookaheadCLMConfig):
+        if record.get("kind") == kind.model_fields["kind"].default:
+            return kind.model_validate(record)
+    return TypeAdapter(Annotated[NetworkConfig | DemandConfig, Field(discriminator="kind")]).validate_python(record)

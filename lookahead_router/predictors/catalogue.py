@@ -87,14 +87,15 @@ class Catalogue:
         self.prices_as_of = prices_as_of
         """Date or origin of the list prices; empty where it is not known."""
         self._by_name = {entry.name: entry for entry in self.entries}
-        self._spelt = [Spelling.of(entry.name) for entry in self.entries]
+        self._places = {entry.name: place for place, entry in enumerate(self.entries)}
+        self._spellings: dict[str, Spelling] = {}
 
     def __len__(self) -> int:
         return len(self.entries)
 
     def profile(self, entry: CatalogueEntry) -> Profile:
         """The profile of an entry."""
-        return self.profiles[self.entries.index(entry)]
+        return self.profiles[self._places[entry.name]]
 
     def search(self, text: str = "") -> list[CatalogueEntry]:
         """The entries whose name or family holds every word of the text, most answers first."""
@@ -117,7 +118,7 @@ class Catalogue:
         wanted = Spelling.of(PRODUCTS.get(product, name))
         if not wanted.words:
             return Match(name, None, "unknown")
-        spelt = list(zip(self.entries, self._spelt, strict=True))
+        spelt = self._alike(wanted)
         same = [pair for pair in spelt if pair[1].words == wanted.words] if wanted.words != wanted.bare else []
         same = same or _largest([pair for pair in spelt if pair[1].bare == wanted.bare])
         same = same or [pair for pair in spelt if pair[1].is_version_of(wanted)]
@@ -143,6 +144,15 @@ class Catalogue:
             ),
         )
         return Match(name, nearest[0], "family")
+
+    def _alike(self, wanted: "Spelling") -> "list[tuple[CatalogueEntry, Spelling]]":
+        """The entries whose name holds the first word of a wanted one, and their spellings: no other can be meant."""
+        word = next((word for word in wanted.bare if not word.isdigit()), "")
+        found = [entry for entry in self.entries if word in entry.name.lower()]
+        for entry in found:
+            if entry.name not in self._spellings:
+                self._spellings[entry.name] = Spelling.of(entry.name)
+        return [(entry, self._spellings[entry.name]) for entry in found]
 
 
 _PROVIDERS = re.compile(

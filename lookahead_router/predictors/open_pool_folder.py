@@ -46,7 +46,8 @@ def from_found(found: Found) -> OpenPoolPredictor:
             )
         population, catalogue, members = read_profiles(folder, record)
         foresee = Foreseer(network.tokenizer, network.backend)
-        _try(foresee, population, folder)
+        if not folder.is_installed:
+            _try(foresee, population, folder)
     return OpenPoolPredictor(
         foresee=foresee,
         population=population,

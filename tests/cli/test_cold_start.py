@@ -8,14 +8,14 @@ from collections import Counter
 import pytest
 
 COUNT = """
-import sys
+import gc, sys
 sys.argv = ["lookahead-router", *{arguments}]
 from lookahead_router.cli.main import main
 try:
     main()
 except SystemExit as end:
     assert not end.code, end.code
-print(*sorted(sys.modules), sep="\\n", file=sys.stderr)
+print(*sorted(sys.modules), f"searches={{sum(each['collections'] for each in gc.get_stats())}}", file=sys.stderr)
 """
 
 
@@ -48,13 +48,26 @@ def test_a_decision_loads_few_modules(route):
     "name",
     [
         "torch", "huggingface_hub", "pyarrow", "asyncio", "concurrent.futures", "rich.progress", "rich.markdown",
-        "lookahead_router.saved.card", "lookahead_router.saved.push", "lookahead_router.predictors.lookahead",
+        "lookahead_router.failures", "lookahead_router.saved.card", "lookahead_router.saved.push", "lookahead_router.predictors.lookahead",
         "lookahead_router.predictors.fitted.base", "lookahead_router.data", "lookahead_router.evaluation",
         "lookahead_router.cli.evaluate", "lookahead_router.cli.serve", "lookahead_router.live",
     ],
 )  # fmt: skip
 def test_a_decision_does_not_load(route, name):
     assert name not in route
+
+
+def test_a_start_hardly_looks_for_garbage(route):
+    (searches,) = [int(name.partition("=")[2]) for name in route if name.startswith("searches=")]
+    assert searches < 60  # 130 otherwise, most of them through all that was imported
+
+
+def test_the_version_loads_no_command():
+    modules = loaded("--version")
+    assert {name for name in modules if name.startswith("lookahead_router.")} <= {
+        "lookahead_router.cli", "lookahead_router.cli.app", "lookahead_router.cli.main", "lookahead_router.errors",
+        "lookahead_router.escaping",
+    }  # fmt: skip
 
 
 def test_the_help_of_a_command_loads_no_other_command_and_nothing_that_routes():
