@@ -2,9 +2,10 @@
 
     python benchmarks/decision.py --tokens 100
 
-Needs the development environment; the encoder is exported with fresh weights, whose time is that of others. One thread,
-everything in turn, processor time: other work on the machine moves it less than the clock. The plain passes are the
-encoder's as quantised, with what ONNX Runtime fuses when it opens a graph, and fused as the embedded network is.
+The encoder is exported with fresh weights, whose time is that of others; this needs the development environment, unless
+`--graphs` names a folder where it was done before. One thread, everything in turn, processor time: other work on the
+machine moves it less than the clock. The plain passes are the encoder's as quantised, with what ONNX Runtime fuses when
+it opens a graph, and fused as the embedded network is.
 """
 
 import argparse
@@ -17,27 +18,33 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
-import transformers
 
 from lookahead_router import Router
-from lookahead_router.backends import quantize
-from lookahead_router.backends.export import export_encoder
 from lookahead_router.backends.runtime import Session, onnxruntime
 from lookahead_router.saved.find import OPEN_EMBEDDED
 
 
 def plain_graphs(folder: Path) -> tuple[Path, Path]:
-    """The encoder's int8 graph, as quantised and fused."""
+    """The encoder's int8 graph, as quantised and fused; made where they are not there."""
+    graphs = folder / "plain.onnx", folder / "fused.onnx"
+    if all(path.is_file() for path in graphs):
+        return graphs
+    import torch
+    import transformers
+
+    from lookahead_router.backends import quantize
+    from lookahead_router.backends.export import export_encoder
+
+    folder.mkdir(parents=True, exist_ok=True)
     shape = json.loads((OPEN_EMBEDDED / "config.json").read_text())["network"]["backbone_config"]
     torch.manual_seed(0)
     transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**shape)).save_pretrained(folder)
     export_encoder(folder, folder / "fp32.onnx")
     fuse, quantize.fuse_onnx = quantize.fuse_onnx, lambda path: None
-    quantize.quantize_rowwise(folder / "fp32.onnx", folder / "plain.onnx")
+    quantize.quantize_rowwise(folder / "fp32.onnx", graphs[0])
     quantize.fuse_onnx = fuse
-    quantize.quantize_rowwise(folder / "fp32.onnx", folder / "fused.onnx")
-    return folder / "plain.onnx", folder / "fused.onnx"
+    quantize.quantize_rowwise(folder / "fp32.onnx", graphs[1])
+    return graphs
 
 
 def prompt_of(router: Router, n_tokens: int) -> str:
@@ -83,9 +90,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tokens", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--graphs", type=Path, help="where the plain passes are kept; made anew if absent")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        calls = calls_of(Path(name), arguments.tokens)
+        calls = calls_of(arguments.graphs or Path(name), arguments.tokens)
         times: dict[str, list[float]] = {label: [] for label in calls}
         for number in range(arguments.rounds + 3):  # the first warm up
             for label, call in calls.items():

@@ -26,9 +26,12 @@ def without_weights(path: Path) -> bytes:
         OSError: it cannot be read.
         ValueError: not protobuf.
     """
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        with memoryview(mapped) as content:
-            return b"".join(_model(content, path.name))
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as content,
+    ):
+        return b"".join(_model(content, path.name))
 
 
 def _model(content: memoryview, name: str) -> Iterator[bytes]:
