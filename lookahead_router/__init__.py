@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
     from lookahead_router.prompts import Request, read_request
     from lookahead_router.router import Router
+    from lookahead_router.routes import Route, Routes
     from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction
 
 _HOMES = {
     "Router": "router",
+    "Route": "routes.definition",
+    "Routes": "routes.definition",
     "Decision": "types",
     "Prediction": "types",
     "Candidate": "types",
@@ -68,7 +71,9 @@ __all__ = [
     "RecentThreads",
     "Request",
     "Restricted",
+    "Route",
     "Router",
+    "Routes",
     "RoutingDataset",
     "Threshold",
     "WithinMargin",

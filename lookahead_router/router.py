@@ -4,7 +4,6 @@ import copy
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -26,15 +25,11 @@ from lookahead_router.policies import (
 from lookahead_router.predictors.base import Predictor, read_requests
 from lookahead_router.predictors.load import embedded_location, load_predictor
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
-from lookahead_router.prompts import (
-    MESSAGE_TOKENS,
-    Passage,
-    Prompt,
-    Request,
-    estimate_tokens,
-    prompt_text,
-    read_request,
-)
+from lookahead_router.prompts import Passage, Prompt, Request, prompt_text, read_request
+from lookahead_router.prompts.tokens import paid_tokens
+from lookahead_router.routes.definition import Routes
+from lookahead_router.routes.matching import Match, RouteMatcher
+from lookahead_router.routes.opening import check_routes, open_routes
 from lookahead_router.saved.find import OPEN_EMBEDDED
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction, check_mapping
 
@@ -56,6 +51,7 @@ class Router:
         *,
         policy: Policy | None = None,
         aliases: Mapping[str, str | Candidate] | None = None,
+        routes: "Routes | RouteMatcher | None" = None,
     ) -> None:
         """Joins a predictor and a policy.
 
@@ -64,9 +60,10 @@ class Router:
             policy: predictions to utilities; `BestQuality()` when absent.
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
                 to decide among}`.
+            routes: kinds of requests with their candidates, as `with_routes` takes them.
 
         Raises:
-            UnknownCandidateError: an alias, or a name that the policy lists, is not in the pool.
+            UnknownCandidateError: an alias, or a name that the policy or a route lists, is not in the pool.
             ConfigurationError: no predictor, no policy, or one that cannot decide among these candidates, say for want
                 of prices.
         """
@@ -82,6 +79,8 @@ class Router:
         self._names = predictor.pool.names
         self.policy: Policy = BestQuality() if policy is None else policy
         check_policy(self.policy, self.pool)
+        self.routes: RouteMatcher | None = None if routes is None else self.with_routes(routes).routes
+        """What tells which route a request belongs to; `None` where there are no routes."""
 
     @classmethod
     def from_pretrained(
@@ -94,6 +93,7 @@ class Router:
         policy: Policy | None = None,
         quality: float | None = None,
         aliases: Mapping[str, str | Candidate] | None = None,
+        routes: "Routes | RouteMatcher | None" = None,
         backend: str = "auto",
         n_threads: int | None = None,
         **hub: Unpack[HubOptions],
@@ -113,6 +113,7 @@ class Router:
                 cheaply as that allows: `KeepQuality(quality)`.
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
                 to decide among}`.
+            routes: kinds of requests with their candidates, as `with_routes` takes them.
             backend: `auto`, `onnx-int8`, `onnx` or `torch`; not for a baseline.
             n_threads: threads of one ONNX pass; not for a baseline.
             hub: `revision`, `token`, `cache_dir`, `local_files_only` and `endpoint`, for a repository.
@@ -134,7 +135,9 @@ class Router:
             raise ConfigurationError("profiles are for named candidates; name these too")
         if prices is not None:
             router = router.with_prices(prices)
-        return router if policy is None else router.with_policy(policy)
+        if policy is not None:
+            router = router.with_policy(policy)
+        return router if routes is None else router.with_routes(routes)
 
     def route(self, prompt: Prompt | Request, *, context: Iterable[Passage] = ()) -> Decision:
         """The decision for one prompt.
@@ -344,7 +347,8 @@ class Router:
             router.predictor, router._names = predictor, predictor.pool.names
             back = {theirs: name for name, theirs in ours.items()}
             router.pool = predictor.pool.rename({name: back[name] for name in predictor.pool.names if name in back})
-            return router.with_policy(rename(self.policy, self.pool, {n: n for n in pool.names if n in ours}))
+            left = {name: name for name in pool.names if name in ours}
+            return router._under(rename(self.policy, self.pool, left), left)
         if profiles:
             raise ConfigurationError(f"profiles: the pool of {self.predictor!r} is fixed by its training")
         aliases = {
@@ -379,7 +383,7 @@ class Router:
             ConfigurationError: a price that is neither, or out of range.
         """
         check_mapping(prices, "prices")
-        return self.with_aliases({name: _priced(self.pool[name], price) for name, price in prices.items()})
+        return self.with_aliases({name: self.pool[name].at_price(price) for name, price in prices.items()})
 
     def with_policy(self, policy: Policy) -> "Router":
         """The same router under another policy; shares the weights.
@@ -389,14 +393,56 @@ class Router:
             ConfigurationError: no policy, or one that cannot decide among these candidates.
         """
         check_policy(policy, self.pool)
+        if self.routes is not None:
+            check_routes(self.routes.routes, policy, self.pool)
         router = copy.copy(self)
         router.policy = policy
+        return router
+
+    def with_routes(self, routes: "Routes | RouteMatcher | None") -> "Router":
+        """The same router with routes: within the one that a request belongs to, the policy decides among its
+        candidates.
+
+        Args:
+            routes: `Routes`, which are fitted on the predictor's own embeddings, or on those of the embedded network
+                where it has none; what `Routes.fit` or `Routes.using` made of them; `None` for no routes.
+
+        Raises:
+            UnknownCandidateError: a route names a candidate that is not in the pool.
+            ConfigurationError: a route without an example, or one in which the policy cannot decide.
+        """
+        router = copy.copy(self)
+        if routes is not None:
+            if isinstance(routes, Routes):
+                routes.check(self.pool)  # before the network runs
+            routes = open_routes(routes, self.predictor)
+            check_routes(routes.routes, self.policy, self.pool)
+        router.routes = routes
+        return router
+
+    def within(self, match: Match) -> "Router":
+        """A router without routes, that decides as this one does for requests of that match."""
+        router = copy.copy(self)
+        router.routes = None
+        if self.routes is not None:
+            router.policy = self.routes.routes.policy(match.route, self.policy)
         return router
 
     def _with_pool(self, pool: CandidatePool, predictor_names: Iterable[str], names: Mapping[str, str]) -> "Router":
         router = copy.copy(self)
         router.pool, router._names = pool, tuple(predictor_names)
-        return router.with_policy(rename(self.policy, self.pool, names))
+        return router._under(rename(self.policy, self.pool, names), names)
+
+    def _under(self, policy: Policy, names: Mapping[str, str]) -> "Router":
+        """This new router under a policy for its pool, with its routes among the candidates that are left.
+
+        Args:
+            policy: for this pool.
+            names: `{name so far: name from now on}`.
+        """
+        if self.routes is not None:
+            self.routes = self.routes.over(self.routes.routes.rename(names))
+        return self.with_policy(policy)
 
     def _open(self, verb: str) -> OpenPoolPredictor:
         if not isinstance(self.predictor, OpenPoolPredictor):
@@ -418,7 +464,17 @@ class Router:
     def _decide(self, requests: list[Request]) -> list[Decision]:
         start = time.perf_counter()
         prediction = self._predict(requests)
-        return self.decide(prediction, latency_seconds=(time.perf_counter() - start) / max(len(requests), 1))
+        matches = None if self.routes is None else self.routes.match(requests)
+        seconds = (time.perf_counter() - start) / max(len(requests), 1)
+        if matches is None:
+            return self.decide(prediction, latency_seconds=seconds)
+        found: dict[int, Decision] = {}
+        for name in dict.fromkeys(match.route for match in matches):
+            rows = [row for row, match in enumerate(matches) if match.route == name]
+            found |= zip(
+                rows, self.within(Match(name)).decide(prediction.of(rows), latency_seconds=seconds), strict=True
+            )
+        return [replace(found[row], route=each.route, similarity=each.similarity) for row, each in enumerate(matches)]
 
     def _predict(self, requests: list[Request]) -> Prediction:
         texts = [prompt_text(request) for request in requests]
@@ -426,27 +482,10 @@ class Router:
         prediction = self.over_pool(self.predictor.predict(requests if reads_context else texts), len(texts))
         if not any(request.n_tokens for request in requests):
             return prediction
-        return replace(prediction, prompt_tokens=_lengths(prediction.prompt_tokens, requests))
+        return replace(prediction, prompt_tokens=paid_tokens(prediction.prompt_tokens, requests, PROMPT_TOKENS))
 
     def __repr__(self) -> str:
         return f"Router({self.predictor!r}, policy={self.policy!r}, pool={list(self.pool.names)})"
-
-
-def _lengths(counted: np.ndarray | None, requests: list[Request]) -> np.ndarray | None:
-    """`(n,)` tokens to pay for: those of the routed text, and of what goes along with it in their proportion.
-
-    Args:
-        counted: `(n,)` tokens of the routed texts, where the predictor knows them.
-        requests: what is sent.
-    """
-    if counted is None and all(request.n_tokens <= PROMPT_TOKENS for request in requests):
-        return None
-    lengths = np.full(len(requests), PROMPT_TOKENS) if counted is None else counted.copy()
-    for row, request in enumerate(requests):
-        estimated = estimate_tokens(request.text)
-        if request.n_tokens > estimated + MESSAGE_TOKENS:
-            lengths[row] = request.n_tokens if counted is None else counted[row] * request.n_tokens / estimated
-    return lengths
 
 
 def _known_names(candidates, aliases: Mapping[str, str | Candidate] | None) -> list[str]:
@@ -455,20 +494,3 @@ def _known_names(candidates, aliases: Mapping[str, str | Candidate] | None) -> l
     if isinstance(candidates, Mapping):
         return [of if isinstance(of, str) else name for name, of in candidates.items()]
     return [theirs.get(name, name) for name in CandidatePool(candidates).names]
-
-
-def _priced(candidate: Candidate, price: float | tuple[float, float]) -> Candidate:
-    if isinstance(price, tuple | list) and len(price) == 2:
-        prices = {
-            "usd_per_call": None,
-            "input_usd_per_million_tokens": price[0],
-            "output_usd_per_million_tokens": price[1],
-        }
-    elif isinstance(price, Real) and not isinstance(price, bool):
-        prices = {"usd_per_call": price}
-    else:
-        raise ConfigurationError(
-            f"the price of {candidate.name!r} is dollars a call, or a pair of dollars per million prompt and response "
-            f"tokens, got {price!r}"
-        )
-    return Candidate(**{**candidate.model_dump(), **prices})

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
@@ -74,6 +75,27 @@ class Candidate(Value):
         """Whether it is known what a call costs."""
         tokens = (self.input_usd_per_million_tokens, self.output_usd_per_million_tokens)
         return self.usd_per_call is not None or None not in tokens
+
+    def at_price(self, price: "float | tuple[float, float]") -> "Candidate":
+        """The same candidate for dollars a call, or dollars per million prompt and response tokens.
+
+        Raises:
+            ConfigurationError: a price that is neither, or out of range.
+        """
+        if isinstance(price, tuple | list) and len(price) == 2:
+            prices = {
+                "usd_per_call": None,
+                "input_usd_per_million_tokens": price[0],
+                "output_usd_per_million_tokens": price[1],
+            }
+        elif isinstance(price, Real) and not isinstance(price, bool):
+            prices = {"usd_per_call": price}
+        else:
+            raise ConfigurationError(
+                f"the price of {self.name!r} is dollars a call, or a pair of dollars per million prompt and response "
+                f"tokens, got {price!r}"
+            )
+        return Candidate(**{**self.model_dump(), **prices})
 
     def __hash__(self) -> int:
         return hash(self.name)
@@ -293,6 +315,11 @@ class Prediction:
             },
         )
 
+    def of(self, rows: "Sequence[int]") -> "Prediction":
+        """The rows of some of the prompts, in the order given."""
+        rows = list(rows)
+        return self._with(**{name: values[rows] for name in _PREDICTED if (values := getattr(self, name)) is not None})
+
     def with_pool(self, pool: CandidatePool) -> "Prediction":
         """The same columns under a pool of other names or prices.
 
@@ -343,6 +370,10 @@ class Decision:
     """Standard error of each probability, by name; `None` where it is not known."""
     expected_usd: dict[str, float] | None = None
     """Expected dollars of this call, by the names of the candidates that have a price; `None` where none has."""
+    route: str | None = None
+    """Name of the route that the request belongs to; `None` for none, or where the router has no routes."""
+    similarity: float | None = None
+    """In [-1, 1], to the most similar route; `None` where the router has no routes, or a chat model tells them."""
 
     @property
     def name(self) -> str:
@@ -380,4 +411,6 @@ class Decision:
             "predictor": self.predictor,
             "revision": self.revision,
             "latency_seconds": self.latency_seconds,
+            "route": self.route,
+            "similarity": self.similarity,
         }

@@ -16,6 +16,7 @@ LAYERS = [
     {"data", "saved", "policies", "networks", "settings"},
     {"backends"},
     {"predictors"},
+    {"routes"},
     {"router"},
     {"dispatch", "batch"},
     {"training", "evaluation", "live", "integrations"},

@@ -24,6 +24,7 @@ from lookahead_router.types import Candidate, CandidatePool, Decision, check_map
 
 if TYPE_CHECKING:
     from lookahead_router.router import Router  # loads what predicts
+    from lookahead_router.routes import RouteMatcher, Routes
 
 Fallbacks = Literal["next-best"] | None
 Sticky = Literal["thread", "turn", "adaptive"] | None
@@ -150,6 +151,7 @@ class Dispatcher:
         threads: MutableMapping[str, str] | None = None,
         cooldowns: Cooldowns | None = None,
         abilities: Mapping[str, Abilities] | None = None,
+        routes: "Routes | RouteMatcher | None" = None,
     ) -> None:
         """Loads the router and holds every name against its pool.
 
@@ -179,6 +181,7 @@ class Dispatcher:
             threads: candidate by thread id; by default in memory, the 10,000 threads used last.
             cooldowns: shared with other dispatchers, or of this one when absent.
             abilities: what is known of the models, by candidate.
+            routes: kinds of requests with their candidates, under the names here; the router's own when absent.
 
         Raises:
             ConfigurationError: a value out of its domain, or a policy that cannot decide among the candidates.
@@ -192,9 +195,12 @@ class Dispatcher:
         self._open = functools.partial(
             open_router, router, revision=revision, aliases=aliases, names=names, profiles=profiles
         )
-        self._arrange = functools.partial(arrange_router, aliases=aliases, names=names, prices=prices, policy=policy)
+        self._arrange = functools.partial(
+            arrange_router, aliases=aliases, names=names, prices=prices, policy=policy, routes=routes
+        )
         self._theirs = names_behind(aliases or {})
         self._routers: tuple[Router, Router] | None = self._opened()
+        self._arrange = functools.partial(self._arrange, routes=self.router.routes)  # which need not be fitted again
         self._has_learnt = False
         self.candidates: tuple[str, ...] = self.router.pool.names if names is None else tuple(names)
         """Names, in the order in which they stand in where there is no decision."""
@@ -314,6 +320,7 @@ class Dispatcher:
         if forced is not None:
             return Attempts(self, [self.check_name(forced)], {"candidate": forced, "reason": "forced"}, thread=thread)
         router = self.router if policy is None else self.router.with_policy(policy)
+        router, facts = self._routed(router, request)
         ruled_out = router.excluded
         admitted = [name for name in self.candidates if name not in ruled_out]
         unable = self._unable(admitted, needs, request.n_tokens)
@@ -322,7 +329,7 @@ class Dispatcher:
         if not able:
             reasons = "; ".join(f"{name} {reason}" for name, reason in excluded.items())
             raise ConfigurationError(f"no candidate can take this request: {reasons}")
-        facts: dict[str, Any] = {"excluded": excluded} if excluded else {}
+        facts |= {"excluded": excluded} if excluded else {}
         if keep is None and self.sticky == "thread" and thread is not None:
             keep = self.threads.get(thread)
         if keep in able:
@@ -365,6 +372,23 @@ class Dispatcher:
         if smallest is None:
             return list(names)
         return [name for name in names if (window := self.window(name)) is None or window > smallest]
+
+    def _routed(self, router: "Router", request: Request) -> "tuple[Router, dict[str, Any]]":
+        """The router that decides within the route of a request, and what the record says of it."""
+        if router.routes is None or not request.text.strip():
+            return router, {}
+        try:
+            (match,) = router.routes.match([request])
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            if self.default is None:
+                raise
+            kind = type(error).__name__  # not its message, which may quote the prompt
+            logger.warning("no route was told: %s; the request counts as of none", kind)
+            return router.with_routes(None), {"route": None, "similarity": None, "route_error": kind}
+        facts = {"route": match.route, "similarity": match.similarity}
+        return router.within(match), facts if match.error is None else {**facts, "route_error": match.error}
 
     def _decided(
         self, router: "Router", able: list[str], request: Request, held: str | None, facts: dict[str, Any]
@@ -471,5 +495,5 @@ def decision_facts(decision: Decision) -> dict[str, Any]:
     facts = decision.to_dict()
     del facts["runner_up"]  # the ranking tells it
     facts |= {"candidate": decision.name, "ranking": list(decision.ranking)}
-    optional = ("probabilities", "standard_errors", "expected_usd")
+    optional = ("probabilities", "standard_errors", "expected_usd", "route", "similarity")
     return {key: value for key, value in facts.items() if value is not None or key not in optional}

@@ -82,8 +82,9 @@ def arrange_router(
     names: Iterable[str] | None = None,
     prices: Prices | None = None,
     policy: Any = None,
+    routes: Any = None,
 ) -> "Router":
-    """The router among the named candidates, at their prices and under the policy.
+    """The router among the named candidates, at their prices, under the policy and with the routes.
 
     Args:
         router: what `open_router` gave.
@@ -91,11 +92,14 @@ def arrange_router(
         names: the candidates to decide among; all when absent.
         prices: as `Router.with_prices` takes them, under the names here.
         policy: scores to utilities; the router's own when absent.
+        routes: as `Router.with_routes` takes them, under the names here; the router's own when absent.
 
     Raises:
         ConfigurationError: a policy that cannot decide among the candidates, or a price that is none.
         UnknownCandidateError: an alias, a name or a price that the pool does not hold.
     """
+    if routes is not None:
+        router = router.with_routes(None)  # which may know candidates that are none here
     if aliases:
         router = router.with_aliases(aliases)
     if names is not None:
@@ -104,7 +108,9 @@ def arrange_router(
         router = router.restrict_to(names)
     if prices:
         router = router.with_prices(prices)
-    return router if policy is None else router.with_policy(policy)
+    if policy is not None:
+        router = router.with_policy(policy)
+    return router if routes is None else router.with_routes(routes)
 
 
 def _found(source: "Router | str | Path | None", revision: str | None) -> "Router":

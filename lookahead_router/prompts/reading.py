@@ -61,6 +61,9 @@ class Request:
     """The passages that were retrieved for the question, as they were given in `context`."""
     n_context_tokens: int = 0
     """Those of the tokens that passages have."""
+    sent: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+    """Role and text of all that is sent, oldest first: what user, assistant and system say, and, as `aside`, what
+    tools, documents and passages do. Empty where `text` alone is sent."""
 
 
 def read_request(
@@ -130,7 +133,17 @@ def read_request(
         n_earlier_tokens=sum(reading.n_tokens for reading in readings[: last_answer + 1]),
         passages=passages,
         n_context_tokens=sum(lengths),
+        sent=_sent(readings, passages),
     )
+
+
+def _sent(readings: Sequence[Reading], passages: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """What goes along with the request, each with its role; passages before the question that they are for."""
+    found: list[tuple[str, str]] = []
+    for reading in readings:
+        found += [(reading.role, reading.text), *(("aside", text) for text in reading.aside)]
+    found[-1:-1] = [("aside", passage) for passage in passages if not _stands_in(passage, readings)]
+    return tuple((role, text) for role, text in found if text)
 
 
 def _as_json(tools: Sequence[Any]) -> str:

@@ -5,7 +5,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
+
+    from lookahead_router.prompts.reading import Request
 
 ATTACHMENT_TOKENS = 1600
 """Allowance for an image or another attachment: about the most that the large providers count for one image."""
@@ -43,6 +47,26 @@ def cut_to_tokens(text: str, n_tokens: int) -> str:
         return ""
     begin, end = text[:half], text[-half:]
     return f"{begin[: max(begin.rfind(' '), 0) or half]} … {end[end.find(' ') + 1 :]}"
+
+
+def paid_tokens(counted: "np.ndarray | None", requests: "Sequence[Request]", unknown: float) -> "np.ndarray | None":
+    """`(n,)` tokens to pay for: those of the routed text, and of what goes along with it in their proportion.
+
+    Args:
+        counted: `(n,)` tokens of the routed texts, where the predictor knows them.
+        requests: what is sent.
+        unknown: length of a prompt that nobody counted.
+    """
+    import numpy as np
+
+    if counted is None and all(request.n_tokens <= unknown for request in requests):
+        return None
+    lengths = np.full(len(requests), unknown) if counted is None else counted.copy()
+    for row, request in enumerate(requests):
+        estimated = estimate_tokens(request.text)
+        if request.n_tokens > estimated + MESSAGE_TOKENS:
+            lengths[row] = request.n_tokens if counted is None else counted[row] * request.n_tokens / estimated
+    return lengths
 
 
 @cache
