@@ -27,8 +27,8 @@ from lookahead_router.predictors.load import embedded_location, load_predictor
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.prompts import Passage, Prompt, Request, prompt_text, read_request
 from lookahead_router.prompts.tokens import paid_tokens
-from lookahead_router.routes.definition import Routes
-from lookahead_router.routes.matching import Match, RouteMatcher
+from lookahead_router.routes.definition import Match, Routes
+from lookahead_router.routes.matching import RouteMatcher
 from lookahead_router.routes.opening import check_routes, open_routes
 from lookahead_router.saved.find import OPEN_EMBEDDED
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction, check_mapping
@@ -105,7 +105,8 @@ class Router:
                 network, when absent: for the candidates that you name the one for any pool, and the one of the
                 paper's five where you name none but these, or none at all.
             candidates: names, `Candidate`s, or `{name: known name}` to decide among. A predictor for any pool takes
-                whatever names you use; another one must know them. All of the predictor's pool when absent.
+                whatever names you use; another one must know them. Those that routes name, or all of the
+                predictor's pool, when absent.
             profiles: `{name: known name}`: whose profile a candidate starts from that nobody knows.
             policy: predictions to utilities; `BestQuality()` when absent.
             prices: of candidates that have none, or others than known, as `with_prices` takes them.
@@ -125,6 +126,8 @@ class Router:
             UnknownCandidateError: an alias or a candidate that the predictor cannot know.
         """
         policy = chosen_policy(policy, quality)
+        if candidates is None and location is None and not aliases and routes is not None:
+            candidates = (routes if isinstance(routes, Routes) else routes.routes).candidates
         if location is None and candidates is not None:
             location = OPEN_EMBEDDED if profiles else embedded_location(_known_names(candidates, aliases))
         predictor = load_predictor(location, backend=backend, n_threads=n_threads, **hub)
@@ -412,21 +415,20 @@ class Router:
             ConfigurationError: a route without an example, or one in which the policy cannot decide.
         """
         router = copy.copy(self)
-        if routes is not None:
-            if isinstance(routes, Routes):
-                routes.check(self.pool)  # before the network runs
-            routes = open_routes(routes, self.predictor)
-            check_routes(routes.routes, self.policy, self.pool)
-        router.routes = routes
+        router.routes = None if routes is None else open_routes(routes, self.predictor, self.policy, self.pool)
         return router
 
-    def within(self, match: Match) -> "Router":
-        """A router without routes, that decides as this one does for requests of that match."""
-        router = copy.copy(self)
+    def within(self, match: Match, policy: Policy | None = None) -> "Router":
+        """A router without routes, that decides as this one does for requests of that match.
+
+        Args:
+            match: of `routes`.
+            policy: in place of this router's, which is tried first.
+        """
+        router, chosen = copy.copy(self), self.policy if policy is None else policy
         router.routes = None
-        if self.routes is not None:
-            router.policy = self.routes.routes.policy(match.route, self.policy)
-        return router
+        router.policy = chosen if self.routes is None else self.routes.routes.policy(match.route, chosen)
+        return router if policy is None else router.with_policy(router.policy)
 
     def _with_pool(self, pool: CandidatePool, predictor_names: Iterable[str], names: Mapping[str, str]) -> "Router":
         router = copy.copy(self)

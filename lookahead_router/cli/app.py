@@ -23,6 +23,7 @@ COMMANDS = (
     "evaluate",
     "cascade",
     "audit",
+    "routes",
     "tune",
     "train",
     "import",

@@ -48,6 +48,7 @@ def route(
     policy: PolicyOption = None,
     quality: QualityOption = None,
     candidates: CandidatesOption = None,
+    routes: Annotated[Path | None, typer.Option(help="Kinds of requests with their candidates: YAML or JSON.")] = None,
     alias: Annotated[list[str] | None, typer.Option(help="NAME=NEW: show a candidate under another name.")] = None,
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,
@@ -59,6 +60,10 @@ def route(
     settings = {"policy": None if policy is None else parse_policy(policy), "aliases": _aliases(alias or [])}
     if candidates is not None:
         settings["candidates"] = parse_candidates(candidates)
+    if routes is not None:
+        from lookahead_router.routes import Routes
+
+        settings["routes"] = Routes.read(routes)
     if output is not None or engine != "local":
         _check_tables(prompts, file, output, engine)
         settings |= {"revision": revision, "backend": backend, "quality": quality}
@@ -73,6 +78,9 @@ def route(
             show_json(decision.to_dict(), indent=None)
     elif len(decisions) == 1:
         _show_candidates(decisions[0], chosen)
+        if routes is not None:
+            name, similarity = decisions[0].route, decisions[0].similarity
+            show(f"{'no route' if name is None else f'route {name}'}, similarity {similarity:.2f}")
     else:
         _show_choices(texts, decisions)
 

@@ -19,6 +19,7 @@ from lookahead_router.errors import ConfigurationError, PromptError, UnknownCand
 from lookahead_router.failures import Failure, failure_of, retry_after
 from lookahead_router.policies import chosen_policy
 from lookahead_router.prompts import NEEDS, Prompt, Request, check_needs
+from lookahead_router.routes.definition import Match
 from lookahead_router.threads import PerProcess
 from lookahead_router.types import Candidate, CandidatePool, Decision, check_mapping
 
@@ -82,7 +83,9 @@ class Attempts:
 
         `candidate` is asked now or has answered, by the `reason` `routed`, `forced`, `sticky` or `default`. A
         decision adds `scores`, `utilities`, `ranking`, `margin`, `policy`, `predictor`, `revision`, `latency_seconds`
-        and, where they are known, `probabilities`, `standard_errors` and `expected_usd`. `attempts` lists whom was
+        and, where they are known, `probabilities`, `standard_errors` and `expected_usd`. Routes add `route`, a name or
+        `None`, `similarity` to the most similar one and, where none could be told, `route_error`, the type of the
+        failure. `attempts` lists whom was
         asked, each with `error`, the type of the error, and `failure`, its class; both are `None` for whoever
         answered. `stickiness` says what spoke for staying or leaving: `held`, `instead`, `gain`, `switch_gain`,
         `stays`, `cache_usd`. `excluded` (who could not take the request, and why), `cooling` (who
@@ -319,8 +322,7 @@ class Dispatcher:
             thread = thread if request.has_topic or stands_alone(request.text) else None  # a greeting pins nothing
         if forced is not None:
             return Attempts(self, [self.check_name(forced)], {"candidate": forced, "reason": "forced"}, thread=thread)
-        router = self.router if policy is None else self.router.with_policy(policy)
-        router, facts = self._routed(router, request)
+        router, facts = self._routed(self.router, request, policy)
         ruled_out = router.excluded
         admitted = [name for name in self.candidates if name not in ruled_out]
         unable = self._unable(admitted, needs, request.n_tokens)
@@ -373,10 +375,10 @@ class Dispatcher:
             return list(names)
         return [name for name in names if (window := self.window(name)) is None or window > smallest]
 
-    def _routed(self, router: "Router", request: Request) -> "tuple[Router, dict[str, Any]]":
+    def _routed(self, router: "Router", request: Request, policy: Any) -> "tuple[Router, dict[str, Any]]":
         """The router that decides within the route of a request, and what the record says of it."""
         if router.routes is None or not request.text.strip():
-            return router, {}
+            return router.with_routes(None).within(Match(), policy), {}
         try:
             (match,) = router.routes.match([request])
         except ConfigurationError:
@@ -384,11 +386,9 @@ class Dispatcher:
         except Exception as error:
             if self.default is None:
                 raise
-            kind = type(error).__name__  # not its message, which may quote the prompt
-            logger.warning("no route was told: %s; the request counts as of none", kind)
-            return router.with_routes(None), {"route": None, "similarity": None, "route_error": kind}
+            match = Match(error=type(error).__name__)  # not its message, which may quote the prompt
         facts = {"route": match.route, "similarity": match.similarity}
-        return router.within(match), facts if match.error is None else {**facts, "route_error": match.error}
+        return router.within(match, policy), facts if match.error is None else {**facts, "route_error": match.error}
 
     def _decided(
         self, router: "Router", able: list[str], request: Request, held: str | None, facts: dict[str, Any]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from lookahead_router.routes.definition import Routes
 from lookahead_router.settings import read_settings
 from lookahead_router.types import Candidate, CandidatePool, Value
 
@@ -165,6 +166,23 @@ class PoolConfig(Value):
     """Share of the best candidate's expected quality to keep, as cheaply as that allows; the best quality when
     absent."""
 
+    routes: Routes | None = None
+    """Kinds of requests with their candidates: a list of routes, what a file of routes holds, or its path beside the
+    pool file."""
+
+    @field_validator("routes", mode="before")
+    @classmethod
+    def _read_routes(cls, routes: Any) -> Any:
+        if isinstance(routes, list | tuple):
+            return Routes(routes)
+        return Routes.from_settings(routes) if isinstance(routes, dict) else routes
+
+    @model_validator(mode="after")
+    def _check_routes(self) -> Self:
+        if self.routes is not None:
+            self.routes.check(CandidatePool(candidate.name for candidate in self.candidates))
+        return self
+
     @field_validator("candidates")
     @classmethod
     def _check_names(cls, candidates: Sequence[CandidateConfig]) -> Sequence[CandidateConfig]:
@@ -180,7 +198,11 @@ class PoolConfig(Value):
                 where.
             MissingDependencyError: YAML without PyYAML.
         """
-        return cls(**read_settings(Path(path), "candidates: [{name: ..., ...}, ...]", "live"))
+        path = Path(path)
+        settings = read_settings(path, "candidates: [{name: ..., ...}, ...]", "live")
+        if isinstance(settings.get("routes"), str):
+            settings["routes"] = Routes.read(path.parent / settings["routes"]).model_dump()
+        return cls(**settings)
 
     def pool(self) -> CandidatePool:
         """The candidates as the router has them, with the catalogue's list prices where the file has none."""

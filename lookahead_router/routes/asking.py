@@ -16,8 +16,7 @@ from lookahead_router.errors import ConfigurationError
 from lookahead_router.files import parse_json
 from lookahead_router.prompts import Request, estimate_tokens
 from lookahead_router.prompts.tokens import cut_to_tokens
-from lookahead_router.routes.definition import Routes
-from lookahead_router.routes.matching import Match
+from lookahead_router.routes.definition import Match, Routes
 
 CONVERSATION_TOKENS = 2048
 """Estimated tokens of the conversation that the chat model reads, the newest turns first; the paper's gateway's."""

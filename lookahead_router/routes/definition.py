@@ -1,7 +1,7 @@
 """`Route` and `Routes`: what people write down, and its policies."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -23,6 +23,19 @@ TIMEOUT_SECONDS = 10.0
 _EXAMPLE = "routes: [{name: ..., description: ..., examples: [...], candidates: [...]}, ...]"
 
 
+@dataclass(frozen=True)
+class Match:
+    """What a request was matched to."""
+
+    route: str | None = None
+    """Name of the route; `None` for none."""
+    similarity: float | None = None
+    """In [-1, 1], to the most similar route, even where that was not similar enough; `None` where nothing measures
+    it."""
+    error: str | None = None
+    """Type of what went wrong where a chat model was to tell the route, so that it counts as none."""
+
+
 class Route(Value):
     """A kind of request in words, and the candidates that it goes to."""
 
@@ -30,7 +43,7 @@ class Route(Value):
     """Stands in records; one line."""
     description: str = Field(min_length=1, max_length=MAX_CHARACTERS)
     """What such requests are about, in a sentence; read as an example, and by a chat model."""
-    candidates: tuple[str, ...] = Field(min_length=1)
+    candidates: tuple[str, ...]
     """Names of the pool, the preferred ones first."""
     examples: tuple[str, ...] = ()
     """Such requests, as users write them."""
@@ -64,7 +77,9 @@ class Route(Value):
     @field_validator("candidates")
     @classmethod
     def _check_candidates(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return CandidatePool(names).names if names else names
+        if not names:
+            raise ValueError("there is no candidate; name one at least")
+        return CandidatePool(names).names
 
     @field_validator("examples")
     @classmethod
@@ -88,7 +103,8 @@ class Route(Value):
 class Routes(Value):
     """The routes of a pool, and who answers what belongs to none of them."""
 
-    routes: tuple[Route, ...] = Field(min_length=1)
+    routes: tuple[Route, ...]
+    """One at least."""
     otherwise: tuple[str, ...] | None = None
     """Candidates for requests of no route; the whole pool when absent."""
     threshold: float | None = Field(default=None, ge=-1, le=1)
@@ -113,13 +129,19 @@ class Routes(Value):
         """
         if isinstance(routes, str | Mapping) or not isinstance(routes, Iterable):
             raise ConfigurationError(f"routes is a list of routes, got {type(routes).__name__}")
-        if isinstance(otherwise, str):
-            raise ConfigurationError("otherwise is a list of candidates; wrap the single name in one")
-        otherwise = None if otherwise is None else CandidatePool(otherwise).names
         super().__init__(routes=tuple(routes), otherwise=otherwise, threshold=threshold)
+
+    @field_validator("otherwise", mode="before")
+    @classmethod
+    def _check_otherwise(cls, names: Any) -> Any:
+        if isinstance(names, str):
+            raise ValueError("is a list of candidates; wrap the single name in one")
+        return names if names is None else CandidatePool(names).names
 
     @model_validator(mode="after")
     def _check_differ(self) -> Self:
+        if not self.routes:
+            raise ValueError("there is no route; write one at least")
         said: dict[tuple[str, str], str] = {}
         for route in self.routes:
             words = [("name", route.name), ("description", route.description)]
@@ -174,6 +196,12 @@ class Routes(Value):
     def names(self) -> tuple[str, ...]:
         """Of the routes, in their order."""
         return tuple(route.name for route in self.routes)
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """All that are named, in the order in which they are."""
+        named = [*(route.candidates for route in self.routes), self.otherwise or ()]
+        return tuple(dict.fromkeys(name for names in named for name in names))
 
     def __getitem__(self, name: str) -> Route:
         """The route of a name."""

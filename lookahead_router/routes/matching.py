@@ -14,7 +14,7 @@ from lookahead_router.errors import ConfigurationError, DataError, PredictionErr
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.plain_prompts import PLAIN_PROMPTS
 from lookahead_router.prompts import Prompt, Request
-from lookahead_router.routes.definition import Routes
+from lookahead_router.routes.definition import Match, Routes
 
 N_FOLDS = 10
 """In which examples are held out to see how similar a request of a route is to it."""
@@ -24,19 +24,6 @@ MIN_LABELLED = 10
 """Labelled requests of a kind, of some route or of none, from which on they say how similar that kind is."""
 FAR_SHARE = 0.75
 """Of plain prompts, those that are least like the routes: the rest may belong to one."""
-
-
-@dataclass(frozen=True)
-class Match:
-    """What a request was matched to."""
-
-    route: str | None = None
-    """Name of the route; `None` for none."""
-    similarity: float | None = None
-    """In [-1, 1], to the most similar route, even where that was not similar enough; `None` where nothing measures
-    it."""
-    error: str | None = None
-    """Type of what went wrong where a chat model was to tell the route, so that it counts as none."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +67,8 @@ class Discriminant:
     """`(H, H)`"""
     centres: np.ndarray
     """`(R, H)` unit vectors."""
+    cosines: np.ndarray
+    """`(R, R)` of the routes' mean embeddings, as they are."""
 
     @classmethod
     def fit(cls, vectors: np.ndarray, owner: np.ndarray, n_routes: int) -> "Discriminant":
@@ -101,7 +90,7 @@ class Discriminant:
             if sphere > 0:
                 scale = (share * variances + sphere) ** -0.5 * sphere**0.5 - 1.0
                 whitening += (directions.T * scale) @ directions
-        return cls(whitening, _unit(means @ whitening))
+        return cls(whitening, _unit(means @ whitening), _unit(means) @ _unit(means).T)
 
     def similarities(self, vectors: np.ndarray) -> np.ndarray:
         """`(n, R)` cosines in [-1, 1] of embeddings `(n, H)`."""

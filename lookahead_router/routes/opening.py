@@ -10,16 +10,22 @@ from lookahead_router.routes.matching import RouteMatcher, TextEmbedder
 from lookahead_router.types import CandidatePool
 
 
-def open_routes(routes: Routes | RouteMatcher, predictor: Predictor) -> RouteMatcher:
-    """The matcher; of routes that were not fitted, one on the predictor's own embeddings.
+def open_routes(
+    routes: Routes | RouteMatcher, predictor: Predictor, policy: Policy, pool: CandidatePool
+) -> RouteMatcher:
+    """The matcher, in whose routes the policy can decide; of routes that were not fitted, one on the predictor's own
+    embeddings.
 
     Raises:
-        ConfigurationError: no routes, or a route without an example.
+        UnknownCandidateError: a route names a candidate that is not in the pool.
+        ConfigurationError: no routes, a route without an example, or one in which the policy cannot decide.
     """
     if isinstance(routes, Routes):
-        return routes.fit(embedder_of(predictor))
+        routes.check(pool)  # before the network runs
+        routes = routes.fit(embedder_of(predictor))
     if isinstance(routes, type) or not isinstance(routes, RouteMatcher):
         raise ConfigurationError(f"routes must be Routes(...), fitted or not, got {type(routes).__name__}")
+    check_routes(routes.routes, policy, pool)
     return routes
 
 

@@ -86,6 +86,7 @@ class Serving:
             sticky=None if sticky == "turn" else sticky,
             threads=memory.threads,
             cooldowns=memory.cooldowns,
+            routes=config.routes,
         )
 
     @classmethod

@@ -88,6 +88,14 @@ def shown(predictor, strange, data, table, tmp_path):
     pool.write_text(json.dumps({"candidates": [{"name": POOL[0]}]}))
     copy = tmp_path / f"copy{BAD}"
     shutil.copytree(predictor, copy)
+    routes, lines = tmp_path / "routes.json", tmp_path / "lines.jsonl"
+    clean = "".join(character for character in BAD if character.isprintable())  # a name of a route is
+    written = [
+        {"name": f"{topic} {clean}", "description": f"{topic} {BAD}", "examples": [topic], "candidates": [f"x{BAD}"]}
+        for topic in ("cooking", "code")
+    ]
+    routes.write_text(json.dumps({"routes": written}))
+    lines.write_text(json.dumps({"text": f"cook {BAD}", "route": written[0]["name"]}))
     decisions = tmp_path / "decisions.jsonl"
     decisions.write_text(json.dumps({"candidate": POOL[0], "reason": BAD, "time": BAD}) + "\n")
     return {
@@ -95,6 +103,7 @@ def shown(predictor, strange, data, table, tmp_path):
             ("route", BAD, f"b\n{BAD}", "--router", predictor),
             ("route", "x", "--router", predictor, "--alias", f"{POOL[0]}=new{BAD}"),
             ("route", "x", "--router", predictor, "--json"),
+            ("route", f"cook {BAD}", "--routes", routes),
         ],
         "serve": [],  # shows numbers; its log is tested where a server runs
         "evaluate": [
@@ -107,6 +116,10 @@ def shown(predictor, strange, data, table, tmp_path):
             ("cascade", data, "--predictors", f"mine{BAD}={predictor}", "--resamples", 10, "--json"),
         ],
         "audit": [("audit", "--candidates", f"x{BAD},gpt-4o", "--suite", few)],
+        "routes": [
+            ("routes", "check", routes, "--data", lines),
+            ("routes", "check", routes, "--json"),
+        ],
         "tune": [("tune", data, "--router", predictor, "--target-quality", 0.5)],
         "train": [],  # shows the names of files only, as below
         "export": [],
@@ -143,6 +156,7 @@ MISTAKES = {
     "evaluate": [(f"{BAD}.jsonl",), (f"{BAD}.csv",), ("x.jsonl", "--policy", BAD)],
     "cascade": [(f"{BAD}.jsonl",), ("x.jsonl", "--checks", BAD), ("x.jsonl", "--order", BAD)],
     "audit": [("--suite", BAD), ("--fail-if", BAD), ("--candidates", f"{BAD}="), ("--policy", BAD)],
+    "routes": [("check", f"{BAD}.yaml"), (BAD, "x.yaml"), ("check", "x.yaml", "--data", f"{BAD}.jsonl")],
     "tune": [(f"{BAD}.jsonl", "--target-usd", 1)],
     "train": [(f"{BAD}.yaml", "--data", "x.jsonl")],
     "export": [(BAD, "--data", f"{BAD}.jsonl")],

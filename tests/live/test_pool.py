@@ -112,3 +112,34 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 def test_an_unknown_name_is_refused():
     with pytest.raises(UnknownCandidateError):
         PoolConfig(candidates=[{"name": "a"}])["b"]
+
+
+ROUTES = """
+routes:
+  - {name: code, description: about code, examples: [write code], candidates: [local]}
+"""
+
+
+def test_routes_stand_in_the_file_or_in_one_beside_it(tmp_path):
+    (tmp_path / "routes.yaml").write_text(ROUTES + "otherwise: [gpt-4o-2024-08-06]\n")
+    beside = PoolConfig.load(write(tmp_path, YAML + "routes: routes.yaml\n"))
+    assert beside.routes["code"].candidates == ("local",)
+    assert beside.routes.otherwise == ("gpt-4o-2024-08-06",)
+    inside = PoolConfig.load(write(tmp_path, YAML + ROUTES))
+    assert inside.routes.routes == beside.routes.routes
+    assert PoolConfig(**json.loads(beside.model_dump_json())) == beside
+
+
+@pytest.mark.parametrize(
+    ("routes", "words"),
+    [
+        ("routes: none.yaml", "cannot read"),
+        ("routes: [{name: a, description: b, candidates: [nobody]}]", "nobody"),
+        ("routes: []", "there is no route"),
+        ("routes: {colour: red}", "colour"),
+        ("routes: 7", "routes"),
+    ],
+)
+def test_routes_that_do_not_fit_the_pool_are_an_error(tmp_path, routes, words):
+    with pytest.raises(ConfigurationError, match=words):
+        PoolConfig.load(write(tmp_path, f"{YAML}{routes}\n"))

@@ -44,6 +44,7 @@ class Planner:
     cooldowns: Cooldowns = field(default_factory=Cooldowns)
     route_on: RouteOn = None
     context_chars: int | None = None
+    routes: Any = None
 
     def __post_init__(self) -> None:
         self._definitions = Definitions()
@@ -64,6 +65,7 @@ class Planner:
             threads=self.threads,
             cooldowns=self.cooldowns,
             abilities={name: abilities_of(model) for name, model in self.candidates.items()},
+            routes=self.routes,
         )
 
     def plan(

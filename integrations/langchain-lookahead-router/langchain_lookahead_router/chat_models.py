@@ -119,6 +119,9 @@ class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
     context_chars: int | None = Field(default=None, ge=0, strict=True)
     """Characters of earlier turns that go along with a question which cannot stand alone; 0 for none, and the core's
     own budget when absent."""
+    routes: Any = Field(default=None, exclude=True, repr=False)
+    """Kinds of requests in plain words with their candidates: `Routes`, fitted or not. Within the one that a request
+    belongs to, the policy decides among its candidates."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 

@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from langgraph.runtime import Runtime
-    from lookahead_router import Candidate, Router
+    from lookahead_router import Candidate, Router, Routes
 
 
 class _RouterState(AgentState):
@@ -91,6 +91,7 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
         context_chars: int | None = None,
         sticky: Literal["adaptive"] | None = None,
         switch_gain: float | None = None,
+        routes: "Routes | None" = None,
     ) -> None:
         """Chooses among candidates.
 
@@ -121,6 +122,7 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
                 predicted score is higher by more than `switch_gain`; a greeting holds nothing.
             switch_gain: score in [0, 1] that a switch must add; 0.02 when absent, and five times as much where the
                 question cannot stand alone.
+            routes: kinds of requests in plain words with their candidates, fitted or not.
 
         Raises:
             ConfigurationError: a value out of its domain.
@@ -154,6 +156,7 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             context_chars=context_chars,
             sticky=sticky,
             switch_gain=switch_gain,
+            routes=routes,
         )
 
     def observe(self, prompt: Any, candidate: str, score: float) -> None:

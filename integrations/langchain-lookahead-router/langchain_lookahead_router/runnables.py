@@ -61,10 +61,16 @@ class LookaheadRouter(Learner, MadeOfFields[Dispatcher], RunnableSerializable[An
     context_chars: int | None = Field(default=None, ge=0, strict=True)
     """Characters of earlier turns that go along with a question which cannot stand alone; 0 for none, and the core's
     own budget when absent."""
+    routes: Any = Field(default=None, exclude=True, repr=False)
+    """Kinds of requests in plain words with their candidates: `Routes`, fitted or not. Within the one that a request
+    belongs to, the policy decides among its candidates."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
-    _made_of: ClassVar = ("router", "candidates", "revision", "aliases", "profiles", "policy", "quality", "prices")
+    _made_of: ClassVar = (
+        *("router", "candidates", "revision", "aliases", "profiles"),
+        *("policy", "quality", "prices", "routes"),
+    )
     _make: ClassVar = Dispatcher
     _made_by: tuple[tuple, Dispatcher] | None = PrivateAttr(default=None)
 

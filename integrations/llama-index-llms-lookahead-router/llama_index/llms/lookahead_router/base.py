@@ -127,6 +127,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         context_chars: int | None = None,
         threads: MutableMapping[str, str] | None = None,
         cooldowns: Cooldowns | None = None,
+        routes: Any = None,
         **kwargs: Any,
     ) -> None:
         """Joins a router and the LLMs of its candidates.
@@ -159,6 +160,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
                 alone; 0 for none, and the core's own budget when absent.
             threads: candidate by thread; shared or kept elsewhere if given.
             cooldowns: shared with other routers if given.
+            routes: kinds of requests in plain words with their candidates: `Routes`, fitted or not.
             **kwargs: fields of `LLM`: `callback_manager`, `system_prompt`, `output_parser`, ...
 
         Raises:
@@ -167,8 +169,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
                 name that is not known.
             CheckpointError, HubError: there is nothing to load at the router's location.
         """
-        unknown = sorted(kwargs.keys() - type(self).model_fields.keys())
-        if unknown:
+        if unknown := sorted(kwargs.keys() - type(self).model_fields.keys()):
             raise ConfigurationError(f"LookaheadRouterLLM has no {', '.join(unknown)}; set it on the candidates")
         if route_on is not None and not callable(route_on):
             raise ConfigurationError(f"route_on must be a function, got {type(route_on).__name__}")
@@ -186,6 +187,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             prices=prices,
             threads=threads,
             cooldowns=cooldowns,
+            routes=routes,
             abilities=abilities_of(candidates),
             **shared,
         )
