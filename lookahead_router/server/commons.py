@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lookahead_router.dispatch import RecentThreads
 from lookahead_router.server.keys import Key, Rates, Spending
+from lookahead_router.server.metrics import Metrics
 from lookahead_router.server.refusals import Refusal
 from lookahead_router.server.settings import Settings
 
@@ -129,6 +130,14 @@ class Commons:
         note = self._asked.take(call_id, whose)
         await self._learn(note.text, note.candidate, score)
         return note.candidate
+
+    async def figures(self, metrics: Metrics) -> bytes:
+        """The figures of all processes, as Prometheus reads them; here those of this one.
+
+        Raises:
+            Refusal: 503, they cannot be asked for.
+        """
+        return metrics.text()
 
     async def follow(self, service: object) -> None:
         """Has a service learn what others have learnt, until it is cancelled; here there are no others."""

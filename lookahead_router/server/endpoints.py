@@ -213,8 +213,9 @@ async def model(name: str, request: Request, visit: Admitted) -> Model:
 
 @_get("/metrics", summary="Figures for Prometheus.", response_class=PlainTextResponse)
 async def metrics(request: Request, visit: Admitted) -> Response:
-    """Of this process."""
-    return Response(_service_of(request).metrics.text(), media_type=Metrics.content_type)
+    """Of all processes of this server."""
+    service = _service_of(request)
+    return Response(await service.commons.figures(service.metrics), media_type=Metrics.content_type)
 
 
 @_get("/health", summary="Whether the process is up.")

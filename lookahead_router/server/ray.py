@@ -6,7 +6,9 @@ Every replica is a whole server. What they share, one process keeps, which Serve
 """
 
 import asyncio
+import itertools
 import logging
+import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +23,9 @@ from lookahead_router.extras import require
 from lookahead_router.live.pool import PoolConfig
 from lookahead_router.server.app import make_app
 from lookahead_router.server.commons import Commons, Note
+from lookahead_router.server.figures import Figures
 from lookahead_router.server.keys import Key, KeyFile
+from lookahead_router.server.metrics import Metrics
 from lookahead_router.server.refusals import Refusal
 from lookahead_router.server.service import Service
 from lookahead_router.server.settings import Settings
@@ -37,6 +41,8 @@ COMMONS_SECONDS = 20.0
 """For which a request waits for what is shared, while that is started anew."""
 CLOSE_SECONDS = 5.0
 """For which a replica that ends tries to hand on what was learnt."""
+FIGURES_SECONDS = 5.0
+"""Between two times that a replica tells its figures."""
 NOTE_SECONDS = 1.0
 """For which an answer waits until it is noted."""
 
@@ -125,6 +131,7 @@ class SharedCommons:
         self._service = Service(options.pool, settings, router=options.router)
         self._version, self._changed = 0, asyncio.Condition()
         self._saving: asyncio.Task | None = None
+        self._figures = Figures()
 
     async def ask(self, calls: list[tuple[str, tuple]]) -> list[tuple[bool, Any]]:
         """What methods of `Commons` give, by their names: whether it is a result, and the result or the error."""
@@ -146,6 +153,15 @@ class SharedCommons:
         if version > self._version:
             await self._service.compute(self._service.adopt, profiles)
             await self._changes_to(version)
+
+    async def tell_figures(self, replica: str, number: int, text: bytes) -> None:
+        """Takes the figures of a replica."""
+        self._figures.tell(replica, number, text)
+
+    async def figures(self, replica: str, number: int, text: bytes) -> bytes:
+        """Takes the figures of a replica, and gives those of all."""
+        self._figures.tell(replica, number, text)
+        return await self._service.compute(self._figures.text)
 
     async def _one(self, name: str, arguments: tuple) -> tuple[bool, Any]:
         try:
@@ -181,6 +197,7 @@ class RemoteCommons(Commons):
         self._waiting: list[tuple[str, tuple, asyncio.Future]] = []
         self._sender: asyncio.Task | None = None
         self._version = -1
+        self._name, self._n_told = secrets.token_hex(8), itertools.count()
 
     async def check_rate(self, key: Key) -> None:
         """As there; nothing to ask where the key has no limit."""
@@ -215,8 +232,31 @@ class RemoteCommons(Commons):
         self._version, profiles = await self._handle.news.remote(-1)
         await service.compute(service.adopt, profiles)
 
+    async def figures(self, metrics: Metrics) -> bytes:
+        """As there: of all replicas."""
+        try:
+            async with asyncio.timeout(FIGURES_SECONDS):
+                return await self._handle.figures.remote(self._name, next(self._n_told), metrics.text())
+        except Exception as error:  # see `_learn_now_and_then`
+            logger.warning("the figures of all replicas cannot be asked for: %s", type(error).__name__)
+            raise _away() from None
+
     async def follow(self, service: Service) -> None:
-        """Keeps a replica's profiles up to date, until it is cancelled; a process started anew gets them back."""
+        """Keeps a replica's profiles up to date and tells its figures, until it is cancelled."""
+        await asyncio.gather(self._learn_now_and_then(service), self._tell_figures_now_and_then(service))
+
+    async def _tell_figures_now_and_then(self, service: Service) -> None:
+        while True:
+            await self._tell_figures(service)
+            await asyncio.sleep(FIGURES_SECONDS)
+
+    async def _tell_figures(self, service: Service) -> None:
+        with suppress(Exception):  # of a process that is lost; it is told the next time
+            async with asyncio.timeout(FIGURES_SECONDS):
+                await self._handle.tell_figures.remote(self._name, next(self._n_told), service.metrics.text())
+
+    async def _learn_now_and_then(self, service: Service) -> None:
+        """Takes over what others have learnt; a process in the middle that was started anew gets it back."""
         while True:
             before, known = self._version, service.serving.profiles()
             try:
@@ -232,6 +272,7 @@ class RemoteCommons(Commons):
 
     async def close(self, service: Service) -> None:
         """Hands on what was learnt: where a deployment replaces all processes, the new one knows nothing yet."""
+        await self._tell_figures(service)
         if self._version > 0:
             with suppress(Exception):
                 async with asyncio.timeout(CLOSE_SECONDS):
@@ -254,9 +295,7 @@ class RemoteCommons(Commons):
             async with asyncio.timeout(COMMONS_SECONDS):
                 return await answered
         except TimeoutError:
-            raise Refusal(
-                503, "what the replicas share is away", kind="server_error", code="commons_away", retry_after=5.0
-            ) from None
+            raise _away() from None
 
     async def _send(self) -> None:
         while self._waiting:
@@ -290,6 +329,11 @@ class Replica:
         """The application, when the profiles are up to date."""
         await self._commons.catch_up(self._service)
         return make_app(self._service)
+
+
+def _away() -> Refusal:
+    message = "what the replicas share is away"
+    return Refusal(503, message, kind="server_error", code="commons_away", retry_after=5.0)
 
 
 def _replica_name() -> str:

@@ -17,7 +17,7 @@ from socket import socket
 import httpx
 import pytest
 from servers.openai_server import OpenAIServer, Reply, repeat_last_message
-from servers.router_server import CANDIDATES, CHEAP, until, write_pool
+from servers.router_server import CANDIDATES, CHEAP, sum_of, until, write_pool
 
 from lookahead_router import KeepQuality, Router
 from lookahead_router.server.keys import new_key
@@ -199,6 +199,24 @@ def test_a_tool_loop_stays_with_its_candidate_wherever_it_arrives(served):
         assert (answer.headers["x-lookahead-candidate"], answer.headers["x-lookahead-reason"]) == (first, "sticky")
 
 
+def count(served, name, **labels):
+    """A figure, as any replica tells it."""
+    text = served.client.get("/metrics", headers={"authorization": f"Bearer {served.keys['free']}"}).text
+    return sum_of(text, name, **labels)
+
+
+def test_any_replica_tells_the_figures_of_all(served):
+    until(lambda: count(served, "replicas") == 2, 20)
+    asked = {"endpoint": "/v1/route", "status": "200"}
+    before = count(served, "requests_total", **asked)
+    for _ in range(10):
+        served.post("/v1/route", {"prompt": TEXTS[0]})
+    for _ in range(6):  # whichever is asked, it knows its own at once, and the other's soon
+        until(lambda: count(served, "requests_total", **asked) == before + 10, 20)
+    seen = [count(served, "requests_total", **asked) for _ in range(6)]
+    assert seen == [before + 10] * 6
+
+
 class Load:
     """Clients that ask without a pause, in a `with` block; half of the answers are streams."""
 
@@ -236,14 +254,18 @@ class Load:
 
 
 def test_a_killed_replica_loses_no_request(served):
+    asked = {"endpoint": "/v1/chat/completions", "status": "200"}
+    before = count(served, "requests_total", **asked)
     with Load(served) as load:
         load.until_more(16)
+        time.sleep(6)  # until those are told
         for process in replicas_of(served):  # one after the other
             os.kill(process, signal.SIGKILL)
             load.until_more(40)
             until(lambda: len(replicas_of(served)) == 2, 60)
         load.until_more(40)
     assert [each for each in load.answers if each] == []
+    assert count(served, "requests_total", **asked) >= before + 16  # what the lost ones had counted stays
 
 
 def test_what_was_learnt_outlives_the_process_that_keeps_it(served):

@@ -20,6 +20,16 @@ STRONG, CHEAP = CANDIDATES
 START_SECONDS = 60
 
 
+def sum_of(figures: str, name: str, **labels: str) -> float:
+    """Sum over what has these labels, of figures as Prometheus reads them."""
+    total = 0.0
+    for line in figures.splitlines():
+        found = re.fullmatch(rf"lookahead_router_{name}(?:\{{(.*)\}})? (\S+)", line)
+        if found and all(f'{key}="{value}"' in (found[1] or "") for key, value in labels.items()):
+            total += float(found[2])
+    return total
+
+
 class ServerProcess:
     """`lookahead-router serve` with these options; `lines` are what it logs."""
 
@@ -59,12 +69,7 @@ class ServerProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum over what has these labels."""
-        total = 0.0
-        for line in self.client.get("/metrics").text.splitlines():
-            found = re.fullmatch(rf"lookahead_router_{name}(?:\{{(.*)\}})? (\S+)", line)
-            if found and all(f'{key}="{value}"' in (found[1] or "") for key, value in labels.items()):
-                total += float(found[2])
-        return total
+        return sum_of(self.client.get("/metrics").text, name, **labels)
 
     def wait_for(self, text: str, seconds: float = 10.0) -> None:
         end = time.monotonic() + seconds
