@@ -10,10 +10,12 @@ class Holdback:
     begin anew.
 
     Example:
+        ```python
         held = Holdback()
         for chunk in stream:
             yield from held.add(chunk, shows=bool(chunk.text))
         # here `held.has_begun` is false where the whole answer was empty; `held.rest()` are its chunks
+        ```
     """
 
     def __init__(self) -> None:

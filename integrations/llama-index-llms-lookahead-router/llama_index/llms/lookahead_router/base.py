@@ -68,11 +68,13 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
     decides for, among those that can take the request (tools, media, length).
 
     Example:
+        ```python
         llm = LookaheadRouterLLM(
             {"coder-7b": OpenAILike(model="coder-7b", ...), "chat-8b": OpenAILike(model="chat-8b", ...)},
             router="runs/mine/predictor",
         )
         Settings.llm = llm
+        ```
     """
 
     router: SkipJsonSchema[Router] = Field(exclude=True, repr=False)

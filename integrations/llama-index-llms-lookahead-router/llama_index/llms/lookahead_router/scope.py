@@ -107,9 +107,11 @@ def routing_records() -> Iterator[Records]:
     """Collects the routing records of all calls within the block, those of tasks that it starts included.
 
     Example:
+        ```python
         with routing_records() as records:
             river = llm.structured_predict(River, prompt)
         records[-1]["candidate"]
+        ```
     """
     records, scope = recording()
     with within(scope):

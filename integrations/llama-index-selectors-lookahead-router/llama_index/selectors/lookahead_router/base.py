@@ -45,8 +45,10 @@ class LookaheadSelector(BaseSelector):
     Safe under threads. Selecting asynchronously runs the predictor off the event loop.
 
     Example:
+        ```python
         selector = LookaheadSelector(router, candidates={"guide_fast": "chat-8b", "guide_code": "coder-7b"})
         engine = RouterQueryEngine(selector=selector, query_engine_tools=tools)
+        ```
     """
 
     def __init__(
