@@ -94,7 +94,7 @@ class Entrance:
             visit.status = 499
         except Exception as error:
             if not visit.is_reported:
-                _report(error)
+                report(error)
         finally:
             self._service.finish(visit)
 
@@ -125,7 +125,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
     if refusal is None:
         visit.is_reported = True
         reference = secrets.token_hex(4)
-        _report(error, reference)
+        report(error, reference)
         message = f"an error of the server, noted in its log as {reference}"
         refusal = Refusal(500, message, kind="server_error", code="internal_error")
     headers = {"x-lookahead-decision-id": visit.decision["id"]} if visit.decision else {}
@@ -145,7 +145,7 @@ async def _on_gone(request: Request, error: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it
 
 
-def _report(error: BaseException, reference: str = "–") -> None:
+def report(error: BaseException, reference: str = "–") -> None:
     """Notes an error that nobody expected: its type and its place. Its words may hold a prompt."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)] or frames

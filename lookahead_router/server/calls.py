@@ -89,7 +89,7 @@ class Call:
                 self.serving.memory.threads[self._thread] = before
         previous = self.protocol.previous(self.body)
         if previous is not None:  # only whoever gave that answer has it
-            name = await commons.whom(self._answer(previous))
+            name = await commons.whom(self._answer(previous), is_needed=True)
             if name is None and self.visit.key is not None:
                 message = "previous_response_id names none of the answers that this key got here"
                 raise Refusal(404, message, code="previous_response_not_found", param="previous_response_id")

@@ -13,7 +13,7 @@ from lookahead_router.server.metrics import Metrics
 from lookahead_router.server.refusals import Refusal
 from lookahead_router.server.settings import Settings
 
-MAX_ASKED_CHARS = 20_000_000
+MAX_UNSCORED_CHARS = 20_000_000
 """Of the prompts that wait in memory for feedback."""
 MAX_CONVERSATIONS = 30_000
 """Of which it is known who answered last."""
@@ -32,16 +32,16 @@ class Note:
     """What the answer belongs to."""
 
 
-class Asked:
-    """The prompts of the latest decisions, until somebody says how good the answers were. In memory only."""
+class Unscored:
+    """The latest answers, until somebody says how good they were. In memory only, since prompts are among it."""
 
-    def __init__(self, max_count: int, max_chars: int = MAX_ASKED_CHARS) -> None:
+    def __init__(self, max_count: int, max_chars: int = MAX_UNSCORED_CHARS) -> None:
         self._max_count, self._max_chars = max_count, max_chars
         self._kept: OrderedDict[str, Note] = OrderedDict()
         self._n_chars = 0
 
     def add(self, decision_id: str, note: Note) -> None:
-        """Keeps a prompt, and forgets the oldest ones where there are too many."""
+        """Keeps an answer, and forgets the oldest ones where there are too many."""
         if not note.text or not self._max_count or len(note.text) > self._max_chars or decision_id in self._kept:
             return
         self._kept[decision_id] = note
@@ -69,7 +69,11 @@ class Asked:
 
 
 class Commons:
-    """Of one process. Replicas on a cluster ask one that all of them have, by the same methods."""
+    """What a server of one process keeps for itself.
+
+    Replicas on a cluster have one such object between them, in a process of its own; what each of them holds in its
+    place (`RemoteCommons`) asks that one.
+    """
 
     keeps_learnt = True
     """Whether this process writes down what was learnt."""
@@ -87,8 +91,8 @@ class Commons:
         """
         self._spending = Spending(None if settings.keys is None else _spending_path(settings.keys))
         self._rates = Rates()
-        self._asked = Asked(settings.feedback_prompts)
-        self._answered = RecentThreads(MAX_CONVERSATIONS)
+        self._unscored = Unscored(settings.feedback_prompts)
+        self._answerers = RecentThreads(MAX_CONVERSATIONS)
         self._learn = learn
 
     async def check_rate(self, key: Key) -> None:
@@ -111,15 +115,23 @@ class Commons:
         """Counts the dollars that a call did cost, in place of those reserved."""
         self._spending.settle(call_id, key, usd)
 
-    async def whom(self, *conversations: str) -> str | None:
-        """The candidate that answered the first of these conversations of which that is known."""
-        return next(filter(None, map(self._answered.get, conversations)), None)
+    async def whom(self, *conversations: str, is_needed: bool = False) -> str | None:
+        """The candidate that answered the first of these conversations of which that is known.
+
+        Args:
+            conversations: what they are called.
+            is_needed: whether an error is better than no name where it cannot be found out.
+
+        Raises:
+            Refusal: 503, it is needed and cannot be found out.
+        """
+        return next(filter(None, map(self._answerers.get, conversations)), None)
 
     async def note(self, call_id: str, note: Note) -> None:
         """Keeps who answered what."""
         for conversation in note.conversations:
-            self._answered[conversation] = note.candidate
-        self._asked.add(call_id, note)
+            self._answerers[conversation] = note.candidate
+        self._unscored.add(call_id, note)
 
     async def feedback(self, call_id: str, whose: str, score: float) -> str:
         """Learns how good the answer of a call was; the candidate that gave it.
@@ -127,7 +139,7 @@ class Commons:
         Raises:
             Refusal: 404, no such decision waits for it; 409, its candidate has left the pool.
         """
-        note = self._asked.take(call_id, whose)
+        note = self._unscored.take(call_id, whose)
         await self._learn(note.text, note.candidate, score)
         return note.candidate
 

@@ -9,13 +9,14 @@ import pytest
 from servers.router_server import CANDIDATES, CHEAP, write_pool
 
 from lookahead_router.errors import ConfigurationError
-from lookahead_router.server import ray as on_ray
+from lookahead_router.server import shared
 from lookahead_router.server.commons import Commons, Note
 from lookahead_router.server.keys import RESERVED_SECONDS, Key, KeyFile, Rates, Spending, new_key
-from lookahead_router.server.ray import Options, RemoteCommons, SharedCommons
+from lookahead_router.server.ray import Options
 from lookahead_router.server.refusals import Refusal
 from lookahead_router.server.service import Service
 from lookahead_router.server.settings import Settings
+from lookahead_router.server.shared import RemoteCommons, SharedCommons
 
 POOR = Key(name="poor", sha256="0" * 64, budget_usd=1.0, requests_per_minute=60)
 TEXT = "Which wine goes with fish?"
@@ -53,10 +54,11 @@ def test_a_refusal_is_the_same_in_another_process():
 
 
 class Handle:
-    """Calls of an object's methods, as Serve's handles have them; `is_away` makes them fail."""
+    """Calls of an object's methods, as Serve's handles have them; `is_away` makes them fail, and `n_lost` answers are
+    lost on their way."""
 
     def __init__(self, behind):
-        self.behind, self.is_away, self.n_calls = behind, False, 0
+        self.behind, self.is_away, self.n_calls, self.n_lost = behind, False, 0, 0
 
     def __getattr__(self, name):
         async def remote(*arguments):
@@ -64,7 +66,11 @@ class Handle:
             await asyncio.sleep(0.01)
             if self.is_away:
                 raise RuntimeError("lost")
-            return await getattr(self.behind, name)(*pickle.loads(pickle.dumps(arguments)))
+            result = await getattr(self.behind, name)(*pickle.loads(pickle.dumps(arguments)))
+            if self.n_lost:
+                self.n_lost -= 1
+                raise RuntimeError("lost")
+            return result
 
         return SimpleNamespace(remote=remote)
 
@@ -74,14 +80,15 @@ class Shared(SharedCommons):
 
     def __init__(self, commons):
         self._service = SimpleNamespace(commons=commons, save=lambda: None)
-        self._version, self._changed = 0, asyncio.Condition()
+        self._set_up()
         self._saving = object()
 
 
-def remote_commons():
-    async def learn(text, candidate, score):
-        raise Refusal(409, "gone", code="candidate_left")
+async def refuse(text, candidate, score):
+    raise Refusal(409, "gone", code="candidate_left")
 
+
+def remote_commons(learn=refuse):
     return Handle(Shared(Commons(Settings(), learn)))
 
 
@@ -108,8 +115,8 @@ def test_what_many_requests_ask_goes_in_few_calls_and_each_gets_its_own_answer()
 
 
 def test_where_the_commons_are_away_answers_go_on_and_limits_are_not_passed_over(monkeypatch):
-    monkeypatch.setattr(on_ray, "NOTE_SECONDS", 0.05)
-    monkeypatch.setattr(on_ray, "COMMONS_SECONDS", 0.5)
+    monkeypatch.setattr(shared, "NOTE_SECONDS", 0.05)
+    monkeypatch.setattr(shared, "COMMONS_SECONDS", 0.5)
 
     async def run():
         handle = remote_commons()
@@ -124,6 +131,153 @@ def test_where_the_commons_are_away_answers_go_on_and_limits_are_not_passed_over
         handle.is_away = False
         assert await waiting in (None, CHEAP)
         assert await commons.whom("c") == CHEAP  # it was told, a little later
+
+    asyncio.run(run())
+
+
+def test_a_call_whose_answer_is_lost_is_made_again_and_counts_once():
+    learnt = []
+
+    async def learn(text, candidate, score):
+        await asyncio.sleep(0.02)
+        learnt.append(score)
+
+    async def run():
+        handle = remote_commons(learn)
+        commons, kept = RemoteCommons(handle), handle.behind._service.commons
+        rare = POOR.model_copy(update={"requests_per_minute": 1, "budget_usd": 3.0})
+        for call in (
+            lambda: commons.check_rate(rare),
+            lambda: commons.reserve("a", rare, 2.0),
+            lambda: commons.settle("a", rare, 0.25),
+            lambda: commons.note("dec_1", Note(CHEAP, TEXT)),
+            lambda: commons.feedback("dec_1", "", 0.5),
+        ):
+            handle.n_lost = 2
+            found = await call()
+            assert handle.n_lost == 0
+        assert (found, learnt) == (CHEAP, [0.5])
+        assert kept._spending.spent(rare) == pytest.approx(0.25)
+        assert handle.behind._version.n_changes == 1
+
+    asyncio.run(run())
+
+
+def test_a_call_that_fails_unforeseen_fails_alone_and_its_words_stay_there(caplog):
+    async def learn(text, candidate, score):
+        raise ZeroDivisionError(text)
+
+    async def run():
+        handle = remote_commons(learn)
+        commons = RemoteCommons(handle)
+        await commons.note("dec_1", Note(CHEAP, TEXT, "", ("c",)))
+        before = handle.n_calls
+        told, name = await asyncio.gather(commons.feedback("dec_1", "", 0.5), commons.whom("c"), return_exceptions=True)
+        assert name == CHEAP
+        assert "ZeroDivisionError in feedback" in str(told)
+        assert handle.n_calls == before + 2
+
+    asyncio.run(run())
+    assert "ZeroDivisionError" in caplog.text
+    assert TEXT not in caplog.text
+
+
+def test_nobody_waits_for_another_ones_feedback_and_every_change_has_its_number():
+    release = asyncio.Event()
+
+    async def learn(text, candidate, score):
+        await release.wait()
+
+    async def run():
+        handle = remote_commons(learn)
+        commons = [RemoteCommons(handle) for _ in range(2)]
+        for number, each in enumerate(commons):
+            await each.note(f"dec_{number}", Note(CHEAP, TEXT, "", ("c",)))
+        waiting = [asyncio.create_task(each.feedback(f"dec_{n}", "", 1.0)) for n, each in enumerate(commons)]
+        await asyncio.sleep(0.05)
+        assert [await asyncio.wait_for(each.whom("c"), 1) for each in commons] == [CHEAP, CHEAP]
+        assert not any(task.done() for task in waiting)
+        release.set()
+        assert await asyncio.gather(*waiting) == [CHEAP, CHEAP]
+        assert handle.behind._version.n_changes == 2
+
+    asyncio.run(run())
+
+
+def test_feedback_that_comes_before_its_answer_was_noted_waits_for_it(monkeypatch):
+    monkeypatch.setattr(shared, "NOTE_SECONDS", 0.01)
+
+    async def learn(text, candidate, score):
+        pass
+
+    async def run():
+        handle = remote_commons(learn)
+        commons = RemoteCommons(handle)
+        handle.is_away = True
+        await commons.note("dec_1", Note(CHEAP, TEXT))  # gives up waiting
+        told = asyncio.create_task(commons.feedback("dec_1", "", 1.0))
+        await asyncio.sleep(0.05)
+        handle.is_away = False
+        assert await told == CHEAP
+
+    asyncio.run(run())
+
+
+def test_who_answered_before_is_worth_a_short_wait_unless_nobody_else_can_answer(monkeypatch):
+    monkeypatch.setattr(shared, "RECALL_SECONDS", 0.05)
+    monkeypatch.setattr(shared, "COMMONS_SECONDS", 0.3)
+
+    async def run():
+        handle = remote_commons()
+        handle.is_away = True
+        commons = RemoteCommons(handle)
+        assert await asyncio.wait_for(commons.whom("c"), 0.25) is None
+        with pytest.raises(Refusal) as refused:
+            await commons.whom("c", is_needed=True)
+        assert refused.value.error["code"] == "commons_away"
+
+    asyncio.run(run())
+
+
+def test_a_process_started_anew_that_counts_as_far_is_not_taken_for_the_former_one():
+    class Learner:
+        """A service whose profiles are a word."""
+
+        def __init__(self, word):
+            self.serving = SimpleNamespace(profiles=lambda: {"word": self.word})
+            self.word = word
+
+        async def compute(self, function, *arguments):
+            await asyncio.sleep(0.01)
+            return function(*arguments)
+
+        def adopt(self, profiles):
+            self.word = profiles["word"]
+
+        def save(self):
+            """When it ends."""
+
+    def keeper(word, n_changes):
+        found = Shared(None)
+        found._service = Learner(word)
+        found._version = found._version._replace(n_changes=n_changes)
+        return found
+
+    async def run():
+        handle = Handle(keeper("before", 1))
+        replica, commons = Learner(""), RemoteCommons(handle)
+        await commons.catch_up(replica)
+        handle.behind = keeper("other", 1)  # and has learnt something else since
+        follows = asyncio.create_task(commons._learn_now_and_then(replica))
+        async with asyncio.timeout(5):
+            while replica.word != "other":
+                await asyncio.sleep(0.01)
+        follows.cancel()
+        with suppress(asyncio.CancelledError):
+            await follows
+        handle.behind = keeper("nothing", 0)  # which many give the same back to
+        await asyncio.gather(*(handle.restore.remote(commons._version, {"word": "other"}) for _ in range(3)))
+        assert (handle.behind._service.word, handle.behind._version.n_changes) == ("other", 1)
 
     asyncio.run(run())
 
