@@ -9,7 +9,8 @@ LOWEST := .venv-lowest
 # In the order of their dependencies: the LLM shares an event with the selector.
 INTEGRATIONS := integrations/langchain-lookahead-router integrations/llama-index-selectors-lookahead-router \
   integrations/llama-index-llms-lookahead-router
-CORE_TESTS := $(wildcard tests/test_*.py) tests/prompts tests/predictors tests/contracts tests/backends tests/saved tests/data
+NOT_CORE := $(addprefix tests/test_,apps.py architecture.py docs.py examples.py habits.py notebooks.py site.py speed.py typing.py upgrades.py wheel.py)
+CORE_TESTS := $(filter-out $(NOT_CORE),$(wildcard tests/test_*.py)) tests/prompts tests/predictors tests/contracts tests/backends tests/saved tests/data
 BASE_TESTS := $(addprefix tests/,test_policies.py test_types.py test_dispatch.py test_any_pool.py prompts/test_reading.py prompts/test_content.py)
 BASE_TOOLS := "pytest>=8.2" "pytest-socket>=0.7" "hypothesis>=6.100"
 # Whoever builds a product on an install can keep to these.
