@@ -148,7 +148,7 @@ class KeepQuality:
     """The cheapest candidate that keeps a share of the best one's expected quality on this prompt."""
 
     share: float
-    """Of the best candidate's predicted score, in [0, 1]: 0.95 gives up one good answer in twenty at most."""
+    """Share of the best candidate's predicted score to keep, in [0, 1]: 0.95 gives up one good answer in twenty."""
     input_tokens: float = PROMPT_TOKENS
     """Prompt length of a call, where the prediction does not know it."""
     output_tokens: float = RESPONSE_TOKENS

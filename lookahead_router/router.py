@@ -389,7 +389,7 @@ class Router:
         return self.with_aliases({name: self.pool[name].at_price(price) for name, price in prices.items()})
 
     def with_policy(self, policy: Policy) -> "Router":
-        """The same router under another policy; shares the weights.
+        """A router under another policy; shares the weights.
 
         Raises:
             UnknownCandidateError: the policy lists a name that is not in the pool.
@@ -403,7 +403,7 @@ class Router:
         return router
 
     def with_routes(self, routes: "Routes | RouteMatcher | None") -> "Router":
-        """The same router with routes: within the one that a request belongs to, the policy decides among its
+        """A router with routes: within the one that a request belongs to, the policy decides among its
         candidates.
 
         Args:
@@ -455,7 +455,7 @@ class Router:
         return self.predictor
 
     def _over(self, predictor: Predictor, joined: Iterable[str]) -> "Router":
-        """The same router over a predictor that has learnt, and has new candidates at the end of its pool."""
+        """This router over a predictor that has learnt, and has new candidates at the end of its pool."""
         router = copy.copy(self)
         router.predictor, router._names = predictor, (*self._names, *joined)
         candidates = [*self.pool, *(predictor.pool[name] for name in joined)]

@@ -40,7 +40,7 @@ class Candidate(Value):
     input_usd_per_million_tokens: float | None = Field(default=None, ge=0)
     output_usd_per_million_tokens: float | None = Field(default=None, ge=0)
     cached_input_usd_per_million_tokens: float | None = Field(default=None, ge=0)
-    """Of prompt tokens that the provider has kept from the call before; says what leaving a conversation costs."""
+    """Price of prompt tokens that the provider has kept from the last call; says what leaving a conversation costs."""
     usd_per_call: float | None = Field(default=None, ge=0)
     """Mean dollars of one call where that was measured; policies take it before the token prices."""
     seconds_per_call: float | None = Field(default=None, ge=0)
@@ -77,7 +77,7 @@ class Candidate(Value):
         return self.usd_per_call is not None or None not in tokens
 
     def at_price(self, price: "float | tuple[float, float]") -> "Candidate":
-        """The same candidate for dollars a call, or dollars per million prompt and response tokens.
+        """This candidate with prices: dollars a call, or dollars per million prompt and response tokens.
 
         Raises:
             ConfigurationError: a price that is neither, or out of range.
@@ -194,7 +194,7 @@ class CandidatePool(Sequence[Candidate]):
         return CandidatePool(self.candidates[column] for column in columns)
 
     def rename(self, aliases: "Mapping[str, str | Candidate]") -> "CandidatePool":
-        """The same columns under other names: `{name in this pool: new name, or a whole candidate}`.
+        """A pool of the same columns under other names: `{name in this pool: new name, or a whole candidate}`.
 
         A candidate brings its own prices, window and capabilities.
 
@@ -208,7 +208,7 @@ class CandidatePool(Sequence[Candidate]):
         return CandidatePool(_renamed(candidate, aliases.get(candidate.name)) for candidate in self)
 
     def with_call_costs(self, costs_usd: Iterable[float]) -> "CandidatePool":
-        """The same candidates with measured costs.
+        """A pool of the same candidates with measured costs.
 
         Args:
             costs_usd: `(n_candidates,)` mean dollars of one call, >= 0; NaN leaves a candidate as it is.
@@ -321,7 +321,7 @@ class Prediction:
         return self._with(**{name: values[rows] for name in _PREDICTED if (values := getattr(self, name)) is not None})
 
     def with_pool(self, pool: CandidatePool) -> "Prediction":
-        """The same columns under a pool of other names or prices.
+        """This prediction over a pool of other names or prices.
 
         Raises:
             PredictionError: the pool has another number of candidates.
@@ -329,7 +329,7 @@ class Prediction:
         return replace(self, pool=pool) if len(pool) != len(self.pool) else self._with(pool=pool)
 
     def _with(self, **changes: Any) -> "Prediction":
-        """The same with some attributes changed, whose values were checked before."""
+        """A copy with some attributes changed, whose values were checked before."""
         changed = object.__new__(type(self))
         vars(changed).update(vars(self), **changes)
         return changed

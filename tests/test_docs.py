@@ -111,3 +111,9 @@ def test_the_comparison_of_outputs_can_fail():
         assert is_shown(output, printed)
     for output in ("a 0.57 b\nsecond\nthird x", "a 0.546 b", "a 0.546 b\nthird x", "a 0.546 c\n[…]", "[…]\nsecond"):
         assert not is_shown(output, printed)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_breaks_its_lines_where_the_terminal_does(command):
+    assert [each for each in COMMANDS[command].help.split("\n\n") if "\n" in each] == []
+    assert COMMANDS[command].help[0].isupper()

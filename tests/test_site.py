@@ -62,6 +62,12 @@ def test_search_finds_what_a_page_is_about(site):
     assert {"quickstart/", "explanation/profiles/", "reference/python/"} <= {each["location"] for each in entries}
 
 
+def test_the_glossary_has_the_few_terms_that_users_meet():
+    terms = re.findall(r"^\| (?!Term)([^|-]+) \|", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)
+    assert 15 < len(terms) <= 25
+    assert len(terms) == len(set(terms))
+
+
 def test_the_figures_are_those_that_their_script_draws():
     path = ROOT / "docs" / "figures" / "make.py"
     spec = importlib.util.spec_from_file_location("figures_make", path)

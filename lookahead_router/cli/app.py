@@ -4,6 +4,7 @@ import gc
 import keyword
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import cleandoc
 from typing import Annotated
 
 import typer
@@ -55,8 +56,15 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     elif "--version" in arguments:
         files = {}
     for name, file in files.items():
-        app.command(name, hidden=name in _HIDDEN)(_function(file, name))
+        function = _function(file, name)
+        app.command(name, hidden=name in _HIDDEN, help=_flowing(function.__doc__ or ""))(function)
     return app
+
+
+def _flowing(text: str) -> str:
+    """Paragraphs without the line breaks of the source, which would stand in the help beside those of the terminal."""
+    paragraphs = cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _function(file: str, name: str):

@@ -221,7 +221,7 @@ class RoutingDataset:
         return self.select(keep)
 
     def with_splits(self, fractions: Sequence[float] = FRACTIONS, *, seed: int = 0) -> "RoutingDataset":
-        """The same data with a split for every row that had none, by a hash of its prompt.
+        """A dataset with a split for every row that had none, by a hash of its prompt.
 
         Args:
             fractions: expected shares of train, validation and test, in [0, 1], summing to 1.
@@ -234,7 +234,7 @@ class RoutingDataset:
         return replace(self, splits=_objects([split or split_of(prompt, fractions, seed) for split, prompt in rows]))
 
     def rename(self, names: Mapping[str, str]) -> "RoutingDataset":
-        """The same rows under other names: `{name in this pool: new name}`; names that are not here do not count.
+        """A dataset under other names of its candidates: `{name in this pool: new name}`; others do not count.
 
         Raises:
             ConfigurationError: two candidates would share a name.
@@ -242,7 +242,7 @@ class RoutingDataset:
         return replace(self, pool=self.pool.rename({old: new for old, new in names.items() if old in self.pool.names}))
 
     def align(self, pool: CandidatePool) -> "RoutingDataset":
-        """The same data with the columns in the order of `pool`.
+        """A dataset with the columns in the order of `pool`.
 
         Raises:
             PoolMismatchError: the candidates are not the pool's.
@@ -252,7 +252,7 @@ class RoutingDataset:
         return self._of_columns(pool, [self.pool.index(name) for name in pool.names])
 
     def with_candidates(self, names: Iterable[str]) -> "RoutingDataset":
-        """The same prompts with the answers of the named candidates alone, in the order of this pool.
+        """A dataset of the same prompts with the answers of the named candidates alone, in the order of this pool.
 
         Raises:
             UnknownCandidateError: a name is not in the pool.

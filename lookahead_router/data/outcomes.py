@@ -221,7 +221,7 @@ class OutcomeTable:
         )
 
     def to_dataset(self) -> RoutingDataset:
-        """The same answers with a row per prompt and a column per candidate.
+        """A dataset of the answers, with a row per prompt and a column per candidate.
 
         Of several scores of one answer, it is their mean, and of its costs and lengths; the last response stays.
         """
@@ -249,7 +249,7 @@ class OutcomeTable:
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
     def rename(self, names: Mapping[str, str]) -> "OutcomeTable":
-        """The same answers under other names of their candidates; two that get one name become one.
+        """A table of the answers under other names of their candidates; two that get one name become one.
 
         Args:
             names: `{name: new name}`; those that are not named keep theirs.

@@ -46,7 +46,7 @@ class FitResult:
     """A router for the user's candidates, and why it is this one."""
 
     router: Router
-    """Of the chosen predictor, fitted on all prompts, under the policy chosen."""
+    """The router of the chosen predictor, fitted on all prompts, under the policy chosen."""
     chosen: str
     """Kind of its predictor; `best-single` where nothing beat that candidate."""
     best_single: str

@@ -31,7 +31,7 @@ class Platt(BaseModel):
     intercept: float = Field(allow_inf_nan=False)
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """Of scores in [0, 1]: the same shape, in [0, 1]."""
+        """Probabilities in [0, 1] for scores in [0, 1], in the same shape."""
         return sigmoid(self.slope * score_logits(scores) + self.intercept)
 
 
@@ -53,7 +53,7 @@ class Isotonic(BaseModel):
         return self
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """Of scores in [0, 1]: the same shape, in [0, 1]."""
+        """Probabilities in [0, 1] for scores in [0, 1], in the same shape."""
         return np.interp(scores, self.scores, self.values)
 
 

@@ -89,7 +89,7 @@ class Embedder:
         for path in (graph, folder / "tokenizer.json"):
             digest.update(path.read_bytes())
         self.fingerprint = digest.hexdigest()[:16]
-        """Of weights, tokenizer, frame, window and pooling: the same, the same embeddings."""
+        """Hash of weights, tokenizer, frame, window and pooling; equal ones give equal embeddings."""
 
     @classmethod
     def load(cls, location: str | Path = DEFAULT_EMBEDDER, *, cache: Path | None = None) -> "Embedder":

@@ -26,7 +26,7 @@ class NetworkEmbedder:
 
     @computed_once
     def fingerprint(self) -> str:
-        """Of weights and tokenizer: the same, the same embeddings."""
+        """Hash of weights and tokenizer; equal ones give equal embeddings."""
         from lookahead_router.predictors.open_pool_folder import network_files
 
         digest = hashlib.sha256()

@@ -123,7 +123,7 @@ class OpenPoolPredictor:
         self.members: tuple[Member, ...] = tuple(members)
         self.pool: CandidatePool = CandidatePool(member.candidate for member in self.members)
         self.base_revision = base_revision
-        """Of the network and its population; profiles of another one do not fit."""
+        """Revision of the network and its population; profiles of another one do not fit."""
         self.found = found
         """Where it was loaded from; `None` for one just built."""
 
@@ -133,7 +133,7 @@ class OpenPoolPredictor:
 
     @computed_once
     def revision(self) -> str:
-        """Of the network and, once they are the user's own, of the profiles."""
+        """Revision of the network and, once they are the user's own, of the profiles."""
         if not any(member.profile.origin for member in self.members):
             return self.base_revision
         digest = hashlib.sha256()

@@ -91,7 +91,7 @@ class Population:
     lengths_covariance: np.ndarray
     """`(2, 2)`."""
     length_variance: float
-    """Of the logarithm of one answer's length around what is expected, > 0."""
+    """Variance of the logarithm of one answer's length around what is expected, > 0."""
     verbosities: tuple[float, float]
     """Least and highest verbosity that counts: lengths are not drawn on beyond what was seen."""
     components: np.ndarray

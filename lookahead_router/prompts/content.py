@@ -50,7 +50,7 @@ class Reading:
     role: str
     """`user`, `assistant`, or another one as it was given."""
     name: str | None = None
-    """Of the author, where the message says it."""
+    """Name of the author, where the message says it."""
     said: list[str] = field(default_factory=list)
     """Texts of its author."""
     aside: list[str] = field(default_factory=list)
