@@ -10,7 +10,22 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from lookahead_router.data.dataset import RoutingDataset
-    from lookahead_router.dispatch import Abilities, Attempts, Cooldowns, Dispatcher, Holdback, RecentThreads
+    from lookahead_router.dispatch import (
+        Abilities,
+        Agreement,
+        Attempts,
+        Cascade,
+        Confidence,
+        Cooldowns,
+        CutOff,
+        Dispatcher,
+        Holdback,
+        OwnCheck,
+        RecentThreads,
+        Refusal,
+        Reliability,
+        read_reply,
+    )
     from lookahead_router.errors import LookaheadRouterError
     from lookahead_router.evaluation.evaluate import evaluate
     from lookahead_router.evaluation.fit import fit
@@ -43,6 +58,14 @@ _HOMES = {
     "Dispatcher": "dispatch",
     "Attempts": "dispatch",
     "Abilities": "dispatch",
+    "Agreement": "dispatch",
+    "Cascade": "dispatch",
+    "Confidence": "dispatch",
+    "CutOff": "dispatch",
+    "OwnCheck": "dispatch",
+    "Refusal": "dispatch",
+    "Reliability": "dispatch",
+    "read_reply": "dispatch",
     "Cooldowns": "dispatch",
     "Holdback": "dispatch",
     "RecentThreads": "dispatch",
@@ -54,12 +77,16 @@ _HOMES = {
 
 __all__ = [
     "Abilities",
+    "Agreement",
     "Attempts",
     "BestQuality",
     "Candidate",
     "CandidatePool",
+    "Cascade",
+    "Confidence",
     "Cooldowns",
     "CostAware",
+    "CutOff",
     "Decision",
     "Dispatcher",
     "Holdback",
@@ -67,8 +94,11 @@ __all__ = [
     "LookaheadPredictor",
     "LookaheadRouterError",
     "OpenPoolPredictor",
+    "OwnCheck",
     "Prediction",
     "RecentThreads",
+    "Refusal",
+    "Reliability",
     "Request",
     "Restricted",
     "Route",
@@ -80,6 +110,7 @@ __all__ = [
     "__version__",
     "evaluate",
     "fit",
+    "read_reply",
     "read_request",
 ]
 

@@ -73,8 +73,8 @@ def test_an_answer_that_speaks_of_sorrow_later_on_passes():
 
 
 def test_cut_offs_and_log_probabilities_are_spoken_of_only_where_the_api_tells():
-    assert [CutOff().look("q", Reply("x", is_cut=cut), None) for cut in (True, False, None)] == [False, True, None]
-    look = Confidence(0.8).look
+    assert [CutOff(SURE).look("q", Reply("x", is_cut=cut), None) for cut in (True, False, None)] == [False, True, None]
+    look = Confidence(0.8, SURE).look
     found = [look("q", Reply("x", mean_logprob=each), None) for each in (math.log(0.81), math.log(0.79), None)]
     assert found == [True, False, None]
 
@@ -100,13 +100,13 @@ def test_an_own_check_that_fails_or_talks_nonsense_says_nothing_and_tells_no_tex
         (lambda: Reliability(0.5, True), "passes_wrong must be a share"),
         (lambda: Reliability(0.5, 0.5, correlation=1.0), "correlation must lie in"),
         (lambda: Reliability(0.5, 0.5, others_failed=float("nan")), "others_failed must be a finite number"),
-        (lambda: Confidence(1.0), "minimum must lie between 0 and 1"),
+        (lambda: Confidence(1.0, SURE), "minimum must lie between 0 and 1"),
         (lambda: OwnCheck("x", SURE), "expected a function, got str"),
         (lambda: OwnCheck(len, 0.9), "reliability must be Reliability"),
         (lambda: OwnCheck(len, SURE, name=" "), "expected a name"),
         (lambda: read_checks("agreement"), "must be a list"),
         (lambda: read_checks([]), "at least one check"),
-        (lambda: read_checks(["luck"]), "unknown check 'luck'; choose among agreement, refusal, cut-off, confidence"),
+        (lambda: read_checks(["luck"]), "unknown check 'luck'; choose among agreement, refusal, or pass"),
         (lambda: read_checks([Agreement]), "a check is a name or an object"),
         (lambda: read_checks(["refusal", Refusal()]), "'refusal' stands there twice"),
         (lambda: read_checks([Agreement(SURE)]), "needs passes_mixed"),

@@ -46,8 +46,9 @@ def cascade(
     the same pool, by the same chances. Predictors are fitted on the train split, checks are measured on validation.
     """
     from lookahead_router.cli._comparison import material, parse_entries
+    from lookahead_router.dispatch.cascade import check_order
     from lookahead_router.dispatch.checks import read_checks
-    from lookahead_router.evaluation.cascade_report import check_order, compare_cascades
+    from lookahead_router.evaluation.cascade_report import compare_cascades
     from lookahead_router.predictors.embedder import DEFAULT_EMBEDDER, Embedder
 
     looks = read_checks(split_names(checks))

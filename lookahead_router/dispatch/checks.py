@@ -3,7 +3,7 @@
 import logging
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Protocol, runtime_checkable
@@ -28,6 +28,27 @@ class Reply:
     """Mean natural log-probability of its tokens, <= 0; `None` where the API gives none."""
     input_tokens: int | None = None
     output_tokens: int | None = None
+
+
+_CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+_REASONS = ("finish_reason", "stop_reason", "done_reason", "finishReason", "stopReason")
+
+
+def read_reply(text: str, told: Any, *, input_tokens: int | None = None, output_tokens: int | None = None) -> Reply:
+    """An answer, with what its API tells of it.
+
+    Args:
+        text: what was said.
+        told: the API's own fields, a mapping: why it ended, and log-probabilities as OpenAI gives them, where there.
+        input_tokens: of the call, as its provider counted them.
+        output_tokens: of the answer, likewise.
+    """
+    told = told if isinstance(told, Mapping) else {}
+    reason = next((told[name] for name in _REASONS if isinstance(told.get(name), str)), None)
+    content = told["logprobs"].get("content") if isinstance(told.get("logprobs"), Mapping) else None
+    each = [token.get("logprob") for token in content or () if isinstance(token, Mapping)]
+    mean = sum(each) / len(each) if each and all(_is_number(value) for value in each) else None
+    return Reply(text, None if reason is None else reason.casefold() in _CUT, mean, input_tokens, output_tokens)
 
 
 @dataclass(frozen=True)
@@ -96,7 +117,8 @@ class Check(Protocol):
 class Refusal:
     """Passes what is no refusal: an apology, "as an AI", "I cannot", in eight languages, or an empty answer."""
 
-    reliability: Reliability = Reliability(0.98, 0.95)
+    reliability: Reliability = Reliability(0.997, 0.989, others_failed=-1.0)
+    """As measured on MMLU-Pro (docs/results/cascades.md)."""
     name = "refusal"
     compares = False
 
@@ -109,7 +131,8 @@ class Refusal:
 class CutOff:
     """Passes an answer that came to its end; says nothing where the API gives no reason for the end."""
 
-    reliability: Reliability = Reliability(0.98, 0.9)
+    reliability: Reliability
+    """Yours: it depends on your limits."""
     name = "cut-off"
     compares = False
 
@@ -122,9 +145,10 @@ class CutOff:
 class Confidence:
     """Passes an answer whose tokens its candidate found probable; says nothing without log-probabilities."""
 
-    minimum: float = 0.8
+    minimum: float
     """Geometric mean of the tokens' probabilities that passes, in (0, 1)."""
-    reliability: Reliability = Reliability(0.7, 0.5)
+    reliability: Reliability
+    """Yours: it depends on your candidates."""
     name = "confidence"
     compares = False
 
@@ -142,7 +166,8 @@ class Agreement:
     """Passes an answer with the same outcome as another candidate's: the letter of a choice, a boxed or last number,
     a few words. Says nothing of programs and of free text, where agreement told nothing when it was measured."""
 
-    reliability: Reliability = Reliability(0.9, 0.5, 0.1, 0.3)
+    reliability: Reliability = Reliability(0.974, 0.332, 0.012, 0.35, others_passed=0.41, others_failed=-0.44)
+    """As measured on MMLU-Pro (docs/results/cascades.md)."""
     name = "agreement"
     compares = True
 
@@ -192,10 +217,8 @@ class OwnCheck:
 CHECKS: dict[str, Callable[[], Check]] = {
     "agreement": Agreement,
     "refusal": Refusal,
-    "cut-off": CutOff,
-    "confidence": Confidence,
 }
-"""Every check that has a name, as options and the command line call it."""
+"""The checks whose reliability was measured, as options and the command line call them."""
 
 
 def read_checks(checks: Sequence[Any]) -> tuple[Check, ...]:
@@ -210,7 +233,9 @@ def read_checks(checks: Sequence[Any]) -> tuple[Check, ...]:
     for check in checks:
         if isinstance(check, str):
             if check not in CHECKS:
-                raise ConfigurationError(f"unknown check {check!r}; choose among {', '.join(CHECKS)}, or OwnCheck(...)")
+                raise ConfigurationError(
+                    f"unknown check {check!r}; choose among {', '.join(CHECKS)}, or pass an object"
+                )
             check = CHECKS[check]()
         if isinstance(check, type) or not isinstance(check, Check):
             raise ConfigurationError(f"a check is a name or an object such as Agreement(), got {check!r}")

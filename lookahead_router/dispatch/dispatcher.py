@@ -1,4 +1,4 @@
-"""`Dispatcher`: plans calls among candidates. `Attempts`: one call on its way through them."""
+"""`Dispatcher`: plans calls among candidates."""
 
 import functools
 import logging
@@ -11,12 +11,13 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from lookahead_router.dispatch.attempts import Attempts
 from lookahead_router.dispatch.cooldowns import RULES, Cooldowns
 from lookahead_router.dispatch.sources import Prices, arrange_router, names_behind, open_router
 from lookahead_router.dispatch.stickiness import SWITCH_GAIN, check_gain, weigh
 from lookahead_router.dispatch.threads import RecentThreads
 from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
-from lookahead_router.failures import Failure, failure_of, retry_after
+from lookahead_router.failures import Failure
 from lookahead_router.policies import chosen_policy
 from lookahead_router.prompts import NEEDS, Prompt, Request, check_needs
 from lookahead_router.routes.definition import Match
@@ -24,6 +25,7 @@ from lookahead_router.threads import PerProcess
 from lookahead_router.types import Candidate, CandidatePool, Decision, check_mapping
 
 if TYPE_CHECKING:
+    from lookahead_router.dispatch.cascade import Cascade
     from lookahead_router.router import Router  # loads what predicts
     from lookahead_router.routes import RouteMatcher, Routes
 
@@ -56,79 +58,6 @@ class Abilities:
             raise ConfigurationError(f"window_tokens must be a whole number from 1 on, got {window!r}")
 
 
-class Attempts:
-    """One call on its way through the candidates: who is asked now, and who failed before."""
-
-    def __init__(
-        self,
-        dispatcher: "Dispatcher",
-        order: Iterable[str],
-        facts: Mapping[str, Any],
-        *,
-        thread: str | None = None,
-    ) -> None:
-        """Starts with the first of the order; made by `Dispatcher.plan`."""
-        self._dispatcher = dispatcher
-        self._facts = dict(facts)
-        self._thread = thread
-        self.name: str
-        self.name, *self._others = order
-        """The candidate to ask now."""
-        self._failed: list[dict[str, Any]] = []
-        self._is_over = False
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """The routing record as of now: plain JSON, with nothing of prompt or answer.
-
-        `candidate` is asked now or has answered, by the `reason` `routed`, `forced`, `sticky` or `default`. A
-        decision adds `scores`, `utilities`, `ranking`, `margin`, `policy`, `predictor`, `revision`, `latency_seconds`
-        and, where they are known, `probabilities`, `standard_errors` and `expected_usd`. Routes add `route`, a name or
-        `None`, `similarity` to the most similar one and, where none could be told, `route_error`, the type of the
-        failure. `attempts` lists whom was
-        asked, each with `error`, the type of the error, and `failure`, its class; both are `None` for whoever
-        answered. `stickiness` says what spoke for staying or leaving: `held`, `instead`, `gain`, `switch_gain`,
-        `stays`, `cache_usd`. `excluded` (who could not take the request, and why), `cooling` (who
-        is asked last, and after which failure) and `error` (type of the predictor's failure, where the default
-        answered) are there only if there is something to say.
-        """
-        asked = [] if self._is_over else [{"candidate": self.name, "error": None, "failure": None}]
-        attempts = [dict(each) for each in self._failed] + asked
-        return {**self._facts, "candidate": self.name, "attempts": attempts}
-
-    def move_on(self, error: Exception, *, has_begun: bool = False) -> bool:
-        """Notes that the candidate failed; true if another one is to be asked, whose name is in `name` then.
-
-        Where false, the error is to be raised; it says in a note who had failed before.
-
-        Args:
-            error: the client's.
-            has_begun: whether something of the answer was shown, so that nobody else can begin anew.
-        """
-        failure = failure_of(error)
-        self._dispatcher.cooldowns.failed(self.name, failure, retry_after(error))
-        if failure is Failure.CONTEXT_OVERFLOW:
-            self._others = self._dispatcher.with_larger_windows(self._others, self.name)
-        if has_begun or not self._others or not self._dispatcher.is_worth_another(error, failure):
-            if self._failed:
-                before = ", ".join(f"{each['candidate']} ({each['failure']})" for each in self._failed)
-                error.add_note(f"raised by the candidate {self.name!r}, after others had failed: {before}")
-            self._note(error, failure)
-            self._is_over = True
-            return False
-        self._note(error, failure)
-        self.name, *self._others = self._others
-        return True
-
-    def answered(self) -> None:
-        """Notes that the candidate answered: it is healthy, and its thread may stay with it."""
-        self._dispatcher.cooldowns.answered(self.name)
-        self._dispatcher.remember(self._thread, self.name)
-
-    def _note(self, error: Exception, failure: Failure) -> None:
-        self._failed.append({"candidate": self.name, "error": type(error).__name__, "failure": failure.value})
-
-
 class Dispatcher:
     """Plans calls among candidates: routed, forced or kept ones, those that can take the request, and fallbacks.
 
@@ -155,6 +84,7 @@ class Dispatcher:
         cooldowns: Cooldowns | None = None,
         abilities: Mapping[str, Abilities] | None = None,
         routes: "Routes | RouteMatcher | None" = None,
+        cascade: "Cascade | None" = None,
     ) -> None:
         """Loads the router and holds every name against its pool.
 
@@ -185,6 +115,7 @@ class Dispatcher:
             cooldowns: shared with other dispatchers, or of this one when absent.
             abilities: what is known of the models, by candidate.
             routes: kinds of requests with their candidates, under the names here; the router's own when absent.
+            cascade: looks at answers of routed calls without tools, and asks again where that is worth it.
 
         Raises:
             ConfigurationError: a value out of its domain, or a policy that cannot decide among the candidates.
@@ -219,6 +150,11 @@ class Dispatcher:
             if not isinstance(known, Abilities):
                 raise ConfigurationError(f"abilities[{name!r}] must be Abilities(...), got {type(known).__name__}")
             self.check_name(name)
+        self.cascade = cascade
+        if cascade is not None:
+            from lookahead_router.dispatch.cascade import check_cascade
+
+            check_cascade(cascade, self.router, self.candidates)
 
     @property
     def router(self) -> "Router":
@@ -340,6 +276,8 @@ class Dispatcher:
             if unable:
                 router = router.restrict_to(set(self.candidates) - set(unable))
             order, facts = self._decided(router, able, request, held, facts)
+            if self.cascade is not None and facts["reason"] == "routed" and not needs & {"tools", "structured output"}:
+                return self.cascade.begin(self, order, request.text, facts, thread)
         return self._attempts(order, facts, thread)
 
     def check_name(self, name: str) -> str:

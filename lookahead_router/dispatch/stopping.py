@@ -16,7 +16,7 @@ import numpy as np
 from lookahead_router.dispatch.checks import Reliability
 from lookahead_router.metrics import sigmoid
 
-NUMBERS_AT_ONCE = 2_000_000
+NUMBERS_AT_ONCE = 500_000
 """In the largest array that is held in memory at one time."""
 _LIMIT = 12.0
 """Of log-odds: nothing is ever certain."""
@@ -93,6 +93,27 @@ class Stopping:
     def _value(self, log_odds: np.ndarray, is_asked: np.ndarray, prices: np.ndarray, n_calls: int) -> np.ndarray:
         now = _stop_value(log_odds, is_asked)
         return np.maximum(now, self._worth(log_odds, is_asked, prices, n_calls).max(axis=1))
+
+    def is_settled(
+        self, log_odds: np.ndarray, is_asked: np.ndarray, prices: np.ndarray, n_calls: int, column: int
+    ) -> bool:
+        """Whether a candidate's answer is the one to take, whatever the checks say of it; for one prompt.
+
+        Args:
+            log_odds: `(1, K)` before its answer.
+            is_asked: `(1, K)` who has answered before.
+            prices: `(1, K)` of a call, in score.
+            n_calls: calls before it.
+            column: whose answer.
+        """
+        asked = is_asked.copy()
+        asked[:, column] = True
+        for branch in self.branches(log_odds, is_asked):
+            after = _after(log_odds, is_asked, column, branch)
+            is_best = after[0, column] >= best_of(after, asked)[0]
+            if not is_best or self.next(after, asked, prices, n_calls + 1)[0] >= 0:
+                return False
+        return True
 
     def branches(self, log_odds: np.ndarray, is_asked: np.ndarray) -> list[Branch]:
         """All that the checks may say of the next answer, whoever gives it.

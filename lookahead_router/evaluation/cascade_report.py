@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lookahead_router import __version__, metrics
+from lookahead_router.dispatch.cascade import check_order
 from lookahead_router.dispatch.checks import Check
 from lookahead_router.dispatch.stopping import Stopping
 from lookahead_router.errors import ConfigurationError, DataError
@@ -33,7 +34,6 @@ QUALITY_SHARES = (1.0, 0.98, 0.95)
 """Of the best single candidate's quality, at which dollars are compared."""
 N_WEIGHTS = 25
 """Settings of the score that a dollar is worth."""
-MAX_CALLS = 4
 
 Tell = Callable[[str, float], None]
 
@@ -158,19 +158,6 @@ def compare_cascades(
             found.append(world.entry(entry.label, next(iter(foresight.of(entry)))))
         results.append(world.result(material, found))
     return CascadeReport(tuple(results), n_resamples, __version__, time.perf_counter() - start)
-
-
-def check_order(max_calls: int, order: Sequence[str] | None) -> None:
-    """Raises `ConfigurationError` for a number of calls out of range, or an order that is none."""
-    if type(max_calls) is not int or not 2 <= max_calls <= MAX_CALLS:
-        raise ConfigurationError(f"max_calls must be a whole number from 2 to {MAX_CALLS}, got {max_calls!r}")
-    if order is None:
-        return
-    if isinstance(order, str) or len(order) < max_calls or len(set(order)) < len(order):
-        raise ConfigurationError(
-            f"order must name each candidate once, and at least as many as there may be calls ({max_calls}); "
-            f"got {order if isinstance(order, str) else ', '.join(map(str, order))}"
-        )
 
 
 class _World:

@@ -22,7 +22,15 @@ from lookahead_router.errors import NoAnswerError
 from lookahead_router.threads import off_loop
 
 from langchain_lookahead_router._candidates import Binding, needs_of
-from langchain_lookahead_router._messages import RECORD_KEY, context_of, is_no_answer, query_of, shows_something, stamp
+from langchain_lookahead_router._messages import (
+    RECORD_KEY,
+    context_of,
+    is_no_answer,
+    query_of,
+    reply_of,
+    shows_something,
+    stamp,
+)
 from langchain_lookahead_router._planner import Planner
 
 ChainRun = CallbackManagerForChainRun | AsyncCallbackManagerForChainRun
@@ -139,12 +147,14 @@ def complete(call: Call, ask: Callable[[Step], Any]) -> Any:
             try:
                 answer = ask(call.step(attempts, run))
             except Exception as error:
-                if not attempts.move_on(error):
+                if attempts.move_on(error):
+                    continue
+                if attempts.answer is None:
                     raise
-                continue
+                break  # a cascade has an answer in hand
             if _is_taken(answer, attempts):
                 break
-        answer = stamp(answer, attempts.record)
+        answer = stamp(attempts.answer, attempts.record)
         run.on_chain_end(answer)
     return answer
 
@@ -157,18 +167,23 @@ async def acomplete(call: Call, ask: Callable[[Step], Awaitable[Any]]) -> Any:
             try:
                 answer = await ask(call.step(attempts, run))
             except Exception as error:
-                if not attempts.move_on(error):
+                if attempts.move_on(error):
+                    continue
+                if attempts.answer is None:
                     raise
-                continue
+                break  # a cascade has an answer in hand
             if _is_taken(answer, attempts):
                 break
-        answer = stamp(answer, attempts.record)
+        answer = stamp(attempts.answer, attempts.record)
         await run.on_chain_end(answer)
     return answer
 
 
 def stream(call: Call) -> Iterator[Any]:
-    """The chunks of the first candidate that shows something; a failure after that is raised."""
+    """The chunks of the first candidate that shows something; a failure after that is raised.
+
+    Where a cascade may still ask somebody else, the chunks wait until the answer is accepted.
+    """
     with call.run() as run:
         attempts = call.plan()
         while True:
@@ -178,11 +193,14 @@ def stream(call: Call) -> Iterator[Any]:
                     for chunk in source:
                         yield from chunks.add(chunk)
             except Exception as error:
-                if not attempts.move_on(error, has_begun=chunks.has_begun):
+                if attempts.move_on(error, has_begun=chunks.has_begun):
+                    continue
+                if chunks.has_begun or attempts.answer is None:
                     raise
-                continue
+                break
             if chunks.is_taken():
                 break
+        chunks = attempts.answer
         yield from chunks.rest()
         run.on_chain_end(chunks.whole())
 
@@ -199,11 +217,14 @@ async def astream(call: Call) -> AsyncIterator[Any]:
                         for each in chunks.add(chunk):
                             yield each
             except Exception as error:
-                if not attempts.move_on(error, has_begun=chunks.has_begun):
+                if attempts.move_on(error, has_begun=chunks.has_begun):
+                    continue
+                if chunks.has_begun or attempts.answer is None:
                     raise
-                continue
+                break
             if chunks.is_taken():
                 break
+        chunks = attempts.answer
         for each in chunks.rest():
             yield each
         await run.on_chain_end(chunks.whole())
@@ -212,8 +233,15 @@ async def astream(call: Call) -> AsyncIterator[Any]:
 def _is_taken(answer: Any, attempts: Attempts) -> bool:
     """Whether the answer is the call's: it holds something, or nobody else is to be asked."""
     if is_no_answer(answer):
-        return not attempts.move_on(NoAnswerError(attempts.name))
-    attempts.answered()
+        return _is_end(answer, attempts)
+    return attempts.settles(answer, lambda: reply_of(answer))
+
+
+def _is_end(empty: Any, attempts: Attempts) -> bool:
+    """Whether nobody else is to be asked after an empty answer, which is the call's if there is none in hand."""
+    if attempts.move_on(NoAnswerError(attempts.name)):
+        return False
+    attempts.answer = empty if attempts.answer is None else attempts.answer
     return True
 
 
@@ -222,6 +250,7 @@ class _Chunks:
 
     def __init__(self, attempts: Attempts) -> None:
         self._attempts = attempts
+        self._is_live = attempts.is_final
         self._held = Holdback()
         self._is_stamped = False
         self._chunks: list[Any] = []
@@ -236,6 +265,8 @@ class _Chunks:
         self._chunks.append(chunk)
         if len(self._chunks) > 1 and not isinstance(chunk, AIMessageChunk):
             del self._chunks[:-1]  # parsed objects grow, so the last one is the whole
+        if not self._is_live:
+            return []
         return self._stamped(self._held.add(chunk, shows=shows_something(chunk)))
 
     def is_taken(self) -> bool:
@@ -246,14 +277,19 @@ class _Chunks:
         """
         if not self._chunks:
             error = NoAnswerError(self._attempts.name)
-            if not self._attempts.move_on(error):
+            if self._attempts.move_on(error):
+                return False
+            if self._attempts.answer is None:
                 raise error
-            return False
-        return _is_taken(self._sum(), self._attempts)
+            return True
+        whole = self._sum()
+        if is_no_answer(whole):
+            return _is_end(self, self._attempts)
+        return self._attempts.settles(self, lambda: reply_of(whole))
 
     def rest(self) -> list[Any]:
         """What was held back to the end."""
-        return self._stamped(self._held.rest())
+        return self._stamped(self._held.rest() if self._is_live else self._chunks)
 
     def whole(self) -> Any:
         """The answer, with the record."""

@@ -7,6 +7,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_messages
 from langchain_core.outputs import LLMResult
 from langchain_core.prompt_values import PromptValue
+from lookahead_router import read_reply
 from lookahead_router.errors import ConfigurationError, PromptError
 
 RECORD_KEY = "lookahead_router"
@@ -178,6 +179,20 @@ def is_no_answer(output: Any) -> bool:
     if not isinstance(output, AIMessage) or shows_something(output):
         return False
     return not (output.usage_metadata or {}).get("output_tokens")
+
+
+def reply_of(output: Any) -> Any:
+    """A candidate's output as the checks of a cascade see it."""
+    message = output.generations[0][0].message if isinstance(output, LLMResult) else output
+    if not isinstance(message, AIMessage):
+        return read_reply(str(message), None)
+    usage = message.usage_metadata or {}
+    return read_reply(
+        message.text,
+        message.response_metadata,
+        input_tokens=usage.get("input_tokens"),
+        output_tokens=usage.get("output_tokens"),
+    )
 
 
 def _block_shows(block: Any) -> bool:

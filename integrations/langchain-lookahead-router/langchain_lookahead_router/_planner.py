@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
-from lookahead_router import Attempts, Cooldowns, Dispatcher, RecentThreads, read_request
+from lookahead_router import Attempts, Cascade, Cooldowns, Dispatcher, RecentThreads, read_request
 
 from langchain_lookahead_router._candidates import Definitions
 from langchain_lookahead_router._capabilities import abilities_of
@@ -45,6 +45,7 @@ class Planner:
     route_on: RouteOn = None
     context_chars: int | None = None
     routes: Any = None
+    cascade: Cascade | None = None
 
     def __post_init__(self) -> None:
         self._definitions = Definitions()
@@ -66,6 +67,7 @@ class Planner:
             cooldowns=self.cooldowns,
             abilities={name: abilities_of(model) for name, model in self.candidates.items()},
             routes=self.routes,
+            cascade=self.cascade,
         )
 
     def plan(

@@ -123,6 +123,10 @@ class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
     """Kinds of requests in plain words with their candidates: `Routes`, fitted or not. Within the one that a request
     belongs to, the policy decides among its candidates."""
 
+    cascade: Any = Field(default=None, exclude=True, repr=False)
+    """A `Cascade`: looks at the answers of routed calls without tools, and asks another candidate where that is worth
+    its price. A stream shows the accepted answer, so that it may begin only when that is whole."""
+
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     _made_of: ClassVar = tuple(field.name for field in dataclasses.fields(Planner))
@@ -200,7 +204,7 @@ class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
         stop: list[str] | None = None,
         **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
-        """The chosen candidate's chunks; the first one carries the routing record."""
+        """The chunks of the accepted answer; the first one carries the routing record."""
         yield from stream(self._call(input, config, stop, kwargs))
 
     async def astream(

@@ -39,7 +39,7 @@ from llama_index.llms.lookahead_router.history import portable
 from llama_index.llms.lookahead_router.requests import Prompt, Wishes, read, turns_of
 from llama_index.llms.lookahead_router.scope import RECORD_KEY, ScopeSpans
 from llama_index.llms.lookahead_router.templates import AsksByTemplate, RoutedStructuredLLM
-from lookahead_router import Candidate, Cooldowns, Dispatcher, Router, read_request
+from lookahead_router import Candidate, Cascade, Cooldowns, Dispatcher, Router, read_request
 from lookahead_router.errors import ConfigurationError, describing
 from lookahead_router.threads import off_loop
 
@@ -47,7 +47,7 @@ instrumentation = get_dispatcher(__name__)
 
 _DISPATCHED = (
     *("router", "candidates", "default", "fallbacks", "fallback_on"),
-    *("sticky", "switch_gain", "threads", "cooldowns"),
+    *("sticky", "switch_gain", "threads", "cooldowns", "cascade"),
 )
 
 
@@ -105,6 +105,8 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
     """Candidate by thread, a mutable mapping; by default in memory, the 10,000 threads used last."""
     cooldowns: SkipJsonSchema[Any] = Field(default_factory=Cooldowns, exclude=True, repr=False)
     """Who is asked last for a while, because they failed."""
+    cascade: SkipJsonSchema[Any] = Field(default=None, exclude=True, repr=False)
+    """A `Cascade`: looks at answers and asks again where that is worth it; a stream shows the accepted answer alone."""
 
     _dispatched_by: tuple[tuple[Any, ...], Dispatcher] | None = PrivateAttr(default=None)
 
@@ -130,6 +132,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         threads: MutableMapping[str, str] | None = None,
         cooldowns: Cooldowns | None = None,
         routes: Any = None,
+        cascade: Cascade | None = None,
         **kwargs: Any,
     ) -> None:
         """Joins a router and the LLMs of its candidates.
@@ -163,6 +166,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             threads: candidate by thread; shared or kept elsewhere if given.
             cooldowns: shared with other routers if given.
             routes: kinds of requests in plain words with their candidates: `Routes`, fitted or not.
+            cascade: looks at the answers of routed calls without tools, and asks again where that is worth it.
             **kwargs: fields of `LLM`: `callback_manager`, `system_prompt`, `output_parser`, ...
 
         Raises:
@@ -177,7 +181,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             raise ConfigurationError(f"route_on must be a function, got {type(route_on).__name__}")
         candidates = llms(candidates)
         shared = {"default": default, "fallbacks": fallbacks, "fallback_on": fallback_on}
-        shared |= {"sticky": sticky, "switch_gain": switch_gain}
+        shared |= {"sticky": sticky, "switch_gain": switch_gain, "cascade": cascade}
         dispatcher = Dispatcher(
             router,
             candidates,
@@ -262,6 +266,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             "policy": repr(self.router.policy),
             "candidates": {name: settings_of(llm, self.router.pool[name]) for name, llm in self.candidates.items()},
             "route_on": route_on and function_id(route_on),
+            "cascade": self.cascade and repr(self.cascade),
         }
 
     @classmethod

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from llama_index.llms.lookahead_router.history import remember_author
 from llama_index.llms.lookahead_router.scope import RECORD_KEY, Scope
-from lookahead_router import Attempts, Candidate, Dispatcher, Holdback
+from lookahead_router import Attempts, Candidate, Dispatcher, Holdback, read_reply
 from lookahead_router.errors import Failure, NoAnswerError, failure_of
 
 Response = TypeVar("Response", ChatResponse, CompletionResponse)
@@ -30,6 +30,8 @@ _STUMBLES = (AttributeError, LookupError, TypeError, ValidationError)
 """What an LLM's class raises over a body that is no answer. Where nothing at all was streamed, it is LlamaIndex's event
 of the end that fails for want of a response."""
 
+_IN_HAND = object()
+"""Stands for what was not given, where a cascade has an earlier answer."""
 Ask = Callable[[LLM], Any]
 """Asks a candidate: for a response, a stream, or an awaitable of one of them."""
 
@@ -71,15 +73,47 @@ class Call:
             has_begun: whether something of its answer was shown, so that nobody else can begin anew.
 
         Raises:
-            Exception: the error itself, where there is no next one or it is not worth asking.
+            Exception: the error itself, where there is no next one or it is not worth asking, and no answer in hand.
         """
         if not has_begun and isinstance(error, _STUMBLES) and failure_of(error) is Failure.NO_ANSWER:
             error = _no_answer(self.name, error)
         is_worth_it = self._attempts.move_on(error, has_begun=has_begun)
         self._usage = {}
         self._note()
-        if not is_worth_it:
+        if not is_worth_it and (has_begun or not self.has_answer):
             raise error
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether an answer was taken: nobody else is to be asked."""
+        return self._attempts.answer is not None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the next answer may be shown while it comes, since it is the call's whatever it says."""
+        return self._attempts.is_final
+
+    def takes(self, responses: list[Any]) -> bool:
+        """Takes in all that a candidate gave; true if the call has its answer, be it this one or an earlier one.
+
+        Raises:
+            NoAnswerError: nothing at all, and nobody left.
+        """
+        return self.settles(responses) if self.accepts(*responses) else self.has_answer
+
+    def settles(self, responses: list[Any]) -> bool:
+        """Notes an answer, as its responses or at least the last of them; true if the call has its own."""
+        is_settled = self._attempts.settles(responses, lambda: reply_of(responses[-1]))
+        if is_settled:
+            last = self._attempts.answer[-1]
+            self._usage = usage_of(last)
+            self._remember(last)
+        self._note()
+        return is_settled
+
+    def answers(self) -> list[Any]:
+        """The accepted answer as it came: one response, or the chunks of a stream, with the record."""
+        return [self.stamp(each) for each in self._attempts.answer]
 
     def accepts(self, *responses: ChatResponse | CompletionResponse) -> bool:
         """Whether the whole of what a candidate gave is an answer; if not, the next one is to be asked.
@@ -109,9 +143,8 @@ class Call:
             update={"additional_kwargs": {**response.additional_kwargs, RECORD_KEY: self._record}}
         )
 
-    def answered(self, response: ChatResponse | CompletionResponse | None) -> None:
-        """Notes that the candidate has answered, with the last of what it gave."""
-        self._attempts.answered()
+    def _remember(self, response: ChatResponse | CompletionResponse) -> None:
+        """Notes who has answered, with the last of what was given."""
         if isinstance(response, ChatResponse):
             remember_author(response.message, self.name, self._dispatcher.threads)
         if self._turn is not None:
@@ -123,6 +156,7 @@ class Call:
         failed = [attempt for attempt in record["attempts"] if attempt["error"] is not None]
         self._record = {**record, "failed": failed, **self._usage}
         cost = cost_of(self._dispatcher.router.pool[self.name], self._usage)
+        cost = record.get("cascade", {}).get("usd", cost)  # of all answers that were paid
         if cost is not None:
             self._record["cost_usd"] = cost
         for records in self._scope.records:
@@ -135,43 +169,50 @@ class Call:
 def answer(call: Call, ask: Ask) -> Any:
     """The first answer that a candidate gives."""
     while True:
-        response = _ask(call, ask)
-        if call.accepts(response):
-            call.answered(response)
-            return call.stamp(response)
+        found = _ask(call, ask)
+        if found is _IN_HAND or call.takes([found]):
+            return call.answers()[0]
 
 
 async def aanswer(call: Call, ask: Ask) -> Any:
     """Like `answer`."""
     while True:
-        response = await _aask(call, ask)
-        if call.accepts(response):
-            call.answered(response)
-            return call.stamp(response)
+        found = await _aask(call, ask)
+        if found is _IN_HAND or call.takes([found]):
+            return call.answers()[0]
 
 
 def stream(call: Call, ask: Ask) -> Generator[Any, None, None]:
-    """The chunks of the first candidate that shows something; a failure after that is raised."""
+    """The chunks of the first candidate that shows something; a failure after that is raised.
+
+    Where a cascade may still ask somebody else, the chunks wait until the answer is accepted.
+    """
     first = _ask(call, ask)  # now and not on first use, as in a direct call
 
     def responses() -> Generator[Any, None, None]:
         opened = first
-        while True:
-            held, response = Holdback(), None
+        while opened is not _IN_HAND:
+            held, kept, response, is_live = Holdback(), [], None, call.is_live
             try:
                 with closing(opened):
                     for response in opened:
+                        if not is_live:
+                            kept.append(response)
+                            continue
                         for each in held.add(response, shows=shows(response)):
                             yield call.stamp(each)
             except Exception as error:
                 call.fall_back(error, has_begun=held.has_begun)
             else:
                 rest = held.rest()
-                if held.has_begun or call.accepts(*rest):
+                if is_live and (held.has_begun or call.accepts(*rest)):
                     yield from map(call.stamp, rest)
-                    call.answered(response)
+                    call.settles([response])
                     return
-            opened = _ask(call, ask)
+                if not is_live and call.takes(kept):
+                    break
+            opened = _IN_HAND if call.has_answer else _ask(call, ask)
+        yield from call.answers()
 
     return responses()
 
@@ -182,23 +223,30 @@ async def astream(call: Call, ask: Ask) -> AsyncGenerator[Any, None]:
 
     async def responses() -> AsyncGenerator[Any, None]:
         opened = first
-        while True:
-            held, response = Holdback(), None
+        while opened is not _IN_HAND:
+            held, kept, response, is_live = Holdback(), [], None, call.is_live
             try:
                 async with aclosing(opened):
                     async for response in opened:
+                        if not is_live:
+                            kept.append(response)
+                            continue
                         for each in held.add(response, shows=shows(response)):
                             yield call.stamp(each)
             except Exception as error:
                 call.fall_back(error, has_begun=held.has_begun)
             else:
                 rest = held.rest()
-                if held.has_begun or call.accepts(*rest):
+                if is_live and (held.has_begun or call.accepts(*rest)):
                     for each in rest:
                         yield call.stamp(each)
-                    call.answered(response)
+                    call.settles([response])
                     return
-            opened = await _aask(call, ask)
+                if not is_live and call.takes(kept):
+                    break
+            opened = _IN_HAND if call.has_answer else await _aask(call, ask)
+        for each in call.answers():
+            yield each
 
     return responses()
 
@@ -209,6 +257,8 @@ def _ask(call: Call, ask: Ask) -> Any:
             return ask(call.llm)
         except Exception as error:
             call.fall_back(error)
+            if call.has_answer:
+                return _IN_HAND
 
 
 async def _aask(call: Call, ask: Ask) -> Any:
@@ -217,6 +267,8 @@ async def _aask(call: Call, ask: Ask) -> Any:
             return await ask(call.llm)
         except Exception as error:
             call.fall_back(error)
+            if call.has_answer:
+                return _IN_HAND
 
 
 def shows(response: ChatResponse | CompletionResponse) -> bool:
@@ -246,6 +298,18 @@ def _no_answer(name: str, cause: Exception) -> NoAnswerError:
     error = NoAnswerError(name)
     error.__cause__ = cause
     return error
+
+
+def reply_of(response: ChatResponse | CompletionResponse) -> Any:
+    """A response as the checks of a cascade see it."""
+    raw, usage = response.raw, usage_of(response)
+    choices = _field(raw, "choices")
+    place = choices[0] if isinstance(choices, list) and choices else raw
+    told = {name: _field(place, name) for name in ("finish_reason", "stop_reason", "done_reason")}
+    probable = [token[0] if isinstance(token, list) and token else token for token in response.logprobs or ()]
+    told["logprobs"] = {"content": [{"logprob": _field(token, "logprob")} for token in probable]}
+    text = response.text if isinstance(response, CompletionResponse) else response.message.content
+    return read_reply(text or "", told, **usage)
 
 
 def usage_of(response: ChatResponse | CompletionResponse) -> dict[str, int]:
