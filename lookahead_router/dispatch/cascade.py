@@ -76,14 +76,22 @@ def check_order(max_calls: int, order: Sequence[str] | None) -> None:
         )
 
 
-def check_cascade(cascade: Cascade, router: "Router", candidates: Sequence[str]) -> None:
-    """Raises `ConfigurationError` for what is no cascade, or one that candidates lack prices for."""
+def checked_cascade(cascade: Any, router: "Router", candidates: Sequence[str]) -> Cascade | None:
+    """The cascade, if it is one or none is given.
+
+    Raises:
+        ConfigurationError: it is none, or a candidate has no price.
+        UnknownCandidateError: its order names somebody else.
+    """
+    if cascade is None:
+        return None
     if not isinstance(cascade, Cascade):
         raise ConfigurationError(f"cascade must be Cascade(...), got {type(cascade).__name__}")
     pool = router.pool.subset(candidates)
     for name in cascade.order or ():
         pool.index(name)
     check_policy(CostAware(cascade.score_per_usd), pool)
+    return cascade
 
 
 class Hops(Attempts):

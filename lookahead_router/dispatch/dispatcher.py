@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lookahead_router.dispatch.attempts import Attempts
+from lookahead_router.dispatch.cascade import Cascade, checked_cascade
 from lookahead_router.dispatch.cooldowns import RULES, Cooldowns
 from lookahead_router.dispatch.sources import Prices, arrange_router, names_behind, open_router
 from lookahead_router.dispatch.stickiness import SWITCH_GAIN, check_gain, weigh
@@ -25,7 +26,6 @@ from lookahead_router.threads import PerProcess
 from lookahead_router.types import Candidate, CandidatePool, Decision, check_mapping
 
 if TYPE_CHECKING:
-    from lookahead_router.dispatch.cascade import Cascade
     from lookahead_router.router import Router  # loads what predicts
     from lookahead_router.routes import RouteMatcher, Routes
 
@@ -84,7 +84,7 @@ class Dispatcher:
         cooldowns: Cooldowns | None = None,
         abilities: Mapping[str, Abilities] | None = None,
         routes: "Routes | RouteMatcher | None" = None,
-        cascade: "Cascade | None" = None,
+        cascade: Cascade | None = None,
     ) -> None:
         """Loads the router and holds every name against its pool.
 
@@ -150,11 +150,7 @@ class Dispatcher:
             if not isinstance(known, Abilities):
                 raise ConfigurationError(f"abilities[{name!r}] must be Abilities(...), got {type(known).__name__}")
             self.check_name(name)
-        self.cascade = cascade
-        if cascade is not None:
-            from lookahead_router.dispatch.cascade import check_cascade
-
-            check_cascade(cascade, self.router, self.candidates)
+        self.cascade = checked_cascade(cascade, self.router, self.candidates)
 
     @property
     def router(self) -> "Router":
