@@ -181,6 +181,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             raise ConfigurationError(f"route_on must be a function, got {type(route_on).__name__}")
         candidates = llms(candidates)
         shared = {"default": default, "fallbacks": fallbacks, "fallback_on": fallback_on}
+        given = {"policy": policy, "quality": quality, "prices": prices, "routes": routes}
         shared |= {"sticky": sticky, "switch_gain": switch_gain, "cascade": cascade}
         dispatcher = Dispatcher(
             router,
@@ -188,12 +189,9 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             revision=revision,
             aliases=aliases,
             profiles=profiles,
-            policy=policy,
-            quality=quality,
-            prices=prices,
+            **given,
             threads=threads,
             cooldowns=cooldowns,
-            routes=routes,
             abilities=abilities_of(candidates),
             **shared,
         )
