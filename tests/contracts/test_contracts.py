@@ -38,6 +38,7 @@ SLOWLY = {"n_epochs": 15, "learning_rate": 0.05, "weight_decay": 0.0}
 SETTINGS = {
     "knn": {"n_neighbors": 5},
     "clusters": {"n_clusters": 8, "prior_prompts": 1.0},
+    "leaders": {"n_clusters": 8},
     "classifier": {"inverse_penalty": 10.0},
     "documents": {"inverse_penalty": 10.0},
     "irt": SLOWLY,

@@ -17,6 +17,7 @@ _KINDS = {
     "rule": ("rule", "Rule"),
     "knn": ("knn", "NearestNeighbors"),
     "clusters": ("clusters", "Clusters"),
+    "leaders": ("leaders", "Leaders"),
     "classifier": ("classifier", "Classifier"),
     "documents": ("documents", "Documents"),
     "irt": ("irt", "ItemResponse"),

@@ -113,11 +113,17 @@ class FittedPredictor:
         if unjudged:
             raise DataError(f"no training prompt has a score of {', '.join(unjudged)}; judge some, or leave them out")
         rows = dataset.select(judged.any(axis=1))
-        fitted = self._fit(self._features(rows.requests()), rows.scores)
-        self.pool, self.calibration = dataset.pool, None
+        return self._keep(dataset.pool, self._fit_rows(rows))
+
+    def _keep(self, pool: CandidatePool, fitted: Arrays) -> Self:
+        self.pool, self.calibration = pool, None
         self._arrays = {name: np.asarray(array) for name, array in fitted.items()}
         self.revision = self._hash()
         return self
+
+    def _fit_rows(self, rows: "RoutingDataset") -> Arrays:
+        """What is learnt of prompts that each have a score, as arrays."""
+        return self._fit(self._features(rows.requests()), rows.scores)
 
     def fit_calibration(self, dataset: "RoutingDataset") -> Self:
         """Fits the curves that map scores to probabilities of a good answer, on prompts that fitted nothing.
