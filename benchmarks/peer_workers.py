@@ -53,8 +53,8 @@ def plain_pass_as_exported(settings: dict) -> Route:
     return plain_pass(settings, "floor_as_exported.onnx")
 
 
-def nearest(embed: Callable[[Sequence[str]], object], settings: dict) -> Route:
-    """The label that most of the 20 nearest known prompts have."""
+def nearest(embed: Callable[[Sequence[str]], object], settings: dict, name: str) -> Route:
+    """The label that most of the 20 nearest known prompts have, whose vectors are kept as `name`."""
     import numpy as np
 
     prompts, labels = zip(*settings["known"], strict=True)
@@ -65,7 +65,10 @@ def nearest(embed: Callable[[Sequence[str]], object], settings: dict) -> Route:
         vectors = np.asarray(vectors)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    known = unit(embed(prompts))
+    kept = Path(settings["folder"]) / f"{name}.npy"
+    if not kept.exists():
+        np.save(kept, unit(embed(prompts)))
+    known = np.load(kept)
 
     def route(asked: Sequence[str]) -> list[str]:
         near = np.argpartition(-(unit(embed(asked)) @ known.T), 20, axis=1)[:, :20]
@@ -87,17 +90,19 @@ def fastembed_knn(settings: dict) -> Route:
         model_file="model.onnx",
     )
     model = TextEmbedding("minilm-here", specific_model_path=settings["encoder"], threads=settings["threads"])
-    return nearest(lambda prompts: list(model.embed(prompts)), settings)
+    # One by one, as the plain passes go: batches are padded to the longest of 256, which takes several times as long.
+    return nearest(lambda prompts: list(model.embed(prompts, batch_size=1)), settings, "fastembed")
 
 
 def model2vec_knn(settings: dict) -> Route:
     from model2vec import StaticModel
 
     model = StaticModel.from_pretrained(settings["static"])
-    return nearest(lambda prompts: model.encode(list(prompts)), settings)
+    return nearest(lambda prompts: model.encode(list(prompts)), settings, "model2vec")
 
 
 def semantic_router(settings: dict) -> Route:
+    """Among 40 known prompts, which it embeds anew at every start."""
     import torch
     from semantic_router import IndexedRouter
     from semantic_router import Route as Kind
@@ -105,31 +110,41 @@ def semantic_router(settings: dict) -> Route:
 
     torch.set_num_threads(settings["threads"])
     by_label: dict[str, list[str]] = {}
-    for prompt, label in settings["known"]:
+    for prompt, label in settings["known"][:40]:
         by_label.setdefault(label, []).append(prompt)
-    kinds = [Kind(name=label, utterances=prompts[:20]) for label, prompts in by_label.items()]
+    kinds = [Kind(name=label, utterances=prompts) for label, prompts in by_label.items()]
     encoder = HuggingFaceEncoder(name=settings["encoder"])
     router = IndexedRouter(encoder=encoder, routes=kinds)
     return lambda prompts: [router(prompt) for prompt in prompts]
 
 
 def routellm_bert(settings: dict) -> Route:
-    """RouteLLM's classifier has the shape of xlm-roberta-base; its time does not depend on its weights, so these are
-    fresh, and the tokenizer is the one at hand."""
+    """RouteLLM's classifier, an XLM-RoBERTa of base size, with fresh weights: its time does not depend on them."""
     import torch
-    from transformers import AutoTokenizer, XLMRobertaConfig, XLMRobertaForSequenceClassification
+    from routellm.routers.routers import BERTRouter
 
     torch.set_num_threads(settings["threads"])
-    config = XLMRobertaConfig(vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1, num_labels=3)
-    model = XLMRobertaForSequenceClassification(config).eval()
-    tokenizer = AutoTokenizer.from_pretrained(settings["encoder"])
+    router = BERTRouter(settings["bert"])
+    return lambda prompts: [router.calculate_strong_win_rate(prompt) for prompt in prompts]
 
-    def route(prompts: Sequence[str]) -> None:
-        for prompt in prompts:
-            with torch.no_grad():
-                model(**tokenizer(prompt, return_tensors="pt", padding=True, truncation=True, max_length=512))
 
-    return route
+def llmrouter_knn(settings: dict) -> Route:
+    """LLMRouter's kNN on a Longformer with fresh weights, among 40 known prompts, each of which takes it long."""
+    import torch
+    from llmrouter.models.knnrouter.router import KNNRouter
+    from llmrouter.utils import embeddings, save_model
+    from sklearn.neighbors import KNeighborsClassifier
+
+    torch.set_num_threads(settings["threads"])
+    embeddings._MODEL_NAME = settings["longformer"]
+    kept = Path(settings["folder"]) / "longformer_knn.pkl"
+    if not kept.exists():
+        prompts, labels = zip(*settings["known"][:40], strict=True)
+        vectors = [embeddings.get_longformer_embedding(prompt).numpy() for prompt in prompts]
+        save_model(KNeighborsClassifier(20).fit(vectors, labels), str(kept))
+    router = KNNRouter.__new__(KNNRouter)  # without the tables that its own training reads
+    vars(router)["cfg"] = {"model_path": {"load_model_path": str(kept)}}
+    return lambda prompts: [router.route_single({"query": prompt}) for prompt in prompts]
 
 
 def litellm_complexity(settings: dict) -> Route:
@@ -143,7 +158,7 @@ WORKERS = {
     each.__name__: each
     for each in (
         ours, ours_among_50, plain_pass, plain_pass_as_exported, fastembed_knn, model2vec_knn, semantic_router,
-        routellm_bert, litellm_complexity,
+        routellm_bert, llmrouter_knn, litellm_complexity,
     )
 }  # fmt: skip
 
@@ -155,14 +170,15 @@ def peak_mb() -> float:
 
 def main() -> None:
     name, settings = sys.argv[1], json.loads(Path(sys.argv[2]).read_text())
+    told, sys.stdout = sys.stdout, sys.stderr  # some routers print
     prompts = settings["prompts"]
     if "--cold" in sys.argv:
-        WORKERS[name]({**settings, "known": settings["known"][:40]})(prompts[:1])
+        WORKERS[name](settings)(prompts[:1])
         return
     route = WORKERS[name](settings)
     for prompt in prompts[:5]:
         route([prompt])
-    print(json.dumps("ready"), flush=True)
+    print(json.dumps("ready"), file=told, flush=True)
     for line in sys.stdin:
         if line.strip() == "one":
             times = []
@@ -170,13 +186,13 @@ def main() -> None:
                 start = time.perf_counter()
                 route([prompt])
                 times.append(1e3 * (time.perf_counter() - start))
-            print(json.dumps(times), flush=True)
+            print(json.dumps(times), file=told, flush=True)
         elif line.strip() == "batch":
             start = time.perf_counter()
             route(prompts)
-            print(json.dumps(len(prompts) / (time.perf_counter() - start)), flush=True)
+            print(json.dumps(len(prompts) / (time.perf_counter() - start)), file=told, flush=True)
         else:
-            print(json.dumps(peak_mb()), flush=True)
+            print(json.dumps(peak_mb()), file=told, flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ router does not start, is a row that says why. This script itself runs in the de
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def peers(torch: str) -> list[Peer]:
         Peer("fastembed, kNN", "fastembed_knn", "fastembed", ("fastembed==0.9.1",)),
         Peer("semantic-router, local encoder", "semantic_router", "semantic", ("semantic-router[local]==1.1.1", torch)),
         Peer("RouteLLM, BERT", "routellm_bert", "routellm", ("routellm==0.2.0", torch)),
-        Peer("LLMRouter, kNN", "", "", (), "reads prompts with a Longformer that only the Hugging Face Hub has"),
+        Peer("LLMRouter, kNN", "llmrouter_knn", "llmrouter", ("llmrouter-lib==0.4.0", torch)),
     ]
 
 
@@ -71,13 +72,17 @@ def main() -> None:
     chosen = [each for each in peers(arguments.torch) if not arguments.only or each.worker in arguments.only]
     prepare_encoder(arguments.encoder, folder / "encoder")
     prepare_static(arguments.encoder, folder / "static")
+    prepare_fresh(arguments.encoder, folder)
     for peer in chosen:
         if not peer.failure:
             peer.failure = install(folder, peer)
     settings = folder / "settings.json"
     settings.write_text(json.dumps(make_settings(arguments, folder)))
-    measure(chosen, folder, settings, arguments)
-    print(table(chosen, folder, arguments))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        measure(chosen, folder, settings, arguments)
+    finally:  # interrupted, it tells what is there by then
+        print(table(chosen, folder, arguments))
 
 
 def prepare_encoder(source: Path, target: Path) -> None:
@@ -106,6 +111,32 @@ def prepare_static(encoder: Path, target: Path) -> None:
     save_file({"embeddings": table[:, :256].copy()}, target / "model.safetensors")
     (target / "tokenizer.json").write_bytes((encoder / "tokenizer.json").read_bytes())
     (target / "config.json").write_text(json.dumps({"model_type": "model2vec", "normalize": True}))
+
+
+def prepare_fresh(encoder: Path, folder: Path) -> None:
+    """Networks of the shapes that peers fetch from the Hub, with fresh weights, whose time is that of others.
+
+    RouteLLM's classifier is an XLM-RoBERTa of base size; LLMRouter reads with a Longformer. The tokenizer is the one at
+    hand."""
+    import transformers
+
+    made = {
+        "xlm-roberta-base": lambda: transformers.XLMRobertaForSequenceClassification(
+            transformers.XLMRobertaConfig(
+                vocab_size=250_002, max_position_embeddings=514, type_vocab_size=1, num_labels=3
+            )
+        ),
+        "longformer-base": lambda: transformers.LongformerModel(
+            transformers.LongformerConfig(
+                vocab_size=50_265, max_position_embeddings=4098, type_vocab_size=1, attention_window=[512] * 12
+            )
+        ),
+    }
+    for name, make in made.items():
+        if not (folder / name / "config.json").exists():
+            make().save_pretrained(folder / name)
+            for path in encoder.glob("*token*"):
+                (folder / name / path.name).write_bytes(path.read_bytes())
 
 
 def install(folder: Path, peer: Peer) -> str:
@@ -141,8 +172,11 @@ def make_settings(arguments: argparse.Namespace, folder: Path) -> dict:
     return {
         "threads": arguments.threads,
         "window": WINDOW,
+        "folder": str(folder),
         "encoder": str(folder / "encoder"),
         "static": str(folder / "static"),
+        "bert": str(folder / "xlm-roberta-base"),
+        "longformer": str(folder / "longformer-base"),
         "prompts": asked,
         "known": [row for row in rows if row[0] not in set(asked)][:200],
         "candidates": [entry.name for entry in entries if entry.output_usd_per_million_tokens is not None][:50],
@@ -160,9 +194,8 @@ def measure(chosen: list[Peer], folder: Path, settings: Path, arguments: argpars
                     peer.cold.append(cold_start(peer, folder, settings))
                     peer.one.append(asked(peer, "one"))
                     peer.batch.append(asked(peer, "batch"))
+                    peer.memory_mb = asked(peer, "memory")
             print(f"alternation {number + 1} of {arguments.alternations}", file=sys.stderr, flush=True)
-        for peer in running:
-            peer.memory_mb = 0.0 if peer.failure else asked(peer, "end")
     finally:
         for peer in running:
             if peer.process is not None:
@@ -170,9 +203,16 @@ def measure(chosen: list[Peer], folder: Path, settings: Path, arguments: argpars
 
 
 def environment_of() -> dict[str, str]:
+    """The same for all; tokenizers' own threads are off, as the routers' are."""
     hidden = ("PYTHONPATH", "OMP_NUM_THREADS", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    return {**kept, "HF_HUB_OFFLINE": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "OPENAI_API_KEY": "none"}
+    return {
+        **kept,
+        "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_OFFLINE": "1",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "OPENAI_API_KEY": "none",
+    }
 
 
 def command_of(peer: Peer, folder: Path, settings: Path) -> list[str]:
@@ -229,8 +269,9 @@ def spread(values: list[float], digits: int = 2) -> str:
 
 def table(chosen: list[Peer], folder: Path, arguments: argparse.Namespace) -> str:
     """Medians and ranges over the alternations; the ratios are of one alternation each."""
+    n_alternations = max(len(peer.batch) for peer in chosen)
     lines = [
-        f"{arguments.prompts} prompts, {arguments.threads} threads, {arguments.alternations} alternations, "
+        f"{arguments.prompts} prompts, {arguments.threads} threads, {n_alternations} alternations, "
         f"load {os.getloadavg()[0]:.1f}",
         "",
         "| router | p50 of a decision, ms | p50 / plain pass | p99, ms | prompts/s in a batch | batch / plain pass "
@@ -239,16 +280,16 @@ def table(chosen: list[Peer], folder: Path, arguments: argparse.Namespace) -> st
     ]
     floor = next((peer for peer in chosen if peer.worker == "plain_pass" and peer.one), None)
     for peer in chosen:
-        if peer.failure or not peer.one:
+        if peer.failure or not peer.batch:
             lines.append(f"| {peer.title} | {peer.failure} | | | | | | | | |")
             continue
         p50 = [statistics.median(times) for times in peer.one]
         p99 = [sorted(times)[int(0.99 * len(times))] for times in peer.one]
         ratio = by = "–"
         if floor is not None:
-            pairs = zip(p50, floor.one, strict=True)
+            pairs = zip(p50, floor.one, strict=False)  # the last of them may be under way
             ratio = spread([mine / statistics.median(theirs) for mine, theirs in pairs])
-            by = spread([mine / theirs for mine, theirs in zip(peer.batch, floor.batch, strict=True)])
+            by = spread([mine / theirs for mine, theirs in zip(peer.batch, floor.batch, strict=False)])
         size, n_packages = installed(folder, peer)
         lines.append(
             f"| {peer.title} | {spread(p50)} | {ratio} | {spread(p99)} | {spread(peer.batch, 0)} | {by} "

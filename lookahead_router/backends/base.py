@@ -15,6 +15,8 @@ class DemandBackend(Protocol):
     """Prompts of one call."""
     n_threads: int
     """Calls that run well beside each other; 1 where a backend does not say."""
+    beside: "DemandBackend"
+    """The same for calls beside each other; asked for where `n_threads` is more than 1."""
 
     def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         """Demands `(B, R)`, difficulty, log tokens and verbosity `(B,)`, embeddings `(B, H)`, float32.
@@ -35,6 +37,8 @@ class Backend(Protocol):
     """Prompts of one call; 1 where a row would otherwise depend on those beside it."""
     n_threads: int
     """Calls that run well beside each other; 1 where a backend does not say."""
+    beside: "Backend"
+    """The same for calls beside each other; asked for where `n_threads` is more than 1."""
 
     def score_logits(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
         """Score logits `(B, K)` float32, unbounded.

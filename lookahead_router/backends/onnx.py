@@ -1,6 +1,8 @@
 """ONNX Runtime on the CPU: the default, and all that the base install has."""
 
+from copy import copy
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -38,6 +40,13 @@ class OnnxBackend:
                 f"{path.name} is not a routing graph: other inputs or outputs", location=str(path.parent)
             )
         self.name = "onnx-int8" if path.stem.endswith("int8") else "onnx"
+
+    @property
+    def beside(self) -> Self:
+        """The same for passes beside each other, which have one thread each."""
+        one = copy(self)
+        one._session = self._session.lone
+        return one
 
     @property
     def n_threads(self) -> int:

@@ -86,6 +86,8 @@ class Session:
         self.location = str(path.parent) if location is None else location
         self.n_threads = allowed_cores() if n_threads is None else n_threads
         self._is_mapped = is_installed
+        self._about = {"location": location, "is_installed": is_installed, "is_copy": is_copy}
+        self._lone: Session | None = None
         self._lock = threading.Lock()
         self._passes: set[object] = set()
         if not (is_installed or is_copy) and _keeps_tensors_elsewhere(path):
@@ -116,6 +118,15 @@ class Session:
             if session is None:
                 session = _shared[key] = cls(path, n_threads=n_threads, location=location, **about)
             return session
+
+    @property
+    def lone(self) -> "Session":
+        """The same graph with one thread, for passes beside each other; itself where its file is another by now."""
+        if self.n_threads > 1 and self._lone is None and _file_state(self.path) == self._state:
+            lone = Session.shared(self.path, n_threads=1, **self._about)
+            if lone._state == self._state:
+                self._lone = lone
+        return self._lone or self
 
     @property
     def inputs(self) -> dict[str, list]:

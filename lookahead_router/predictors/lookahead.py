@@ -138,8 +138,8 @@ class LookaheadPredictor:
             )
         logits = np.empty((len(rows), len(self.pool)), dtype=np.float64)
 
-        def run(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
-            return checked_logits(self.backend, ids, mask, len(self.pool))
+        def run(backend: Backend, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+            return checked_logits(backend, ids, mask, len(self.pool))
 
         for batch, found in passes(self.backend, rows, self.tokenizer.pad_token_id, run):
             logits[batch] = found

@@ -81,10 +81,7 @@ class Foreseer:
             )
         found: dict[str, Any] = dict.fromkeys(OUTPUTS)
 
-        def run(ids: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ...]:
-            return checked_demands(self.backend, ids, mask)
-
-        for batch, outputs in passes(self.backend, rows, self.tokenizer.pad_token_id, run):
+        for batch, outputs in passes(self.backend, rows, self.tokenizer.pad_token_id, checked_demands):
             for name, values in zip(OUTPUTS, outputs, strict=True):
                 if found[name] is None:
                     found[name] = np.empty((len(rows), *values.shape[1:]), dtype=np.float64)

@@ -340,6 +340,16 @@ def test_a_graph_that_changed_is_opened_anew(save):
     assert not second.run(["score_logits"], feed)[0].any()
 
 
+def test_passes_beside_each_other_have_a_session_of_one_thread_unless_the_file_has_changed(save):
+    path = save(make_graph())
+    several, changed = Session(path, n_threads=3), Session(path, n_threads=2)
+    assert (several.lone.n_threads, several.lone) == (1, several.lone)
+    assert several.lone.lone is several.lone
+    path.write_bytes(path.read_bytes() + b"\x1a\x01x")  # the producer's version
+    assert changed.lone is changed
+    assert several.lone.n_threads == 1
+
+
 def test_a_session_ends_with_who_holds_it(save):
     path = save(make_graph())
     alive = weakref.ref(Session.shared(path, n_threads=1))

@@ -18,8 +18,9 @@ class Backend:
         self.n_threads, self.max_batch_size = n_threads, max_batch_size
         self.shapes: list[tuple[int, int]] = []
         self.together = threading.Barrier(n_threads)
+        self.beside = self
 
-    def run(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def run(self, backend: "Backend", ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         self.together.wait(timeout=20)  # only ends if so many calls are under way
         self.shapes.append(ids.shape)
         return (ids * mask).sum(axis=1)
@@ -37,7 +38,7 @@ def test_every_prompt_has_its_own_outputs_and_so_many_passes_run_beside_each_oth
 def test_a_pass_that_fails_is_told_and_the_rest_are_not_run():
     backend, begun = Backend(n_threads=2), []
 
-    def run(ids: np.ndarray, mask: np.ndarray) -> None:
+    def run(backend: Backend, ids: np.ndarray, mask: np.ndarray) -> None:
         begun.append(ids)
         raise OverflowError
 
@@ -50,8 +51,17 @@ def test_a_lone_prompt_starts_no_thread():
     before = threading.active_count()
     backend = Backend(n_threads=1)
     backend.n_threads = 4
-    seen = [threading.active_count() for _ in passes(backend, ROWS[:1], 0, lambda ids, mask: ids)]
+    seen = [threading.active_count() for _ in passes(backend, ROWS[:1], 0, lambda backend, ids, mask: ids)]
     assert seen == [before]
+
+
+def test_passes_beside_each_other_have_one_thread_each_once_there_are_enough_of_them():
+    backend, seen = Backend(n_threads=3), []
+    backend.beside = Backend(n_threads=1)
+    for n_rows in (1, 2, 3, 8):
+        used = {run_on for _, run_on in passes(backend, ROWS[:n_rows], 0, lambda backend, ids, mask: backend)}
+        seen.append(used)
+    assert seen == [{backend}, {backend}, {backend.beside}, {backend.beside}]
 
 
 PROMPTS = ["Prove that the square root of 2 is irrational.", "Hello!", "x " * 150, "¿Qué hora es?", "a", "b " * 40]
