@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from lookahead_router.policies import BestQuality, CostAware, KeepQuality, Restricted, Threshold, WithinMargin
     from lookahead_router.predictors.lookahead import LookaheadPredictor
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
+    from lookahead_router.privacy.guard import Privacy
     from lookahead_router.prompts import Request, read_request
     from lookahead_router.router import Router
     from lookahead_router.routes import Route, Routes
     from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction
 
 _HOMES = {
+    "Privacy": "privacy.guard",
     "Router": "router",
     "Route": "routes.definition",
     "Routes": "routes.definition",
@@ -96,6 +98,7 @@ __all__ = [
     "OpenPoolPredictor",
     "OwnCheck",
     "Prediction",
+    "Privacy",
     "RecentThreads",
     "Refusal",
     "Reliability",

@@ -6,6 +6,7 @@ Errors of LLM clients are sorted by `failure_of` into classes of `Failure`.
     ├── ConfigurationError (ValueError)        options contradict each other or leave their domain
     │   └── UnknownCandidateError (KeyError)   a name that the pool does not hold
     ├── PromptError (ValueError)               a prompt that cannot be routed
+    ├── PrivacyError (ValueError)              a request that only local candidates may see, and none can answer
     ├── DataError (ValueError)                 a dataset that cannot be used
     │   ├── SchemaError                        one row or column of it is malformed
     │   └── PoolMismatchError                  its candidates are not the expected ones
@@ -121,6 +122,21 @@ class PromptError(LookaheadRouterError, ValueError):
         self.index = index
         """Position in the batch, where there is one."""
         super().__init__(message if index is None else f"prompt {index}: {message}")
+
+
+class PrivacyError(LookaheadRouterError, ValueError):
+    """A request with personal data or secrets that nobody may answer: no candidate that may is local."""
+
+    def __init__(self, kinds: Iterable[str], *, candidate: str | None = None) -> None:
+        self.kinds = tuple(kinds)
+        """What was found, e.g. `e-mail address`; nothing of the text."""
+        self.candidate = candidate
+        """The one that was named to answer, if one was."""
+        who = "no local candidate may answer" if candidate is None else f"the candidate {candidate!r} is not local"
+        super().__init__(
+            f"the request holds private data ({', '.join(self.kinds)}), and {who}; nothing was sent. Remove what is "
+            "private, or mark a candidate of your own as local"
+        )
 
 
 class DataError(LookaheadRouterError, ValueError):

@@ -6,7 +6,7 @@ utilities go to the earlier candidate; one of utility -inf is never chosen.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -200,13 +200,15 @@ class Restricted:
     """Prompt length of a call, where the prediction does not know it."""
     output_tokens: float = RESPONSE_TOKENS
     """Response length of a call, where the prediction does not foresee it."""
+    because: str = field(default="is not on the allow list", repr=False, compare=False)
+    """Why candidates that `allow` does not name are excluded, in the words of records."""
 
     def __post_init__(self) -> None:
-        for field in ("allow", "deny", "capabilities"):
-            value = getattr(self, field)
+        for name in ("allow", "deny", "capabilities"):
+            value = getattr(self, name)
             if isinstance(value, str):
-                raise ConfigurationError(f"Restricted: {field} is a list; wrap the single name {value!r} in one")
-            object.__setattr__(self, field, None if value is None else tuple(value))
+                raise ConfigurationError(f"Restricted: {name} is a list; wrap the single name {value!r} in one")
+            object.__setattr__(self, name, None if value is None else tuple(value))
         amounts = [name for name in ("max_usd_per_call", "context_tokens") if getattr(self, name) is not None]
         _check_amounts(self, "input_tokens", "output_tokens", *amounts)
         if isinstance(self.policy, type) or not isinstance(self.policy, Policy):
@@ -265,7 +267,7 @@ class Restricted:
 
     def _lack(self, candidate: Candidate) -> str | None:
         if self.allow is not None and candidate.name not in self.allow:
-            return "is not on the allow list"
+            return self.because
         if candidate.name in self.deny:
             return "is on the deny list"
         missing = [capability for capability in self.capabilities if capability not in candidate.capabilities]

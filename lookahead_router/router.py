@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 
 from lookahead_router.errors import ConfigurationError, PredictionError
 from lookahead_router.hub import HubOptions
+from lookahead_router.learning import Learning
 from lookahead_router.policies import (
     PROMPT_TOKENS,
     BestQuality,
@@ -25,20 +26,17 @@ from lookahead_router.policies import (
 from lookahead_router.predictors.base import Predictor, read_requests
 from lookahead_router.predictors.load import embedded_location, load_predictor
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
+from lookahead_router.privacy.guard import Privacy
 from lookahead_router.prompts import Passage, Prompt, Request, prompt_text, read_request
 from lookahead_router.prompts.tokens import paid_tokens
 from lookahead_router.routes.definition import Match, Routes
 from lookahead_router.routes.matching import RouteMatcher
-from lookahead_router.routes.opening import check_routes, open_routes
+from lookahead_router.routes.opening import check_routes, matches_of, open_routes, policy_within
 from lookahead_router.saved.find import OPEN_EMBEDDED
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction, check_mapping
 
-if TYPE_CHECKING:
-    from lookahead_router.data.dataset import RoutingDataset
-    from lookahead_router.predictors.profiles import Profile
 
-
-class Router:
+class Router(Learning):
     """Sends each prompt to the candidate of highest utility.
 
     Immutable, safe under threads and picklable; `restrict_to`, `with_aliases`, `with_prices` and `with_policy`
@@ -52,6 +50,7 @@ class Router:
         policy: Policy | None = None,
         aliases: Mapping[str, str | Candidate] | None = None,
         routes: "Routes | RouteMatcher | None" = None,
+        privacy: Privacy | None = None,
     ) -> None:
         """Joins a predictor and a policy.
 
@@ -61,6 +60,7 @@ class Router:
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
                 to decide among}`.
             routes: kinds of requests with their candidates, as `with_routes` takes them.
+            privacy: which requests only local candidates may see; all may see all when absent.
 
         Raises:
             UnknownCandidateError: an alias, or a name that the policy or a route lists, is not in the pool.
@@ -79,8 +79,14 @@ class Router:
         self._names = predictor.pool.names
         self.policy: Policy = BestQuality() if policy is None else policy
         check_policy(self.policy, self.pool)
-        self.routes: RouteMatcher | None = None if routes is None else self.with_routes(routes).routes
+        self.routes: RouteMatcher | None = None
         """What tells which route a request belongs to; `None` where there are no routes."""
+        self.privacy: Privacy | None = None
+        """What tells which requests only local candidates may see."""
+        if routes is not None:
+            self.routes = self.with_routes(routes).routes
+        if privacy is not None:
+            vars(self).update(vars(self.with_privacy(privacy)))
 
     @classmethod
     def from_pretrained(
@@ -94,6 +100,7 @@ class Router:
         quality: float | None = None,
         aliases: Mapping[str, str | Candidate] | None = None,
         routes: "Routes | RouteMatcher | None" = None,
+        privacy: Privacy | None = None,
         backend: str = "auto",
         n_threads: int | None = None,
         **hub: Unpack[HubOptions],
@@ -115,6 +122,7 @@ class Router:
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
                 to decide among}`.
             routes: kinds of requests with their candidates, as `with_routes` takes them.
+            privacy: which requests only local candidates may see; all may see all when absent.
             backend: `auto`, `onnx-int8`, `onnx` or `torch`; not for a baseline.
             n_threads: threads of one ONNX pass; not for a baseline.
             hub: `revision`, `token`, `cache_dir`, `local_files_only` and `endpoint`, for a repository.
@@ -140,7 +148,9 @@ class Router:
             router = router.with_prices(prices)
         if policy is not None:
             router = router.with_policy(policy)
-        return router if routes is None else router.with_routes(routes)
+        if routes is not None:
+            router = router.with_routes(routes)
+        return router if privacy is None else router.with_privacy(privacy)
 
     def route(self, prompt: Prompt | Request, *, context: Iterable[Passage] = ()) -> Decision:
         """The decision for one prompt.
@@ -224,73 +234,6 @@ class Router:
                 f"{self.predictor!r} gave {len(prediction)} rows for {n_prompts} prompts; it must give one a prompt"
             )
         return prediction.select(self._names).with_pool(self.pool)
-
-    def onboard(self, dataset: "RoutingDataset", *, beside: "RoutingDataset | None" = None) -> "Router":
-        """A router that has seen scored answers: better profiles, and new candidates for names that it does not have.
-
-        Args:
-            dataset: prompts with observed scores in [0, 1], under this router's names; a part of the prompts is
-                enough for each candidate.
-            beside: scored answers that candidates of this router have learnt from already, to the same prompts. They
-                tell which of these are harder than they look, and are not learnt from again.
-
-        Raises:
-            ConfigurationError: the predictor's pool is fixed.
-            DataError: a score outside [0, 1], a candidate without any score, no prompt, or answers beside to others.
-        """
-        names = dict(zip(self.pool.names, self._names, strict=True))
-        predictor = self._open("onboard").onboard(
-            dataset.rename(names), beside=None if beside is None else beside.rename(names)
-        )
-        joined = [name for name in predictor.pool.names if name not in self.predictor.pool.names]
-        return self._over(predictor, joined)
-
-    def observe(self, prompt: Prompt, candidate: str, score: float) -> "Router":
-        """A router that has seen one more scored answer. The old one stays as it was.
-
-        Args:
-            prompt: what was asked.
-            candidate: who answered, under this router's names.
-            score: how good the answer was, in [0, 1].
-
-        Raises:
-            ConfigurationError: the predictor's pool is fixed.
-            UnknownCandidateError: the name is not in the pool.
-            PromptError: the prompt cannot be routed.
-            DataError: the score is no number in [0, 1].
-        """
-        name = self._names[self.pool.index(candidate)]
-        return self._over(self._open("observe").observe(prompt, name, score), ())
-
-    def with_learnt(self, profiles: "Mapping[str, Profile]") -> "Router":
-        """A router whose candidates have these profiles, such as a router elsewhere has learnt.
-
-        Args:
-            profiles: `{name in this router's pool: its profile}`; other names are left out, and candidates that are
-                not named keep theirs.
-
-        Raises:
-            ConfigurationError: the predictor's pool is fixed.
-        """
-        known = zip(self.pool.names, self._names, strict=True)
-        theirs = {of: profiles[name] for name, of in known if name in profiles}
-        return self._over(self._open("learn").with_profiles(theirs), ())
-
-    def save(self, folder: str | Path) -> None:
-        """Writes the predictor, with the profiles that it has by now; `from_pretrained` reads the folder.
-
-        Raises:
-            ConfigurationError: the folder holds something else.
-        """
-        self.predictor.save(folder)
-
-    @property
-    def taken_for(self) -> dict[str, str]:
-        """What each name stands for, and on what its profile rests, in words; empty where the pool is fixed."""
-        if not isinstance(self.predictor, OpenPoolPredictor):
-            return {}
-        about = {member.candidate.name: member.about for member in self.predictor.members}
-        return {name: about[theirs] for name, theirs in zip(self.pool.names, self._names, strict=True)}
 
     @property
     def excluded(self) -> dict[str, str]:
@@ -418,17 +361,40 @@ class Router:
         router.routes = None if routes is None else open_routes(routes, self.predictor, self.policy, self.pool)
         return router
 
+    def with_privacy(self, privacy: Privacy | None) -> "Router":
+        """The same router, in which requests with personal data or secrets go to local candidates alone.
+
+        Raises:
+            UnknownCandidateError: it names a candidate that is not in the pool.
+            ConfigurationError: no privacy.
+        """
+        if privacy is not None and not isinstance(privacy, Privacy):
+            raise ConfigurationError(f"privacy must be Privacy(...), got {type(privacy).__name__}")
+        named = () if privacy is None else privacy.local
+        marked = {name: Candidate(**{**self.pool[name].model_dump(), "local": True}) for name in named}
+        router = self.with_aliases(marked) if marked else copy.copy(self)
+        router.privacy = privacy
+        return router
+
     def within(self, match: Match, policy: Policy | None = None) -> "Router":
-        """A router without routes, that decides as this one does for requests of that match.
+        """A router without routes and privacy, that decides as this one does for requests of that match.
 
         Args:
-            match: of `routes`.
+            match: the route, and what is private.
             policy: in place of this router's, which is tried first.
+
+        Raises:
+            PrivacyError: something is private, and no candidate that may answer is local.
         """
         router, chosen = copy.copy(self), self.policy if policy is None else policy
-        router.routes = None
-        router.policy = chosen if self.routes is None else self.routes.routes.policy(match.route, chosen)
+        router.routes = router.privacy = None
+        routes = None if self.routes is None else self.routes.routes
+        router.policy = policy_within(match, chosen, routes, self.privacy, self.pool)
         return router if policy is None else router.with_policy(router.policy)
+
+    def private_in(self, request: Request) -> tuple[str, ...]:
+        """Kinds of personal data and secrets in what a request sends; none where the router has no `privacy`."""
+        return () if self.privacy is None else self.privacy.found_in(request)
 
     def _with_pool(self, pool: CandidatePool, predictor_names: Iterable[str], names: Mapping[str, str]) -> "Router":
         router = copy.copy(self)
@@ -446,37 +412,22 @@ class Router:
             self.routes = self.routes.over(self.routes.routes.rename(names))
         return self.with_policy(policy)
 
-    def _open(self, verb: str) -> OpenPoolPredictor:
-        if not isinstance(self.predictor, OpenPoolPredictor):
-            raise ConfigurationError(
-                f"{self.predictor!r} cannot {verb}: its pool is fixed by its training; use a predictor for any pool, "
-                "such as the embedded one"
-            )
-        return self.predictor
-
-    def _over(self, predictor: Predictor, joined: Iterable[str]) -> "Router":
-        """This router over a predictor that has learnt, and has new candidates at the end of its pool."""
-        router = copy.copy(self)
-        router.predictor, router._names = predictor, (*self._names, *joined)
-        candidates = [*self.pool, *(predictor.pool[name] for name in joined)]
-        router.pool = CandidatePool(candidates)
-        check_policy(router.policy, router.pool)
-        return router
-
     def _decide(self, requests: list[Request]) -> list[Decision]:
         start = time.perf_counter()
         prediction = self._predict(requests)
-        matches = None if self.routes is None else self.routes.match(requests)
+        if self.routes is None and self.privacy is None:
+            return self.decide(prediction, latency_seconds=(time.perf_counter() - start) / max(len(requests), 1))
+        matches = matches_of(requests, [self.private_in(request) for request in requests], self.routes)
         seconds = (time.perf_counter() - start) / max(len(requests), 1)
-        if matches is None:
-            return self.decide(prediction, latency_seconds=seconds)
         found: dict[int, Decision] = {}
-        for name in dict.fromkeys(match.route for match in matches):
-            rows = [row for row, match in enumerate(matches) if match.route == name]
-            found |= zip(
-                rows, self.within(Match(name)).decide(prediction.of(rows), latency_seconds=seconds), strict=True
-            )
-        return [replace(found[row], route=each.route, similarity=each.similarity) for row, each in enumerate(matches)]
+        for kind in dict.fromkeys(Match(match.route, private=match.private) for match in matches):
+            rows = [row for row, each in enumerate(matches) if (each.route, each.private) == (kind.route, kind.private)]
+            decisions = self.within(kind).decide(prediction.of(rows), latency_seconds=seconds)
+            found |= zip(rows, decisions, strict=True)
+        return [
+            replace(found[row], route=each.route, similarity=each.similarity, private=each.private)
+            for row, each in enumerate(matches)
+        ]
 
     def _predict(self, requests: list[Request]) -> Prediction:
         texts = [prompt_text(request) for request in requests]

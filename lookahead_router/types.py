@@ -50,6 +50,8 @@ class Candidate(Value):
     """What it can do beyond text, in the user's own words: `"tools"`, `"images"`, ..."""
     metadata: dict[str, Any] = {}
     """Anything else, as plain JSON."""
+    local: bool = False
+    """Whether it may see personal data and secrets, as one on a machine of your own may; see `Privacy`."""
 
     @field_validator("name")
     @classmethod
@@ -102,7 +104,8 @@ class Candidate(Value):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the fields that are not set."""
-        return {key: value for key, value in self.model_dump(mode="json").items() if value not in (None, [], {})}
+        fields = self.model_dump(mode="json").items()
+        return {key: value for key, value in fields if value is not False and value not in (None, [], {})}
 
 
 @dataclass(frozen=True, init=False)
@@ -374,6 +377,8 @@ class Decision:
     """Name of the route that the request belongs to; `None` for none, or where the router has no routes."""
     similarity: float | None = None
     """In [-1, 1], to the most similar route; `None` where the router has no routes, or a chat model tells them."""
+    private: tuple[str, ...] = ()
+    """Kinds of personal data and secrets in the request, for which only local candidates were admitted."""
 
     @property
     def name(self) -> str:
@@ -413,4 +418,5 @@ class Decision:
             "latency_seconds": self.latency_seconds,
             "route": self.route,
             "similarity": self.similarity,
+            "private": list(self.private),
         }

@@ -16,6 +16,7 @@ from lookahead_router.errors import (
     LookaheadRouterError,
     LookaheadRouterWarning,
     MissingDependencyError,
+    PrivacyError,
     PromptError,
     TrainingError,
 )
@@ -24,6 +25,7 @@ from lookahead_router.escaping import to_terminal
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ConfigurationError, 2),
     (PromptError, 3),
+    (PrivacyError, 3),
     (DataError, 4),
     (CheckpointError, 5),
     (MissingDependencyError, 6),

@@ -14,18 +14,20 @@ from typing import TYPE_CHECKING, Any, Literal
 from lookahead_router.dispatch.attempts import Attempts
 from lookahead_router.dispatch.cascade import Cascade, checked_cascade
 from lookahead_router.dispatch.cooldowns import RULES, Cooldowns
+from lookahead_router.dispatch.options import check_options, names_of
 from lookahead_router.dispatch.sources import Prices, arrange_router, names_behind, open_router
 from lookahead_router.dispatch.stickiness import SWITCH_GAIN, check_gain, weigh
 from lookahead_router.dispatch.threads import RecentThreads
-from lookahead_router.errors import ConfigurationError, PromptError, UnknownCandidateError
+from lookahead_router.errors import ConfigurationError, PrivacyError, PromptError, UnknownCandidateError
 from lookahead_router.failures import Failure
 from lookahead_router.policies import chosen_policy
 from lookahead_router.prompts import NEEDS, Prompt, Request, check_needs
 from lookahead_router.routes.definition import Match
 from lookahead_router.threads import PerProcess
-from lookahead_router.types import Candidate, CandidatePool, Decision, check_mapping
+from lookahead_router.types import Candidate, Decision, check_mapping
 
 if TYPE_CHECKING:
+    from lookahead_router.privacy import Privacy
     from lookahead_router.router import Router  # loads what predicts
     from lookahead_router.routes import RouteMatcher, Routes
 
@@ -85,6 +87,7 @@ class Dispatcher:
         abilities: Mapping[str, Abilities] | None = None,
         routes: "Routes | RouteMatcher | None" = None,
         cascade: Cascade | None = None,
+        privacy: "Privacy | None" = None,
     ) -> None:
         """Loads the router and holds every name against its pool.
 
@@ -116,6 +119,7 @@ class Dispatcher:
             abilities: what is known of the models, by candidate.
             routes: kinds of requests with their candidates, under the names here; the router's own when absent.
             cascade: looks at answers of routed calls without tools, and asks again where that is worth it.
+            privacy: which requests only local candidates may see; as the router has it when absent.
 
         Raises:
             ConfigurationError: a value out of its domain, or a policy that cannot decide among the candidates.
@@ -123,14 +127,20 @@ class Dispatcher:
                 a name that is not known.
             CheckpointError, HubError: nothing to load at the location.
         """
-        _check_options(fallbacks, fallback_on, sticky, threads, cooldowns)
-        names = _names_of(candidates)
+        check_options(fallbacks, fallback_on, sticky, threads, cooldowns)
+        names = names_of(candidates)
         policy = chosen_policy(policy, quality)
         self._open = functools.partial(
             open_router, router, revision=revision, aliases=aliases, names=names, profiles=profiles
         )
         self._arrange = functools.partial(
-            arrange_router, aliases=aliases, names=names, prices=prices, policy=policy, routes=routes
+            arrange_router,
+            aliases=aliases,
+            names=names,
+            prices=prices,
+            policy=policy,
+            routes=routes,
+            privacy=privacy,
         )
         self._theirs = names_behind(aliases or {})
         self._routers: tuple[Router, Router] | None = self._opened()
@@ -239,6 +249,7 @@ class Dispatcher:
             UnknownCandidateError: the forced name is no candidate.
             ConfigurationError: no candidate can take the request, an unknown need, or a length that is none.
             PromptError: nothing to route on, and no default.
+            PrivacyError: something is private, and nobody local may answer.
         """
         needs = check_needs(needs)
         if isinstance(n_tokens, bool) or not isinstance(n_tokens, Real) or not n_tokens >= 0:
@@ -253,7 +264,8 @@ class Dispatcher:
             held = self.threads.get(thread) if held is None and thread is not None else held
             thread = thread if request.has_topic or stands_alone(request.text) else None  # a greeting pins nothing
         if forced is not None:
-            return Attempts(self, [self.check_name(forced)], {"candidate": forced, "reason": "forced"}, thread=thread)
+            self._check_private(self.check_name(forced), request)
+            return Attempts(self, [forced], {"candidate": forced, "reason": "forced"}, thread=thread)
         router, facts = self._routed(self.router, request, policy)
         ruled_out = router.excluded
         admitted = [name for name in self.candidates if name not in ruled_out]
@@ -286,6 +298,12 @@ class Dispatcher:
             raise UnknownCandidateError(name, self.candidates)
         return name
 
+    def _check_private(self, name: str, request: Request) -> None:
+        """Raises `PrivacyError` where a candidate may not see what is private in a request."""
+        router = self.router
+        if not router.pool[name].local and (private := router.private_in(request)):
+            raise PrivacyError(private, candidate=name)
+
     def remember(self, thread: str | None, name: str) -> None:
         """Keeps the candidate that answered a thread, if threads are to stay with theirs."""
         if self.sticky in ("thread", "adaptive") and thread is not None:
@@ -310,19 +328,25 @@ class Dispatcher:
         return [name for name in names if (window := self.window(name)) is None or window > smallest]
 
     def _routed(self, router: "Router", request: Request, policy: Any) -> "tuple[Router, dict[str, Any]]":
-        """The router that decides within the route of a request, and what the record says of it."""
-        if router.routes is None or not request.text.strip():
-            return router.with_routes(None).within(Match(), policy), {}
+        """The router that decides for such requests, and what the record says of the route and of what is private."""
+        private, facts = router.private_in(request), {}
         try:
-            (match,) = router.routes.match([request])
+            from lookahead_router.routes.opening import matches_of  # loads what predicts
+
+            (match,) = matches_of([request], [private], router.routes)
         except ConfigurationError:
             raise
         except Exception as error:
             if self.default is None:
                 raise
-            match = Match(error=type(error).__name__)  # not its message, which may quote the prompt
-        facts = {"route": match.route, "similarity": match.similarity}
-        return router.within(match, policy), facts if match.error is None else {**facts, "route_error": match.error}
+            match = Match(error=type(error).__name__, private=private)  # not its message, which may quote the prompt
+        if router.routes is not None and request.text.strip():
+            facts = {"route": match.route, "similarity": match.similarity}
+            facts |= {} if match.error is None else {"route_error": match.error}
+        elif router.routes is not None:
+            router = router.with_routes(None)  # nothing tells of which route it is
+        facts |= {"private": list(private)} if private else {}
+        return router.within(match, policy), facts
 
     def _decided(
         self, router: "Router", able: list[str], request: Request, held: str | None, facts: dict[str, Any]
@@ -397,37 +421,10 @@ class Dispatcher:
         return {**self.__dict__, "_routers": None if is_location and not self._has_learnt else self._routers}
 
 
-def _check_options(fallbacks: Any, fallback_on: Any, sticky: Any, threads: Any, cooldowns: Any) -> None:
-    for name, value, domain in (
-        ("fallbacks", fallbacks, ("next-best", None)),
-        ("sticky", sticky, ("thread", "turn", "adaptive", None)),
-    ):
-        if value not in domain:
-            choices = " or ".join(map(repr, domain))
-            raise ConfigurationError(f"{name} must be {choices}, not {value!r}")
-    if fallback_on is not None and not callable(fallback_on):
-        raise ConfigurationError("fallback_on must be a function from an exception to a bool")
-    if cooldowns is not None and not isinstance(cooldowns, Cooldowns):
-        raise ConfigurationError(f"cooldowns must be Cooldowns(...), got {type(cooldowns).__name__}")
-    if threads is not None and not (hasattr(threads, "get") and hasattr(threads, "__setitem__")):
-        raise ConfigurationError(f"threads must be a mutable mapping, got {type(threads).__name__}")
-
-
-def _names_of(candidates: Iterable[str] | None) -> list[str] | None:
-    if candidates is None:
-        return None
-    if isinstance(candidates, str):
-        raise ConfigurationError("expected a list of candidate names; wrap a single name in a list")
-    names = list(candidates)
-    if not names:
-        raise ConfigurationError("no candidate is named; name at least one")
-    return list(CandidatePool(list(dict.fromkeys(names))).names)  # several tools may be served by one
-
-
 def decision_facts(decision: Decision) -> dict[str, Any]:
     """A decision as records hold it: plain JSON, with nothing of the prompt."""
     facts = decision.to_dict()
     del facts["runner_up"]  # the ranking tells it
     facts |= {"candidate": decision.name, "ranking": list(decision.ranking)}
-    optional = ("probabilities", "standard_errors", "expected_usd", "route", "similarity")
-    return {key: value for key, value in facts.items() if value is not None or key not in optional}
+    optional = ("probabilities", "standard_errors", "expected_usd", "route", "similarity", "private")
+    return {key: value for key, value in facts.items() if value not in (None, []) or key not in optional}

@@ -83,6 +83,7 @@ def arrange_router(
     prices: Prices | None = None,
     policy: Any = None,
     routes: Any = None,
+    privacy: Any = None,
 ) -> "Router":
     """The router among the named candidates, at their prices, under the policy and with the routes.
 
@@ -93,6 +94,7 @@ def arrange_router(
         prices: as `Router.with_prices` takes them, under the names here.
         policy: scores to utilities; the router's own when absent.
         routes: as `Router.with_routes` takes them, under the names here; the router's own when absent.
+        privacy: as `Router.with_privacy` takes it, under the names here; the router's own when absent.
 
     Raises:
         ConfigurationError: a policy that cannot decide among the candidates, or a price that is none.
@@ -110,7 +112,9 @@ def arrange_router(
         router = router.with_prices(prices)
     if policy is not None:
         router = router.with_policy(policy)
-    return router if routes is None else router.with_routes(routes)
+    if routes is not None:
+        router = router.with_routes(routes)
+    return router if privacy is None else router.with_privacy(privacy)
 
 
 def _found(source: "Router | str | Path | None", revision: str | None) -> "Router":

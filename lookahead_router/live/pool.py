@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from lookahead_router.privacy.guard import Privacy
 from lookahead_router.routes.definition import Routes
 from lookahead_router.settings import read_settings
 from lookahead_router.types import Candidate, CandidatePool, Value
@@ -67,6 +68,8 @@ class CandidateConfig(Value):
     """Calls at one time."""
     timeout: float = Field(default=120.0, gt=0)
     """Seconds that one call may take."""
+    local: bool = False
+    """Whether it may see personal data and secrets, where the pool has `privacy`."""
 
     @field_validator("name")
     @classmethod
@@ -153,6 +156,7 @@ class CandidateConfig(Value):
             output_usd_per_million_tokens=self.output_price,
             context_window_tokens=self.context_window,
             capabilities=self.capabilities,
+            local=self.local,
         )
 
 
@@ -170,6 +174,14 @@ class PoolConfig(Value):
     """Kinds of requests with their candidates: a list of routes, what a file of routes holds, or its path beside the
     pool file."""
 
+    privacy: Privacy | None = None
+    """Which requests only local candidates may see: `true`, or settings of `Privacy`; all may see all when absent."""
+
+    @field_validator("privacy", mode="before")
+    @classmethod
+    def _read_privacy(cls, privacy: Any) -> Any:
+        return {True: Privacy(), False: None}[privacy] if isinstance(privacy, bool) else privacy
+
     @field_validator("routes", mode="before")
     @classmethod
     def _read_routes(cls, routes: Any) -> Any:
@@ -181,6 +193,8 @@ class PoolConfig(Value):
     def _check_routes(self) -> Self:
         if self.routes is not None:
             self.routes.check(CandidatePool(candidate.name for candidate in self.candidates))
+        if self.privacy is not None:
+            self.privacy.check(CandidatePool(candidate.name for candidate in self.candidates))
         return self
 
     @field_validator("candidates")

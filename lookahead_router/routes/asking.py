@@ -48,7 +48,9 @@ logger = logging.getLogger(__name__)
 class AskedRoutes:
     """Routes told apart by a chat model. A failure, a reply that names no route, or none in time counts as none."""
 
-    def __init__(self, routes: Routes, complete: Callable[[str], str], timeout_seconds: float) -> None:
+    def __init__(
+        self, routes: Routes, complete: Callable[[str], str], timeout_seconds: float, local: bool = False
+    ) -> None:
         """See `Routes.using`."""
         if not callable(complete):
             raise ConfigurationError(f"complete is a function from a prompt to a reply, got {type(complete).__name__}")
@@ -58,6 +60,7 @@ class AskedRoutes:
         if NONE in (name.casefold() for name in routes.names):
             raise ConfigurationError(f"{NONE!r} is what a chat model answers for none; give that route another name")
         self.routes, self.complete, self.timeout_seconds = routes, complete, timeout_seconds
+        self.asks_elsewhere = not local
 
     def match(self, requests: Sequence[Request]) -> list[Match]:
         """What the chat model says of each request, one after the other."""
@@ -65,7 +68,7 @@ class AskedRoutes:
 
     def over(self, routes: Routes) -> "AskedRoutes":
         """The same for the same routes over candidates of other names."""
-        return AskedRoutes(routes, self.complete, self.timeout_seconds)
+        return AskedRoutes(routes, self.complete, self.timeout_seconds, not self.asks_elsewhere)
 
     def prompt(self, request: Request) -> str:
         """What the chat model is asked."""

@@ -34,6 +34,8 @@ class Match:
     it."""
     error: str | None = None
     """Type of what went wrong where a chat model was to tell the route, so that it counts as none."""
+    private: tuple[str, ...] = ()
+    """Kinds of personal data and secrets in the request, which only local candidates may see."""
 
 
 class Route(Value):
@@ -96,7 +98,7 @@ class Route(Value):
         if self.order == "listed":
             policy = _within(policy, lambda _: Listed(self.candidates))
         if self.strict:
-            return Restricted(policy, allow=self.candidates)
+            return Restricted(policy, allow=self.candidates, because=f"is not of the route {self.name!r}")
         return _within(policy, lambda inner: Preferred(inner, self.candidates))
 
 
@@ -226,19 +228,23 @@ class Routes(Value):
 
         return EmbeddedRoutes.fit(self, embedder, labelled)
 
-    def using(self, complete: Callable[[str], str], *, timeout_seconds: float = TIMEOUT_SECONDS) -> "AskedRoutes":
+    def using(
+        self, complete: Callable[[str], str], *, timeout_seconds: float = TIMEOUT_SECONDS, local: bool = False
+    ) -> "AskedRoutes":
         """Routes that a chat model tells apart, by their descriptions. It reads the conversation.
 
         Args:
             complete: from a prompt to what the model answers; safe under threads.
             timeout_seconds: how long an answer may take, > 0.
+            local: whether it may see personal data and secrets; where a router has `privacy`, another one is not asked
+                of requests that hold some.
 
         Raises:
             ConfigurationError: no function, or no time.
         """
         from lookahead_router.routes.asking import AskedRoutes
 
-        return AskedRoutes(self, complete, timeout_seconds)
+        return AskedRoutes(self, complete, timeout_seconds, local)
 
     def policy(self, name: str | None, policy: Policy) -> Policy:
         """By which a router of some policy decides within a route, or within none.
@@ -249,7 +255,9 @@ class Routes(Value):
         """
         if name is not None:
             return self[name].policy(policy)
-        return policy if self.otherwise is None else Restricted(policy, allow=self.otherwise)
+        if self.otherwise is None:
+            return policy
+        return Restricted(policy, allow=self.otherwise, because="is not for requests of no route")
 
     def rename(self, names: Mapping[str, str]) -> "Routes":
         """The routes over candidates of other names, or over fewer.

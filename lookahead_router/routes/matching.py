@@ -6,7 +6,7 @@ are: with one text a route this is the cosine to that text, with many it is line
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class RouteMatcher(Protocol):
     """What a router asks of routes. Safe under threads."""
 
     routes: Routes
+    asks_elsewhere: bool
+    """Whether somebody reads the requests who may not see what is private."""
 
     def match(self, requests: Sequence[Request]) -> list[Match]:
         """What each request belongs to; row `i` depends on request `i` alone."""
@@ -110,6 +112,7 @@ class EmbeddedRoutes:
     """`(n, R)` similarities of the examples, each from a fit without it."""
     owner: np.ndarray
     """`(n,)` the route of each."""
+    asks_elsewhere: ClassVar[bool] = False
 
     @classmethod
     def fit(cls, routes: Routes, embedder: TextEmbedder, labelled: Iterable[Labelled] = ()) -> "EmbeddedRoutes":

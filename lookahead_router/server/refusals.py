@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from lookahead_router.errors import ConfigurationError, DataError, PromptError, UnknownCandidateError
+from lookahead_router.errors import ConfigurationError, DataError, PrivacyError, PromptError, UnknownCandidateError
 from lookahead_router.failures import Failure, failure_of, retry_after
 
 _OF_FAILURE = {
@@ -73,6 +73,8 @@ def refusal_of(error: Exception) -> Refusal | None:
     if isinstance(error, UnknownCandidateError):
         message = f"no model {error.name!r} here; GET /v1/models lists them"
         return Refusal(404, message, code="model_not_found", param="model")
+    if isinstance(error, PrivacyError):
+        return Refusal(400, str(error), code="private_data")
     if isinstance(error, RecursionError):
         return Refusal(400, "the body is nested too deeply")
     if isinstance(error, PromptError | DataError | ConfigurationError):

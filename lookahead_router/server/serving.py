@@ -87,6 +87,7 @@ class Serving:
             threads=memory.threads,
             cooldowns=memory.cooldowns,
             routes=config.routes,
+            privacy=config.privacy,
         )
 
     @classmethod

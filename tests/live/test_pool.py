@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from lookahead_router import Privacy
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
 from lookahead_router.live.pool import DEFAULT_MAX_TOKENS, CandidateConfig, PoolConfig
 
@@ -143,3 +144,16 @@ def test_routes_stand_in_the_file_or_in_one_beside_it(tmp_path):
 def test_routes_that_do_not_fit_the_pool_are_an_error(tmp_path, routes, words):
     with pytest.raises(ConfigurationError, match=words):
         PoolConfig.load(write(tmp_path, f"{YAML}{routes}\n"))
+
+
+def test_a_file_says_who_is_local_and_what_only_they_may_see(tmp_path):
+    text = YAML.replace("    model: llama3.1:8b\n", "    model: llama3.1:8b\n    local: true\n")
+    config = PoolConfig.load(write(tmp_path, text + "privacy: true\n"))
+    assert [candidate.local for candidate in config.pool()] == [False, True]
+    assert config.privacy == Privacy()
+    config = PoolConfig.load(write(tmp_path, text + "privacy: {kinds: [IBAN], refuse: true}\n"))
+    assert (config.privacy.kinds, config.privacy.refuse) == (("IBAN",), True)
+    assert PoolConfig.load(write(tmp_path, text + "privacy: false\n")).privacy is None
+    for wrong in ("7", "[IBAN]", "{kinds: [shoes]}", "{colour: red}", "{local: [nobody]}"):
+        with pytest.raises(ConfigurationError):
+            PoolConfig.load(write(tmp_path, f"{text}privacy: {wrong}\n"))

@@ -46,6 +46,7 @@ class Planner:
     context_chars: int | None = None
     routes: Any = None
     cascade: Cascade | None = None
+    privacy: Any = None
 
     def __post_init__(self) -> None:
         self._definitions = Definitions()
@@ -68,6 +69,7 @@ class Planner:
             abilities={name: abilities_of(model) for name, model in self.candidates.items()},
             routes=self.routes,
             cascade=self.cascade,
+            privacy=self.privacy,
         )
 
     def plan(

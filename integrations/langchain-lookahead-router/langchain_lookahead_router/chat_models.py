@@ -122,6 +122,8 @@ class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
     routes: Any = Field(default=None, exclude=True, repr=False)
     """Kinds of requests in plain words with their candidates: `Routes`, fitted or not. Within the one that a request
     belongs to, the policy decides among its candidates."""
+    privacy: Any = Field(default=None, exclude=True, repr=False)
+    """`Privacy(local=[names])`: requests with personal data or secrets go to local candidates alone."""
 
     cascade: Any = Field(default=None, exclude=True, repr=False)
     """A `Cascade`: looks at the answers of routed calls without tools, and asks another candidate where that is worth

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NotRequired
 
 from langchain_core.runnables.config import var_child_runnable_config
 from lookahead_router import Attempts, Cooldowns
-from lookahead_router.errors import ConfigurationError, NoAnswerError
+from lookahead_router.errors import ConfigurationError, NoAnswerError, PrivacyError
 from lookahead_router.threads import off_loop
 
 from langchain_lookahead_router._candidates import EXTRA_HINT, chat_models
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from langgraph.runtime import Runtime
-    from lookahead_router import Candidate, Router, Routes
+    from lookahead_router import Candidate, Privacy, Router, Routes
 
 
 class _RouterState(AgentState):
@@ -92,6 +92,7 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
         sticky: Literal["adaptive"] | None = None,
         switch_gain: float | None = None,
         routes: "Routes | None" = None,
+        privacy: "Privacy | None" = None,
     ) -> None:
         """Chooses among candidates.
 
@@ -123,6 +124,7 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             switch_gain: score in [0, 1] that a switch must add; 0.02 when absent, and five times as much where the
                 question cannot stand alone.
             routes: kinds of requests in plain words with their candidates, fitted or not.
+            privacy: which requests only local candidates may see. With it nothing is left to the agent's own model.
 
         Raises:
             ConfigurationError: a value out of its domain.
@@ -157,6 +159,7 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
             sticky=sticky,
             switch_gain=switch_gain,
             routes=routes,
+            privacy=privacy,
         )
 
     def observe(self, prompt: Any, candidate: str, score: float) -> None:
@@ -236,9 +239,11 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
                 forced=configurable.get(CANDIDATE_KEY),
                 policy=configurable.get(POLICY_KEY),
             )
-        except ConfigurationError:
+        except (ConfigurationError, PrivacyError):
             raise
         except Exception as error:
+            if self.router.privacy is not None:  # nobody knows whether the agent's own model may see it
+                raise
             logger.warning("the predictor failed with %s; the agent's own model answers", type(error).__name__)
             return None
 

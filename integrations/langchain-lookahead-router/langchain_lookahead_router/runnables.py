@@ -64,12 +64,14 @@ class LookaheadRouter(Learner, MadeOfFields[Dispatcher], RunnableSerializable[An
     routes: Any = Field(default=None, exclude=True, repr=False)
     """Kinds of requests in plain words with their candidates: `Routes`, fitted or not. Within the one that a request
     belongs to, the policy decides among its candidates."""
+    privacy: Any = Field(default=None, exclude=True, repr=False)
+    """`Privacy(local=[names])`: requests with personal data or secrets go to local candidates alone."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     _made_of: ClassVar = (
         *("router", "candidates", "revision", "aliases", "profiles"),
-        *("policy", "quality", "prices", "routes"),
+        *("policy", "quality", "prices", "routes", "privacy"),
     )
     _make: ClassVar = Dispatcher
     _made_by: tuple[tuple, Dispatcher] | None = PrivateAttr(default=None)

@@ -39,7 +39,7 @@ from llama_index.llms.lookahead_router.history import portable
 from llama_index.llms.lookahead_router.requests import Prompt, Wishes, read, turns_of
 from llama_index.llms.lookahead_router.scope import RECORD_KEY, ScopeSpans
 from llama_index.llms.lookahead_router.templates import AsksByTemplate, RoutedStructuredLLM
-from lookahead_router import Candidate, Cascade, Cooldowns, Dispatcher, Router, read_request
+from lookahead_router import Candidate, Cascade, Cooldowns, Dispatcher, Privacy, Router, read_request
 from lookahead_router.errors import ConfigurationError, describing
 from lookahead_router.threads import off_loop
 
@@ -133,6 +133,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
         cooldowns: Cooldowns | None = None,
         routes: Any = None,
         cascade: Cascade | None = None,
+        privacy: Privacy | None = None,
         **kwargs: Any,
     ) -> None:
         """Joins a router and the LLMs of its candidates.
@@ -167,6 +168,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             cooldowns: shared with other routers if given.
             routes: kinds of requests in plain words with their candidates: `Routes`, fitted or not.
             cascade: looks at the answers of routed calls without tools, and asks again where that is worth it.
+            privacy: which requests only local candidates may see: `Privacy(local=[names])`.
             **kwargs: fields of `LLM`: `callback_manager`, `system_prompt`, `output_parser`, ...
 
         Raises:
@@ -181,7 +183,7 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
             raise ConfigurationError(f"route_on must be a function, got {type(route_on).__name__}")
         candidates = llms(candidates)
         shared = {"default": default, "fallbacks": fallbacks, "fallback_on": fallback_on}
-        given = {"policy": policy, "quality": quality, "prices": prices, "routes": routes}
+        given = {"policy": policy, "quality": quality, "prices": prices, "routes": routes, "privacy": privacy}
         shared |= {"sticky": sticky, "switch_gain": switch_gain, "cascade": cascade}
         dispatcher = Dispatcher(
             router,
