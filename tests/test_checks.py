@@ -12,6 +12,7 @@ from lookahead_router.dispatch.checks import (
     Refusal,
     Reliability,
     Reply,
+    look,
     outcome_of,
     read_checks,
 )
@@ -42,14 +43,14 @@ def test_the_outcome_of_an_answer_is_what_it_comes_to(text, outcome):
 
 
 def test_answers_agree_by_their_outcomes_and_not_by_their_words():
-    look = Agreement().look
-    assert look("q", Reply("The answer is (C)."), Reply("C")) is True
+    agrees = Agreement().look
+    assert agrees("q", Reply("The answer is (C)."), Reply("C")) is True
     assert (
-        look("q", Reply("The answer is 12"), Reply("I get 13, after some thought about all of these numbers here."))
+        agrees("q", Reply("The answer is 12"), Reply("I get 13, after some thought about all of these numbers here."))
         is False
     )
-    assert look("q", Reply("x = 3"), None) is None
-    assert look("q", Reply("```\nx\n```"), Reply("```\nx\n```")) is None
+    assert agrees("q", Reply("x = 3"), None) is None
+    assert agrees("q", Reply("```\nx\n```"), Reply("```\nx\n```")) is None
 
 
 @pytest.mark.parametrize(
@@ -74,8 +75,8 @@ def test_an_answer_that_speaks_of_sorrow_later_on_passes():
 
 def test_cut_offs_and_log_probabilities_are_spoken_of_only_where_the_api_tells():
     assert [CutOff(SURE).look("q", Reply("x", is_cut=cut), None) for cut in (True, False, None)] == [False, True, None]
-    look = Confidence(0.8, SURE).look
-    found = [look("q", Reply("x", mean_logprob=each), None) for each in (math.log(0.81), math.log(0.79), None)]
+    passes = Confidence(0.8, SURE).look
+    found = [passes("q", Reply("x", mean_logprob=each), None) for each in (math.log(0.81), math.log(0.79), None)]
     assert found == [True, False, None]
 
 
@@ -84,8 +85,8 @@ def test_an_own_check_that_fails_or_talks_nonsense_says_nothing_and_tells_no_tex
         raise RuntimeError(f"{question} and {text}")
 
     for function in (fails, lambda question, text: "yes", lambda question, text: None):
-        assert OwnCheck(function, SURE).look("tulips", Reply("roses"), None) is None
-    assert OwnCheck(lambda question, text: text == "roses", SURE).look("tulips", Reply("roses"), None) is True
+        assert look(OwnCheck(function, SURE), "tulips", Reply("roses"), None) is None
+    assert look(OwnCheck(lambda question, text: text == "roses", SURE), "tulips", Reply("roses"), None) is True
     assert "tulips" not in caplog.text
     assert "roses" not in caplog.text
     assert "RuntimeError" in caplog.text

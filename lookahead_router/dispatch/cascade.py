@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lookahead_router.dispatch.attempts import Attempts
-from lookahead_router.dispatch.checks import Check, Reply, read_checks
+from lookahead_router.dispatch.checks import Check, Reply, look, read_checks
 from lookahead_router.dispatch.stopping import Stopping, best_of, log_odds_of
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.failures import Failure, failure_of, retry_after
@@ -120,7 +120,9 @@ class Hops(Attempts):
             None if order is None else tuple(map(self._names.index, order)),
         )
         cooling = {
-            name: dispatcher.cooldowns.why(name).value for name in names if dispatcher.cooldowns.seconds_left(name)
+            name: why.value
+            for name in names
+            if dispatcher.cooldowns.seconds_left(name) and (why := dispatcher.cooldowns.why(name)) is not None
         }
         if cooling and len(cooling) < len(names):
             self._rule_out(cooling)
@@ -245,7 +247,7 @@ class Hops(Attempts):
         other = self._replies[self._best()] if self._replies else None
         said: dict[str, bool | None] = dict.fromkeys(check.name for check in self._cascade.checks)
         for check in self._cascade.checks:
-            said[check.name] = check.look(self._question, reply, other)
+            said[check.name] = look(check, self._question, reply, other)
             if said[check.name] is False:
                 break
         return said

@@ -203,15 +203,20 @@ class OwnCheck:
 
     def look(self, question: str, reply: Reply, other: Reply | None) -> bool | None:
         """What the function says."""
-        try:
-            found = self.function(question, reply.text)
-        except Exception as error:
-            logger.warning("the check %s failed with %s and says nothing", self.name, type(error).__name__)
-            return None
-        if found is None or isinstance(found, bool):
-            return found
-        logger.warning("the check %s gave %s in place of True, False or None", self.name, type(found).__name__)
+        return self.function(question, reply.text)
+
+
+def look(check: Check, question: str, reply: Reply, other: Reply | None) -> bool | None:
+    """What a check says; nothing where it fails or says anything else than `True`, `False` or `None`."""
+    try:
+        found = check.look(question, reply, other)
+    except Exception as error:
+        logger.warning("the check %s failed with %s and says nothing", check.name, type(error).__name__)
         return None
+    if found is None or isinstance(found, bool):
+        return found
+    logger.warning("the check %s gave %s in place of True, False or None", check.name, type(found).__name__)
+    return None
 
 
 CHECKS: dict[str, Callable[[], Check]] = {

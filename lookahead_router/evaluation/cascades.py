@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.dispatch.checks import Check, Reliability, Reply
+from lookahead_router.dispatch.checks import Check, Reliability, Reply, look
 from lookahead_router.dispatch.stopping import Stopping, log_odds_of
 from lookahead_router.errors import DataError
 from lookahead_router.metrics import known_mean, sigmoid
@@ -78,11 +78,11 @@ def _look(check: Check, rows: RoutingDataset, replies: list[list[Reply | None]])
             if reply is None:
                 continue
             if not check.compares:
-                found[row, k] = _number(check.look(question, reply, None))
+                found[row, k] = _number(look(check, question, reply, None))
                 continue
             for other in range(k):
                 if own[other] is not None:
-                    found[row, k, other] = found[row, other, k] = _number(check.look(question, reply, own[other]))
+                    found[row, k, other] = found[row, other, k] = _number(look(check, question, reply, own[other]))
     return found
 
 
