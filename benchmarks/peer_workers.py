@@ -10,6 +10,7 @@ import json
 import re
 import sys
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def nearest(embed: Callable[[Sequence[str]], object], settings: dict, name: str)
         vectors = np.asarray(vectors)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    kept = Path(settings["folder"]) / f"{name}.npy"
+    kept = Path(settings["folder"]) / f"{name}-{zlib.crc32(repr(prompts).encode()):08x}.npy"
     if not kept.exists():
         np.save(kept, unit(embed(prompts)))
     known = np.load(kept)
@@ -137,9 +138,9 @@ def llmrouter_knn(settings: dict) -> Route:
 
     torch.set_num_threads(settings["threads"])
     embeddings._MODEL_NAME = settings["longformer"]
-    kept = Path(settings["folder"]) / "longformer_knn.pkl"
+    prompts, labels = zip(*settings["known"][:40], strict=True)
+    kept = Path(settings["folder"]) / f"longformer-{zlib.crc32(repr(prompts).encode()):08x}.pkl"
     if not kept.exists():
-        prompts, labels = zip(*settings["known"][:40], strict=True)
         vectors = [embeddings.get_longformer_embedding(prompt).numpy() for prompt in prompts]
         save_model(KNeighborsClassifier(20).fit(vectors, labels), str(kept))
     router = KNNRouter.__new__(KNNRouter)  # without the tables that its own training reads
