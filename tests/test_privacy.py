@@ -6,7 +6,19 @@ import pytest
 from dispatching import HTTPError, RulePredictor, asked, call
 from routes.axes import AxesEmbedder, route, routes
 
-from lookahead_router import Candidate, Dispatcher, Privacy, Restricted, Router, Routes, read_request
+from lookahead_router import (
+    Candidate,
+    Cascade,
+    Dispatcher,
+    OwnCheck,
+    Privacy,
+    Reliability,
+    Restricted,
+    Router,
+    Routes,
+    read_request,
+)
+from lookahead_router.dispatch.checks import Reply
 from lookahead_router.errors import ConfigurationError, PrivacyError, UnknownCandidateError
 
 MAIL = "tell anna@post.de of the 7 tulips"
@@ -182,3 +194,19 @@ def test_a_chat_model_that_tells_routes_is_not_asked_of_what_is_private():
     assert len(seen) == 1
     trusted = routes().using(lambda prompt: "code", local=True)
     assert dispatcher("lazy", routes=trusted).plan(read_request(MAIL)).record["route"] == "code"
+
+
+def test_a_cascade_asks_local_candidates_alone():
+    prices = {"digits": 0.01, "words": 0.001, "lazy": 0.005}
+    never = OwnCheck(lambda question, text: False, Reliability(0.95, 0.05), name="never")
+    ours = dispatcher("words", "lazy", prices=prices, cascade=Cascade([never], score_per_usd=1, max_calls=3))
+
+    def asks(text):
+        attempts, seen = ours.plan(read_request(text)), []
+        while True:
+            seen.append(attempts.name)
+            if attempts.settles("an answer", lambda: Reply("an answer")):
+                return set(seen)
+
+    assert asks(MAIL) == {"words", "lazy"}
+    assert "digits" in asks("7 tulips")

@@ -1,6 +1,6 @@
 """What the rules of `Privacy` find: of made-up personal data in six languages, and of prompts as people write them.
 
-    python benchmarks/privacy.py tests/data/everyday.jsonl [FILE.parquet:COLUMN ...]
+    python benchmarks/personal_data.py tests/data/everyday.jsonl [FILE.parquet:COLUMN ...]
 
 The made-up data come from `tests/privacy/made.py`. Of a file the share of prompts with a finding is shown, by kind.
 """
