@@ -1,6 +1,7 @@
 """Prompts that ask for the same in other clothes: what an audit changes about a prompt, by kind and form.
 
-None of this wording is in `training/augmentation.py`: an audit in the words of a training would find nothing.
+None of this wording is in `training/augmentation.py` or `training/clothes.py`: an audit in the words of a training
+would find nothing.
 """
 
 import base64

@@ -4,6 +4,8 @@ import random
 import re
 from collections.abc import Sequence
 
+from lookahead_router.training import clothes
+
 INSTRUCTIONS = re.compile(
     r"(?:\n|^)\s*(?:"
     r"Please reason step by step, and put your final answer within \\boxed\{\}\."
@@ -140,8 +142,6 @@ PASSAGES = (
     "[Retrieved passages]\n{c}\n\n[User]\n{q}\n\n[More passages]\n{d}",
 )
 
-EXAMPLES = ("Question: {q}\nAnswer: {a}\n\n", "Q: {q}\nA: {a}\n\n", "Input: {q}\nOutput: {a}\n\n")
-
 
 def strip_instructions(text: str) -> str:
     """The text without the instructions that benchmarks put around it."""
@@ -156,36 +156,52 @@ class Augmenter:
 
         Args:
             passages: texts that stand for retrieved passages.
-            examples: pairs of question and answer for few-shot frames.
+            examples: pairs of question and answer for few-shot frames, beside those of `clothes`.
             seed: of the draws.
         """
         self._passages, self._examples = passages, examples
         self._random = random.Random(seed)
 
     def vary(self, text: str) -> str:
-        """The question in other clothes: instructions, roles, frames, few-shot examples or passages around it."""
+        """The question in other clothes: instructions, frames, shots, passages, padding, or what messages hold."""
         r = self._random
         question = strip_instructions(text)
         if r.random() < 0.15:
             question = OPTIONS.sub("", question).strip() or question
-        if r.random() < 0.35 and self._passages:
+        what = r.random()
+        if what < 0.3 and self._passages:
             return self.with_passages(question)
-        return self.with_instructions(question)
+        if what < 0.45:
+            return self.with_shots(question)
+        if what < 0.6:
+            return self.with_instructions(question)
+        if what < 0.7:
+            question = self._slips(question)
+        elif r.random() < 0.4:
+            question = self.with_instructions(question)
+        if r.random() < 0.6:
+            question = self.with_padding(question)
+        return question if r.random() < 0.4 else self.as_message(question)
 
     def with_instructions(self, question: str) -> str:
         """The question with one to three instructions of benchmarks, or a frame of chats."""
         r = self._random
-        if r.random() < 0.12 and len(self._examples) > 4:
-            frame = r.choice(EXAMPLES)
-            shots = "".join(frame.format(q=q, a=a) for q, a in r.sample(self._examples, r.randint(1, 4)))
-            return shots + frame.partition("{a}")[0].format(q=question).rstrip()
+        if r.random() < 0.4:
+            question = self._filled(r.choice(FRAMES + clothes.FRAMES)).replace("{q}", question)
         if r.random() < 0.35:
-            question = r.choice(FRAMES).replace("{q}", question)
-        if r.random() < 0.35:
-            question = r.choice(PREFIXES) + r.choice((" ", "\n", "\n\n")) + question
+            question = r.choice(PREFIXES) + self._gap() + question
         if r.random() < 0.75:
-            question = question + r.choice((" ", "\n", "\n\n")) + r.choice(SUFFIXES)
+            question = question + self._gap() + r.choice(SUFFIXES)
         return question
+
+    def with_shots(self, question: str) -> str:
+        """The question behind one to four others that are answered, of the same frame."""
+        r = self._random
+        frame = r.choice(clothes.SHOT_FRAMES)
+        pool = self._examples if len(self._examples) > 4 and r.random() < 0.4 else clothes.SHOTS
+        shots = "".join(frame.replace("{q}", q).replace("{a}", a) for q, a in r.sample(pool, r.randint(1, 4)))
+        opening = r.choice(("", "", "", "Follow the pattern.\n\n", "Here are some examples.\n", "Examples:\n\n"))
+        return opening + shots + frame.partition("{a}")[0].replace("{q}", question).rstrip()
 
     def with_passages(self, question: str) -> str:
         """The question among 0.5 to 6 KB of text that has nothing to do with it."""
@@ -195,6 +211,67 @@ class Augmenter:
             question = self.with_instructions(question)
         before, after = self._text(r.choice((500, 1500, 3000, 5000))), self._text(r.choice((300, 2500)))
         return template.replace("{c}", before).replace("{d}", after).replace("{q}", question)
+
+    def with_padding(self, question: str) -> str:
+        """The question with an appeal, small talk, filler words, a row of marks or a list of topics."""
+        r = self._random
+        kind = r.randrange(5)
+        if kind == 0:
+            added = " ".join(r.sample(clothes.APPEALS, r.randint(1, 3)))
+        elif kind == 1:
+            told = " ".join(r.sample(clothes.SMALL_TALK, r.randint(1, 7)))
+            added = f"{told} {r.choice(clothes.TURNS)}".strip()
+        elif kind == 2:
+            added = " ".join(r.choice(clothes.FILLERS) for _ in range(r.randint(2, 14)))
+        elif kind == 3:
+            added = r.choice(clothes.MARKS) * r.randint(4, 100)
+        else:
+            listed = ", ".join(r.sample(clothes.TOPICS, r.randint(2, 9)))
+            added = r.choice(clothes.TOPIC_LINES).replace("{t}", listed)
+        return self._beside(question, added, before=(0.5, 0.75, 0.4, 0.25, 0.3)[kind])
+
+    def as_message(self, question: str) -> str:
+        """The question as mails, tickets, chats and system prompts hold it."""
+        r = self._random
+        if r.random() < 0.45:
+            question = self._filled(r.choice(clothes.GREETINGS)) + self._gap() + question
+        if r.random() < 0.45:
+            question = question + r.choice(("\n", "\n\n")) + self._filled(r.choice(clothes.CLOSINGS))
+        if r.random() < 0.25:
+            question = question + r.choice(("\n\n", "\n\n--\n")) + self._filled(r.choice(clothes.FOOTS))
+        if r.random() < 0.3:
+            question = self._filled(r.choice(clothes.HEADS)) + r.choice(("\n", "\n\n")) + question
+        if r.random() < 0.3:
+            system = self._filled(" ".join(r.sample(clothes.SYSTEM, r.randint(1, 5))))
+            question = system + r.choice(("\n\n", "\n", " ")) + question
+        return question
+
+    def _slips(self, text: str) -> str:
+        """The question in small or large letters, or with letters left out, swapped or doubled."""
+        r = self._random
+        how = r.randrange(4)
+        if how < 2:
+            return text.lower() if how == 0 or len(text) > 600 else text.upper()
+        letters, rate = list(text), r.choice((0.005, 0.02, 0.04))
+        for at in range(1, len(letters) - 1):
+            if letters[at].isalpha() and r.random() < rate:
+                first, second = letters[at], letters[at + 1]
+                letters[at] = r.choice(("", first * 2, second if second.isalpha() else first))
+        return "".join(letters)
+
+    def _filled(self, text: str) -> str:
+        r = self._random
+        number = str(r.randint(2, 99_999))
+        return text.replace("{name}", r.choice(clothes.NAMES)).replace("{firm}", r.choice(clothes.FIRMS)).replace(
+            "{n}", number
+        )  # fmt: skip
+
+    def _gap(self) -> str:
+        return self._random.choice((" ", "\n", "\n\n"))
+
+    def _beside(self, question: str, added: str, before: float) -> str:
+        first, second = (added, question) if self._random.random() < before else (question, added)
+        return first + self._gap() + second
 
     def _text(self, length: int) -> str:
         r, parts, n = self._random, [], 0

@@ -34,7 +34,7 @@ def fit_head(
     Args:
         network: whose head is fitted.
         abilities: of the candidates of `rows`.
-        views: one or two, of all prompts of `rows`.
+        views: of all prompts of `rows`, the first of them as they are; of the others each step sees one.
         rows: prompts and answers.
         recipe: weights of the losses, and how prompts are drawn.
         settings: of the optimiser.
@@ -58,7 +58,8 @@ def fit_head(
     head.dropout.p = settings.dropout
     for _ in range(n_steps):
         drawn = random.choice(rows.n_prompts, settings.batch_size, p=chances)
-        seen = [[states[drawn] for states in view] for view in views]
+        others = [views[random.integers(1, len(views))]] if len(views) > 1 else []
+        seen = [[states[drawn] for states in view] for view in (views[0], *others)]
         output = network.read(*(torch.cat(states).to(device) for states in zip(*seen, strict=True)))
         losses = view_losses(output, abilities, rows, drawn, aims, recipe.data.max_answers, random)
         loss = sum(losses.values()) + abilities.prior(aims) / (PRIOR_SHARE * len(rows.scores))

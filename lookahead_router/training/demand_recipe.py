@@ -104,6 +104,8 @@ class HeadSettings(Value):
     weight_decay: float = Field(default=0.01, ge=0)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     batch_size: int = Field(default=256, ge=1)
+    n_variants: int = Field(default=1, ge=1)
+    """In how many other clothes each prompt is read, of which a step sees one; of the last fit alone."""
     everyday_weight: float | None = Field(default=None, ge=0)
     """In place of the objective's."""
     choice_weight: float | None = Field(default=None, ge=0)
@@ -125,7 +127,7 @@ class DemandRecipe(Value):
     """The head on the frozen backbone, from where fine-tuning goes on."""
     optimizer: DemandOptimizerSettings = DemandOptimizerSettings()
     refit: HeadSettings | None = None
-    """The head once more on the trained network's states, of the plain prompts and of one other view of each."""
+    """The head once more on the trained network's states, of the plain prompts and of the same in other clothes."""
     card: CardSettings = CardSettings()
 
     @model_validator(mode="after")

@@ -297,13 +297,14 @@ class _Run:
             at += p.numel()
 
     def refit(self, settings: HeadSettings) -> None:
-        """Fits the head of the averaged network anew, on its states of the plain prompts and of one variant of each."""
+        """Fits the head of the averaged network anew, on its states of the plain prompts and of variants of each."""
         network, abilities = self.average
         augmenter = Augmenter(*self._clothes(), seed=self.recipe.seed)
         texts = self.train_rows.texts
         views = [states_of(network, self.tokenizer, texts)]
         if self.recipe.data.augmentation:
-            views.append(states_of(network, self.tokenizer, [augmenter.vary(text) for text in texts]))
+            for _ in range(settings.n_variants):
+                views.append(states_of(network, self.tokenizer, [augmenter.vary(text) for text in texts]))
         fit_head(network, abilities, views, self.train_rows, self.recipe, settings)
 
     # What is kept

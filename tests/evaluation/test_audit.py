@@ -12,7 +12,7 @@ from lookahead_router.evaluation.audit import FIGURES, KINDS, SURFACE, Gate, aud
 from lookahead_router.evaluation.audit_changes import CHANGES, changed
 from lookahead_router.evaluation.audit_report import sections, write_audit
 from lookahead_router.evaluation.audit_suite import MAX_CHARACTERS, SUITE, Question, read_suite
-from lookahead_router.training import augmentation
+from lookahead_router.training import augmentation, clothes
 
 POOL = CandidatePool(
     Candidate(name=name, usd_per_call=usd) for name, usd in (("small", 0.001), ("middle", 0.01), ("dear", 0.1))
@@ -190,7 +190,10 @@ def test_the_suite_has_every_category_and_difficulty_in_six_languages():
 
 
 def test_changes_are_none_that_the_predictor_was_trained_in():
-    taught = (*augmentation.PREFIXES, *augmentation.SUFFIXES, *augmentation.FRAMES)
+    taught = [*augmentation.PREFIXES, *augmentation.SUFFIXES, *augmentation.FRAMES]
+    for told in vars(clothes).values():
+        taught += [line for line in told if isinstance(line, str)] if isinstance(told, tuple) else []
+    assert len(taught) > 350
     words = [each.replace("{q}", "").strip() for each in taught]
     for form, text in changed("QQQ").items():
         assert not [each for each in words if len(each) > 12 and each in text], form

@@ -192,6 +192,21 @@ def test_prompts_are_seen_in_other_clothes_unless_the_recipe_says_otherwise(
     assert all(text in set(table.prompts) for text in read[0]) is not augmentation
 
 
+@pytest.mark.usefixtures("without_graphs")
+def test_the_last_fit_reads_every_prompt_in_as_many_clothes_as_the_recipe_says(
+    table, backbone_folder, tmp_path, monkeypatch
+):
+    read, states_of = [], demands.states_of
+    monkeypatch.setattr(demands, "states_of", lambda *args: read.append(args[2]) or states_of(*args))
+    head = {"n_epochs": 1}
+    recipe = toy_recipe(optimizer={"n_steps": 0}, start=head, refit=head | {"n_variants": 3})
+    fit_demands(table, recipe, tmp_path / "toy", backbone=backbone_folder, show_progress=False)
+    plain, *others = read
+    assert len(others) == 3
+    assert len({tuple(texts) for texts in (plain, *others)}) == 4
+    assert {len(texts) for texts in read} == {len(plain)}
+
+
 def test_selection_takes_names_kinds_and_sources_by_pattern(table):
     settings = toy_recipe(
         data={
