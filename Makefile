@@ -60,7 +60,7 @@ lint: $(DEV)/installed
 types: $(DEV)/installed
 	$(DEV)/bin/python -m pytest tests/test_typing.py -m "slow or not slow"
 
-# Branches of what decides that the tests of those rooms reach. Some minutes; not part of `check`.
+# Branches of what decides that the tests of those rooms reach, with a floor. Some minutes; not part of `check`.
 coverage: $(DEV)/installed
 	$(DEV)/bin/python -m pytest $(CORE_TESTS) --cov --cov-report=term-missing:skip-covered
 
