@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
@@ -26,14 +26,16 @@ from lookahead_router.policies import (
 from lookahead_router.predictors.base import Predictor, read_requests
 from lookahead_router.predictors.load import embedded_location, load_predictor
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
-from lookahead_router.privacy.guard import Privacy
 from lookahead_router.prompts import Passage, Prompt, Request, prompt_text, read_request
 from lookahead_router.prompts.tokens import paid_tokens
-from lookahead_router.routes.definition import Match, Routes
-from lookahead_router.routes.matching import RouteMatcher
-from lookahead_router.routes.opening import check_routes, matches_of, open_routes, policy_within
 from lookahead_router.saved.find import OPEN_EMBEDDED
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction, check_mapping
+
+# What routes and privacy need is loaded where they are: most routers have neither.
+if TYPE_CHECKING:
+    from lookahead_router.privacy.guard import Privacy
+    from lookahead_router.routes.definition import Match, Routes
+    from lookahead_router.routes.matching import RouteMatcher
 
 
 class Router(Learning):
@@ -50,7 +52,7 @@ class Router(Learning):
         policy: Policy | None = None,
         aliases: Mapping[str, str | Candidate] | None = None,
         routes: "Routes | RouteMatcher | None" = None,
-        privacy: Privacy | None = None,
+        privacy: "Privacy | None" = None,
     ) -> None:
         """Joins a predictor and a policy.
 
@@ -100,7 +102,7 @@ class Router(Learning):
         quality: float | None = None,
         aliases: Mapping[str, str | Candidate] | None = None,
         routes: "Routes | RouteMatcher | None" = None,
-        privacy: Privacy | None = None,
+        privacy: "Privacy | None" = None,
         backend: str = "auto",
         n_threads: int | None = None,
         **hub: Unpack[HubOptions],
@@ -135,6 +137,8 @@ class Router(Learning):
         """
         policy = chosen_policy(policy, quality)
         if candidates is None and location is None and not aliases and routes is not None:
+            from lookahead_router.routes.definition import Routes
+
             candidates = (routes if isinstance(routes, Routes) else routes.routes).candidates
         if location is None and candidates is not None:
             location = OPEN_EMBEDDED if profiles else embedded_location(_known_names(candidates, aliases))
@@ -340,6 +344,8 @@ class Router(Learning):
         """
         check_policy(policy, self.pool)
         if self.routes is not None:
+            from lookahead_router.routes.opening import check_routes
+
             check_routes(self.routes.routes, policy, self.pool)
         router = copy.copy(self)
         router.policy = policy
@@ -357,17 +363,21 @@ class Router(Learning):
             UnknownCandidateError: a route names a candidate that is not in the pool.
             ConfigurationError: a route without an example, or one in which the policy cannot decide.
         """
+        from lookahead_router.routes.opening import open_routes
+
         router = copy.copy(self)
         router.routes = None if routes is None else open_routes(routes, self.predictor, self.policy, self.pool)
         return router
 
-    def with_privacy(self, privacy: Privacy | None) -> "Router":
+    def with_privacy(self, privacy: "Privacy | None") -> "Router":
         """The same router, in which requests with personal data or secrets go to local candidates alone.
 
         Raises:
             UnknownCandidateError: it names a candidate that is not in the pool.
             ConfigurationError: no privacy.
         """
+        from lookahead_router.privacy.guard import Privacy
+
         if privacy is not None and not isinstance(privacy, Privacy):
             raise ConfigurationError(f"privacy must be Privacy(...), got {type(privacy).__name__}")
         named = () if privacy is None else privacy.local
@@ -376,7 +386,7 @@ class Router(Learning):
         router.privacy = privacy
         return router
 
-    def within(self, match: Match, policy: Policy | None = None) -> "Router":
+    def within(self, match: "Match", policy: Policy | None = None) -> "Router":
         """A router without routes and privacy, that decides as this one does for requests of that match.
 
         Args:
@@ -386,6 +396,8 @@ class Router(Learning):
         Raises:
             PrivacyError: something is private, and no candidate that may answer is local.
         """
+        from lookahead_router.routes.opening import policy_within
+
         router, chosen = copy.copy(self), self.policy if policy is None else policy
         router.routes = router.privacy = None
         routes = None if self.routes is None else self.routes.routes
@@ -417,6 +429,9 @@ class Router(Learning):
         prediction = self._predict(requests)
         if self.routes is None and self.privacy is None:
             return self.decide(prediction, latency_seconds=(time.perf_counter() - start) / max(len(requests), 1))
+        from lookahead_router.routes.definition import Match
+        from lookahead_router.routes.opening import matches_of
+
         matches = matches_of(requests, [self.private_in(request) for request in requests], self.routes)
         seconds = (time.perf_counter() - start) / max(len(requests), 1)
         found: dict[int, Decision] = {}

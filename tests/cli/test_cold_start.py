@@ -34,7 +34,7 @@ def route() -> set[str]:
     return loaded("route", "--candidates", "gpt-4o-mini,gpt-4o", "hi")
 
 
-BUDGET = {"lookahead_router": 46, "rich": 50, "numpy": 100, "onnxruntime": 12}
+BUDGET = {"lookahead_router": 47, "rich": 50, "numpy": 100, "onnxruntime": 12}
 """Modules of a package; each costs between a tenth of a millisecond and some."""
 
 
