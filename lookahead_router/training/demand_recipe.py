@@ -119,6 +119,9 @@ class DemandRecipe(Value):
     name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     backbone: str
     """Folder or Hub id of a pretrained sentence encoder with its tokenizer."""
+    initial: Path | None = None
+    """Folder `network` of an earlier run whose weights and abilities this one goes on from, in place of a head that is
+    fitted to the frozen backbone. Beside the recipe's file."""
     seed: int = Field(default=0, ge=0)
     data: PopulationSettings = PopulationSettings()
     network: DemandNetworkSettings = DemandNetworkSettings()
@@ -152,9 +155,11 @@ class DemandRecipe(Value):
 
     @classmethod
     def _from_settings(cls, settings: dict[str, Any], path: Path) -> "DemandRecipe":
-        everyday = (settings.get("data") or {}).get("everyday")
+        everyday, initial = (settings.get("data") or {}).get("everyday"), settings.get("initial")
         if isinstance(everyday, str):
             settings["data"]["everyday"] = str(path.parent / everyday)
+        if isinstance(initial, str):
+            settings["initial"] = str(path.parent / initial)
         return cls(**settings)
 
     def training_settings(self) -> dict[str, Any]:
@@ -162,6 +167,8 @@ class DemandRecipe(Value):
         settings = self.model_dump(mode="json", exclude={"card"})
         if self.data.everyday is not None:
             settings["data"]["everyday"] = self.data.everyday.name
+        if self.initial is not None:
+            settings["initial"] = f"{self.initial.parent.name}/{self.initial.name}"
         return settings
 
 

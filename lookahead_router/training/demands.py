@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors.torch import save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from tqdm.auto import tqdm
 from transformers import set_seed
 
 from lookahead_router.backends.export import export_demands
 from lookahead_router.backends.quantize import quantize_rowwise
 from lookahead_router.data.outcomes import OutcomeTable
-from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning
+from lookahead_router.errors import CheckpointError, ConfigurationError, LookaheadRouterWarning
 from lookahead_router.files import replacing_file, replacing_folder, write_text
 from lookahead_router.networks.demands import DemandNetwork
 from lookahead_router.networks.outputs import DemandOutput
@@ -68,7 +69,7 @@ def fit_demands(
     Raises:
         DataError: a split without answers, or a pattern that fits nothing.
         ConfigurationError: settings that the backbone cannot take, or another run's output folder.
-        CheckpointError: the backbone cannot be loaded.
+        CheckpointError: the backbone or the run to go on from cannot be loaded.
     """
     output = recipe.run_folder if output is None else Path(output)
     final, data_fingerprint = output / "network", table.fingerprint()
@@ -142,8 +143,12 @@ class _Run:
         self.step = 0
 
     def start(self) -> torch.Tensor:
-        """Fits head and abilities to the frozen backbone; returns its states of the plain prompts, `(m, H)`."""
+        """Fits head and abilities to the frozen backbone, or takes an earlier run's weights; returns the frozen states
+        of the plain prompts, `(m, H)`."""
         targets = frozen_states(self.network, self.tokenizer, [strip_instructions(t) for t in self.train_rows.texts])
+        if self.recipe.initial is not None:
+            load_run(self.recipe.initial, self.network, self.abilities, self.train_rows.names)
+            return targets
         config, nothing = self.network.configuration, torch.zeros_like(targets)
         latents = nothing[:, None, None].expand(-1, config.n_references, config.n_slots, -1)
         view = (targets, nothing, latents)
@@ -362,9 +367,33 @@ class _Run:
             tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
             save_file(tensors, temporary / "model.safetensors")
             kept = {name: tensor.cpu().contiguous() for name, tensor in abilities.state_dict().items()}
-            save_file(kept, temporary / "abilities.safetensors")
+            save_file(kept, temporary / "abilities.safetensors", metadata={"names": json.dumps(rows.names)})
             export_demands(network.cpu(), temporary / "onnx" / "model.onnx")
             quantize_rowwise(temporary / "onnx" / "model.onnx", temporary / "onnx" / "model_int8.onnx")
+
+
+@torch.no_grad()
+def load_run(folder: Path, network: DemandNetwork, abilities: Abilities, names: Sequence[str]) -> None:
+    """Takes weights, and abilities of the candidates that both runs know, from what an earlier run saved.
+
+    Raises:
+        CheckpointError: no such folder, or a network of another shape.
+    """
+    try:
+        weights = load_file(folder / "model.safetensors")
+        with safe_open(folder / "abilities.safetensors", "pt") as saved:
+            known = {name: row for row, name in enumerate(json.loads(saved.metadata()["names"]))}
+            learnt = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118  it is no mapping
+        network.load_state_dict(weights)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{folder} is no network that this run can go on from: {said}") from error
+    network.head.out.bias.data[network.configuration.n_demands + 1] -= TYPICAL_LOG_TOKENS
+    both = [(row, known[name]) for row, name in enumerate(names) if name in known]
+    own, theirs = (torch.tensor(rows, dtype=torch.long) for rows in zip(*both, strict=True)) if both else ((), ())
+    for name, parameter in abilities.named_parameters():
+        if both and name != "offsets":  # of judges, which the data of this run may number otherwise
+            parameter[own.to(parameter.device)] = learnt[name][theirs].to(parameter.device)
 
 
 def _padded(encoded: list[np.ndarray], tokenizer: PromptTokenizer, device: torch.device) -> Iterator[torch.Tensor]:

@@ -5,16 +5,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import DIGITS, WORDS
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from lookahead_router.backends.onnx import OnnxDemandBackend
 from lookahead_router.data.outcomes import OutcomeTable
-from lookahead_router.errors import ConfigurationError, DataError, LookaheadRouterWarning, SchemaError
+from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, LookaheadRouterWarning, SchemaError
 from lookahead_router.networks.build import build_network
 from lookahead_router.networks.configuration import DemandConfig
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.training import demands
 from lookahead_router.training.demand_answers import build_population, reference_bags, select_answers
+from lookahead_router.training.demand_objectives import TYPICAL_LOG_TOKENS
 from lookahead_router.training.demand_recipe import DemandRecipe
 from lookahead_router.training.demands import fit_demands
 
@@ -205,6 +207,45 @@ def test_the_last_fit_reads_every_prompt_in_as_many_clothes_as_the_recipe_says(
     assert len(others) == 3
     assert len({tuple(texts) for texts in (plain, *others)}) == 4
     assert {len(texts) for texts in read} == {len(plain)}
+
+
+@pytest.mark.usefixtures("without_graphs")
+def test_a_run_goes_on_from_an_earlier_one(table, backbone_folder, tmp_path):
+    head = {"n_epochs": 2}
+    first = toy_recipe(optimizer={"n_steps": 3}, start=head)
+    folder = fit_demands(table, first, tmp_path / "first", backbone=backbone_folder, show_progress=False)
+    same = toy_recipe(initial=folder)
+    assert same.training_settings()["initial"] == "first/network"  # and not where this machine keeps it
+    run = demands._Run(select_answers(table, same.data), same, tmp_path, str(backbone_folder))
+    run.start()
+    weights = load_file(folder / "model.safetensors")
+    weights["head.out.bias"][3] -= TYPICAL_LOG_TOKENS
+    torch.testing.assert_close(run.network.state_dict(), weights)
+    known = load_file(folder / "abilities.safetensors")
+    for name, learnt in run.abilities.state_dict().items():
+        if name != "offsets":
+            torch.testing.assert_close(learnt, known[name])
+
+    others = table.rename({"lazy": "idle"})
+    run = demands._Run(select_answers(others, same.data), same, tmp_path, str(backbone_folder))
+    run.start()
+    with safe_open(folder / "abilities.safetensors", "pt") as saved:
+        levels = dict(zip(json.loads(saved.metadata()["names"]), known["levels"].tolist(), strict=True))
+    assert "idle" in run.train_rows.names
+    assert run.abilities.levels.tolist() == [levels.get(name, 0.0) for name in run.train_rows.names]
+
+
+@pytest.mark.parametrize("damage", ["missing", "shape", "nameless"])
+def test_a_run_that_cannot_be_gone_on_from_is_named(table, backbone_folder, tmp_path, damage):
+    folder = tmp_path / "earlier" / "network"
+    if damage != "missing":
+        folder.mkdir(parents=True)
+        save_file({"x": torch.zeros(1)}, folder / "model.safetensors")
+        named = {"names": "[]"} if damage == "shape" else None
+        save_file({"levels": torch.zeros(1)}, folder / "abilities.safetensors", metadata=named)
+    recipe = toy_recipe(optimizer={"n_steps": 0}, initial=folder)
+    with pytest.raises(CheckpointError, match="earlier/network is no network that this run can go on from"):
+        fit_demands(table, recipe, tmp_path / "toy", backbone=backbone_folder, show_progress=False)
 
 
 def test_selection_takes_names_kinds_and_sources_by_pattern(table):
