@@ -1,5 +1,6 @@
 """What is read from files of a version: by the script that keeps them, and by the test that reads them later."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def read_files(folder: Path) -> dict[str, Any]:
     pool, judge = PoolConfig.load(folder / "pool.yaml"), JudgeConfig.load(folder / "judge.yaml")
     decisions = read_decisions(folder / "decisions.jsonl")
     recipes = {path.name: read_recipe(path) for path in sorted((folder / "recipes").iterdir())}
+    settings = json.dumps({name: recipe.model_dump(mode="json") for name, recipe in recipes.items()})
     return {
         "dataset": [parquet.fingerprint(), jsonl.fingerprint(), len(jsonl.prompts)],
         "questions": [[each.prompt, each.reference] for each in read_questions(folder / "prompts.jsonl")],
@@ -49,5 +51,5 @@ def read_files(folder: Path) -> dict[str, Any]:
         "pool": pool.pool().to_dict(),
         "judge": judge.model_dump(mode="json", include={"reference", "method", "rubric"}),
         "decisions": [[each["kind"], each.get("candidate")] for each in decisions],
-        "recipes": {name: recipe.model_dump(mode="json") for name, recipe in recipes.items()},
+        "recipes": json.loads(settings.replace(str(folder), "FOLDER")),
     }

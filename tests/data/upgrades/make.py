@@ -121,7 +121,10 @@ def write_fitted(folder: Path, work: Path, dataset: RoutingDataset, network: Ope
         predictor.save(folder / "predictors" / kind)
     write_encoder(folder / "encoder", work / "backbone")
     knn = fitted_class("knn")(embedder=Embedder.load(folder / "encoder"), n_neighbors=5)
-    knn.fit(dataset.filter(split="train")).save(folder / "predictors" / "knn-sentences")
+    saved = folder / "predictors" / "knn-sentences"
+    knn.fit(dataset.filter(split="train")).save(saved)
+    config = saved / "config.json"
+    config.write_text(config.read_text().replace(str(folder / "encoder"), "encoder"))  # not where this machine has it
 
 
 def write_data(folder: Path, dataset: RoutingDataset) -> None:
