@@ -49,6 +49,8 @@ def place(tmp_path, monkeypatch, server):
             lines.write(json.dumps(example) + "\n")
     settings = re.sub(r"https?://\S+", server.url, blocks("yaml")[0])
     Path("pool.yaml").write_text(settings)
+    newcomer = {"name": "newcomer", "base_url": server.url, "input_price": 0.2, "output_price": 0.4}
+    Path("newcomer.yaml").write_text(json.dumps({"candidates": [newcomer]}))
     return tmp_path
 
 
@@ -65,13 +67,9 @@ def run(arguments: list[str], monkeypatch, capsys) -> str:
 def test_the_page_runs_as_written(place, monkeypatch, capsys, server):
     steps = commands()
     assert [step[1] for step in steps] == [
-        "sample", "collect", "collect", "judge", "fit", "fit", "route", "onboard", "report",
+        "sample", "collect", "collect", "judge", "fit", "fit", "route", "collect", "judge", "onboard", "report",
     ]  # fmt: skip
     for step in steps:
-        if step[1] == "onboard":  # with answers of a newcomer, which the page does not make
-            lines = Path("scored.jsonl").read_text().splitlines()[:50]
-            newcomer = [json.loads(line) | {"candidate": "newcomer"} for line in lines]
-            Path("more-answers.jsonl").write_text("".join(json.dumps(each) + "\n" for each in newcomer))
         if step[1] == "report":
             decision = {"kind": "decision", "candidate": "small", "expected_usd": {"small": 0.1, "strong": 1.0}}
             Path("decisions.jsonl").write_text((json.dumps(decision) + "\n") * 40)
@@ -79,7 +77,7 @@ def test_the_page_runs_as_written(place, monkeypatch, capsys, server):
         if step[1] == "fit":
             assert "Next: lookahead-router route --router my-router" in printed
             assert Path("my-router-report/report.html").is_file()
-    assert len(server.requests) == 2 * N_PROMPTS  # each candidate was asked each prompt once
+    assert len(server.requests) == 3 * N_PROMPTS  # each candidate was asked each prompt once
     router = Router.from_pretrained("my-router", quality=0.95)
     assert router.route("What is 3 + 4?").name == "small"
     assert router.route("What is 8 + 9 billion stars in a cluster, by the survey of the galaxy?").name == "strong"

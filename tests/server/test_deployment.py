@@ -15,8 +15,8 @@ import typer
 import yaml
 
 from lookahead_router.cli.app import app_for
-from lookahead_router.live.pool import PoolConfig
 from lookahead_router.server.ray import Options
+from lookahead_router.server.serving import Memory, Serving
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -38,11 +38,16 @@ def blocks(kind):
     return re.findall(rf"^```{kind}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
-def test_the_pool_file_of_the_page_is_one():
+def test_the_pool_file_of_the_page_can_be_served(tmp_path, monkeypatch):
     pool = next(text for text in blocks("yaml") if "candidates:" in text)
-    config = PoolConfig(**yaml.safe_load(pool))
-    assert config["house-model"].profile == "qwen2.5-7b-instruct"
-    assert config.quality == 0.95
+    path = tmp_path / "pool.yaml"
+    path.write_text(pool, encoding="utf-8")
+    for name in ("OPENAI_API_KEY", "HOUSE_KEY"):
+        monkeypatch.setenv(name, "test")
+    serving = Serving.load(path, Memory())
+    assert serving["house-model"].profile == "qwen2.5-7b-instruct"
+    assert serving.config.quality == 0.95
+    assert f"serving {len(serving.models())} models" in PAGE
 
 
 def test_what_ray_is_told_to_import_is_there_and_takes_these_arguments():
