@@ -25,7 +25,7 @@ from lookahead_router.escaping import to_terminal
 EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (ConfigurationError, 2),
     (PromptError, 3),
-    (PrivacyError, 3),
+    (PrivacyError, 11),
     (DataError, 4),
     (CheckpointError, 5),
     (MissingDependencyError, 6),

@@ -100,7 +100,8 @@ def judge(
 
     Raises:
         ConfigurationError: settings that are none, a command that was not allowed, a key that is not there, a budget
-            without prices, an output that another run writes, or one that holds verdicts by other settings.
+            without prices, an output that another run writes, or one that holds verdicts by other settings, scores of
+            other answers or something else.
         DataError: malformed answers, no answer that could be judged, a reference that cannot be compared with, or a
             function's score that is none.
         FileError: the output cannot be written.
@@ -142,6 +143,7 @@ async def ajudge(
         )
     _check_path(path, answers)
     with only_here(path):
+        _check_kept(path, found)
         if config is None:
             scores, panel, run = await _by_function(found, judge, on_progress), None, _Run()
         else:
@@ -393,6 +395,21 @@ def _write(scored: Sequence[Answer], path: Path) -> None:
 def _check_path(path: Path | None, answers: Answers) -> None:
     if path is not None and isinstance(answers, str | Path) and path.resolve() == Path(answers).resolve():
         raise ConfigurationError(f"{path} holds the answers; choose another output for the scores")
+
+
+def _check_kept(path: Path | None, found: Sequence[Answer]) -> None:
+    """Raises `ConfigurationError` where the output holds anything else than scores of these answers."""
+    if path is None or not path.exists() or not path.stat().st_size:
+        return
+    asked = {(answer.prompt_id, answer.candidate) for answer in found}
+    try:
+        n_others = sum((kept.prompt_id, kept.candidate) not in asked for kept in read_answers(path))
+    except DataError as error:
+        raise ConfigurationError(f"{path} holds something else than scored answers; choose another output") from error
+    if n_others:
+        raise ConfigurationError(
+            f"{path} holds {n_others:,} scores of other answers, which would be lost; choose another output"
+        )
 
 
 def _human(scored: Sequence[Answer]) -> HumanAgreement | None:

@@ -80,6 +80,24 @@ def test_scored_answers_are_what_routers_are_fitted_on(tmp_path):
     assert (table.sources.tolist(), table.splits.tolist(), table.kinds.tolist()) == (["sums"], ["test"], ["correct"])
 
 
+def test_scores_of_other_answers_and_other_files_are_not_written_over(tmp_path):
+    output = tmp_path / "scored.jsonl"
+    first = [answer("2 + 2?", "small", "4", reference="4"), answer("3 + 3?", "small", "6", reference="6")]
+    judge(first, "exact", output=output)
+    more = [*first, answer("3 + 3?", "large", "6", reference="6")]
+    judge(more, "exact", output=output)
+    kept = output.read_bytes()
+    with pytest.raises(ConfigurationError, match="holds 3 scores of other answers"):
+        judge([answer("4 + 4?", "small", "8", reference="8")], "exact", output=output)
+    assert output.read_bytes() == kept
+    assert len(judge(more, "exact", output=output).answers) == 3
+    notes = tmp_path / "notes.txt"
+    notes.write_text("not to be lost\n")
+    with pytest.raises(ConfigurationError, match="holds something else than scored answers"):
+        judge(first, "exact", output=notes)
+    assert notes.read_text() == "not to be lost\n"
+
+
 def test_an_error_scores_what_the_settings_say():
     answers = [answer("x", "a", None, error="content filter", reference="x"), answer("x", "b", "x", reference="x")]
     judged = judge(answers, JudgeConfig(reference="exact", error_score=0))
