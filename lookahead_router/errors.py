@@ -128,7 +128,7 @@ class PrivacyError(LookaheadRouterError, ValueError):
     """A request with personal data or secrets that nobody may answer: no candidate that may is local."""
 
     def __init__(self, kinds: Iterable[str], *, candidate: str | None = None) -> None:
-        self.kinds = tuple(kinds)
+        self.kinds: tuple[str, ...] = tuple(kinds)
         """What was found, e.g. `e-mail address`; nothing of the text."""
         self.candidate = candidate
         """The one that was named to answer, if one was."""

@@ -75,7 +75,7 @@ class Router(Learning):
                 f"a predictor is an object with a pool and predict(prompts), fitted or loaded, got {predictor!r:.200}; "
                 "Router.from_pretrained loads one from a folder or the Hub"
             )
-        self.predictor = predictor
+        self.predictor: Predictor = predictor
         self.pool: CandidatePool = predictor.pool.rename(aliases or {})
         """The candidates that decisions are among, under their aliases."""
         self._names = predictor.pool.names

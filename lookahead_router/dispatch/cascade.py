@@ -97,6 +97,9 @@ def checked_cascade(cascade: Any, router: "Router", candidates: Sequence[str]) -
 class Hops(Attempts):
     """One prompt on its way through a cascade: who is asked now, and which answer is the best so far."""
 
+    name: str
+    answer: Any
+
     def __init__(
         self,
         dispatcher: "Dispatcher",

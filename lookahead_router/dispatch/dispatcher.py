@@ -160,7 +160,7 @@ class Dispatcher:
             if not isinstance(known, Abilities):
                 raise ConfigurationError(f"abilities[{name!r}] must be Abilities(...), got {type(known).__name__}")
             self.check_name(name)
-        self.cascade = checked_cascade(cascade, self.router, self.candidates)
+        self.cascade: Cascade | None = checked_cascade(cascade, self.router, self.candidates)
 
     @property
     def router(self) -> "Router":
