@@ -9,6 +9,7 @@ import pytest
 from upgrades_reading import predicted, read_files
 
 import lookahead_router
+from lookahead_router.predictors.fitted import FITTED
 
 VERSIONS = sorted(path.parent for path in (Path(__file__).parent / "data" / "upgrades").glob("*/expected.json"))
 PREDICTORS = [(path.name, kind.name) for path in VERSIONS for kind in sorted((path / "predictors").iterdir())]
@@ -24,6 +25,13 @@ def test_files_of_this_version_are_kept_and_all_are_small():
             "names a place of the machine that wrote it"
         )
         assert sum(each.stat().st_size for each in path.rglob("*") if each.is_file()) < 400_000
+
+
+def test_every_kind_of_predictor_is_kept_and_both_logs():
+    folder, _ = OF[lookahead_router.__version__]
+    kept = {path.name for path in (folder / "predictors").iterdir()}
+    assert {*FITTED, "lookahead-mlm", "lookahead-clm", "open-pool"} <= kept, "python tests/data/upgrades/make.py --add"
+    assert {path.suffix for path in folder.glob("decisions.*")} == {".jsonl", ".sqlite"}
 
 
 @pytest.mark.parametrize(("version", "name"), PREDICTORS)

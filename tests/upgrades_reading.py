@@ -1,6 +1,8 @@
 """What is read from files of a version: by the script that keeps them, and by the test that reads them later."""
 
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,8 @@ def read_files(folder: Path) -> dict[str, Any]:
     parquet, jsonl = (RoutingDataset.from_file(folder / f"dataset.{suffix}") for suffix in ("parquet", "jsonl"))
     pool, judge = PoolConfig.load(folder / "pool.yaml"), JudgeConfig.load(folder / "judge.yaml")
     decisions = read_decisions(folder / "decisions.jsonl")
+    with tempfile.TemporaryDirectory() as place:  # SQLite writes beside what it reads
+        stored = read_decisions(Path(shutil.copy(folder / "decisions.sqlite", place)))
     recipes = {path.name: read_recipe(path) for path in sorted((folder / "recipes").iterdir())}
     settings = json.dumps({name: recipe.model_dump(mode="json") for name, recipe in recipes.items()})
     return {
@@ -51,5 +55,6 @@ def read_files(folder: Path) -> dict[str, Any]:
         "pool": pool.pool().to_dict(),
         "judge": judge.model_dump(mode="json", include={"reference", "method", "rubric"}),
         "decisions": [[each["kind"], each.get("candidate")] for each in decisions],
+        "stored decisions": [[each["kind"], each.get("candidate")] for each in stored],
         "recipes": json.loads(settings.replace(str(folder), "FOLDER")),
     }

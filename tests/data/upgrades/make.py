@@ -1,11 +1,13 @@
 """Writes files of every format as this version does, with what it reads from them, for later versions to read.
 
-    python tests/data/upgrades/make.py
+    python tests/data/upgrades/make.py [--add]
 
 They go to a folder named after the version, beside this script, and are committed with its release. Everything is
-small: networks of a few weights, and a handful of prompts.
+small: networks of a few weights, and a handful of prompts. With --add what the folder has stays as it is, and only what
+it lacks is added.
 """
 
+import argparse
 import json
 import shutil
 import sys
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import torch
 from tokenizers import processors
-from transformers import BertModel, PreTrainedTokenizerFast
+from transformers import BertModel, LlamaForCausalLM, PreTrainedTokenizerFast
 
 HERE = Path(__file__).parent
 TESTS = HERE.parents[1]
@@ -28,6 +30,7 @@ from servers.router_server import World, until  # noqa: E402
 
 from lookahead_router import LookaheadPredictor, OpenPoolPredictor, RoutingDataset, __version__  # noqa: E402
 from lookahead_router.backends.export import export_encoder  # noqa: E402
+from lookahead_router.evaluation.decisions import read_decisions  # noqa: E402
 from lookahead_router.live import collect, judge  # noqa: E402
 from lookahead_router.predictors.embedder import Embedder  # noqa: E402
 from lookahead_router.predictors.export import export_predictor  # noqa: E402
@@ -76,6 +79,16 @@ def write_backbone(folder: Path) -> Path:
     return folder
 
 
+def write_causal_backbone(folder: Path) -> Path:
+    """A tiny pretrained decoder with its tokenizer."""
+    torch.manual_seed(0)
+    config = conftest.llama_config(hidden_size=16, intermediate_size=32, num_hidden_layers=1)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    special = {"pad_token": "[PAD]", "eos_token": "[SEP]", "unk_token": "[UNK]"}
+    PreTrainedTokenizerFast(tokenizer_object=conftest.make_tokenizer(), **special).save_pretrained(folder)
+    return folder
+
+
 def write_encoder(folder: Path, backbone: Path) -> None:
     """The same as sentence-transformers saves one, with its graph."""
     (folder / "1_Pooling").mkdir(parents=True)
@@ -98,9 +111,11 @@ def write_networks(folder: Path, work: Path, dataset: RoutingDataset) -> None:
     (folder / "recipes" / "toy.yaml").write_text(recipe.to_yaml())
     for recipe_file in sorted((TESTS.parent / "recipes").glob("*.yaml")):
         shutil.copy(recipe_file, folder / "recipes")
-    fit(dataset, recipe, work / "mlm", backbone=backbone, show_progress=False)
-    export_predictor(work / "mlm" / "predictor", dataset.prompts)
-    LookaheadPredictor.load(work / "mlm" / "predictor").save(folder / "predictors" / "lookahead-mlm")
+    causal = conftest.changed(recipe, network={"variant": "clm", "mid_tokens": "<MID_{index}>"})
+    for kind, each, start in (("mlm", recipe, backbone), ("clm", causal, write_causal_backbone(work / "decoder"))):
+        fit(dataset, each, work / kind, backbone=start, show_progress=False)
+        export_predictor(work / kind / "predictor", dataset.prompts)
+        LookaheadPredictor.load(work / kind / "predictor").save(folder / "predictors" / f"lookahead-{kind}")
 
 
 def write_open(folder: Path, dataset: RoutingDataset) -> OpenPoolPredictor:
@@ -138,26 +153,51 @@ def write_data(folder: Path, dataset: RoutingDataset) -> None:
     judge(folder / "answers.jsonl", "number", output=folder / "scored.jsonl")
     (folder / "pool.yaml").write_text(POOL_FILE)
     (folder / "judge.yaml").write_text(JUDGE_FILE)
+    for log in ("decisions.jsonl", "decisions.sqlite"):
+        write_log(folder / log)
+
+
+def write_log(log: Path) -> None:
+    """Decisions of a server and what was told of their answers."""
     with ExitStack() as stack, tempfile.TemporaryDirectory() as place:
-        world = World(stack, Path(place), "--decisions", str(folder / "decisions.jsonl"))
+        world = World(stack, Path(place), "--decisions", str(log))
         for n in range(4):
             answer = world.server.chat(f"What is {n} + {n}?")
             world.server.client.post(
                 "/v1/feedback", json={"decision_id": answer.headers["x-lookahead-decision-id"], "score": 1.0}
             )
-        until(lambda: len((folder / "decisions.jsonl").read_text().splitlines()) == 8)
+        until(lambda: log.exists() and len(read_decisions(log)) == 8)
 
 
-def main() -> None:
-    """Writes the folder of this version anew."""
-    folder = HERE / __version__
-    shutil.rmtree(folder, ignore_errors=True)
+def write(folder: Path) -> None:
+    """Files of all formats, in a folder that is not there yet."""
     (folder / "predictors").mkdir(parents=True)
     dataset = conftest.toy_dataset()
     with tempfile.TemporaryDirectory() as work:
         write_networks(folder, Path(work), dataset)
         write_fitted(folder, Path(work), dataset, write_open(folder, dataset))
     write_data(folder, dataset)
+
+
+def add(there: Path, new: Path) -> None:
+    """Moves what is lacking; a predictor's folder is there or lacking as a whole."""
+    for path in sorted([*new.iterdir(), *(new / "predictors").iterdir()]):
+        place = there / path.relative_to(new)
+        if not place.exists():
+            shutil.move(path, place)
+
+
+def main() -> None:
+    """Writes the folder of this version anew, or adds to it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--add", action="store_true", help="leave what is there")
+    folder = HERE / __version__
+    if not parser.parse_args().add:
+        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as work:
+        write(Path(work) / "files")
+        folder.mkdir(exist_ok=True)
+        add(folder, Path(work) / "files")
     expected = {
         "predictions": {path.name: reading.predicted(path) for path in sorted((folder / "predictors").iterdir())},
         "files": reading.read_files(folder),
