@@ -68,15 +68,36 @@ def test_the_glossary_has_the_few_terms_that_users_meet():
     assert len(terms) == len(set(terms))
 
 
-def test_the_figures_are_those_that_their_script_draws():
+@pytest.fixture(scope="module")
+def made():
+    """The script of the figures."""
     path = ROOT / "docs" / "figures" / "make.py"
     spec = importlib.util.spec_from_file_location("figures_make", path)
     made = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(made)
+    return made
+
+
+def test_the_figures_are_those_that_their_script_draws(made):
+    path = ROOT / "docs" / "figures" / "make.py"
     assert {path.stem for path in path.parent.glob("*.svg")} == set(made.FIGURES)
     for name, draw in made.FIGURES.items():
         drawn = (path.parent / f"{name}.svg").read_text(encoding="utf-8")
         assert drawn == draw().svg(), f"{name}.svg is of other figures; run python docs/figures/make.py"
+
+
+def test_who_does_not_see_the_curve_is_told_what_it_shows(made):
+    for page in ("README.md", "docs/index.md"):
+        assert f"![{made.in_words()}](" in (ROOT / page).read_text(), "run python docs/figures/make.py"
+
+
+def test_dollars_at_95_percent_are_told_alike_by_both_tables(made):
+    names, rows = made.published("Dollars for quality")
+    spent = dict(zip(names, dict(rows)[95.0], strict=True))
+    kinds, rows = made.published("Share of dollars saved at 95 %")
+    saved = dict(rows)[100]
+    for kind, share in zip(kinds, saved, strict=True):
+        assert abs(spent[f"{kind}, n = 100"] + share - 1) < 0.0015
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 
     python docs/figures/make.py
 
-What shows figures reads them from the page that publishes them.
+What shows figures reads them from the page that publishes them, and so does the text that stands for the picture in
+README.md and docs/index.md.
 """
 
 import itertools
@@ -15,14 +16,26 @@ HERE = Path(__file__).parent
 INK, SOFT, PAPER, LINE = "#1f2430", "#4b5263", "#ffffff", "#9aa3b5"
 COLOURS = {"profile": "#1b4f9c", "logistic regression": "#b3541e", "kNN": "#2f7d4f", "clusters": "#7a4fa3"}
 LABELS = {"profile": "profiles (ours)", "clusters": "clusters (UniRoute)"}
+CURVES = {
+    "profile, n = 100": ("profiles, 100 scored prompts", "#1b4f9c", 4.0, ""),
+    "profile, n = 20": ("profiles, 20 scored prompts", "#3f7fd0", 3.0, ""),
+    "profile, n = 0": ("profiles, no scored prompt", "#5b8fd0", 2.4, "2 5"),
+    "logistic regression, n = 100": ("logistic regression, 100", "#b3541e", 2.2, ""),
+    "kNN, n = 100": ("kNN, 100", "#2f7d4f", 2.2, "9 4"),
+    "clusters, n = 100": ("clusters (UniRoute), 100", "#7a4fa3", 2.2, "5 4"),
+    "two candidates at random, in hindsight": ("two models at random*", "#4b5263", 1.8, "2 3"),
+}
+"""Columns of the page: a label, a colour, a width and a dash each."""
 FILL, ACCENT = "#eef2fb", "#dbe6ff"
 
 
 class Drawing:
     """An SVG of a size, on paper of its own, so that it reads on a dark page as well."""
 
-    def __init__(self, width: int, height: int, title: str) -> None:
+    def __init__(self, width: int, height: int, title: str, *, shown: int | None = None) -> None:
+        """As wide as its place, or `shown` pixels where there is room; letters are of that measure."""
         self.width, self.height, self.title = width, height, title
+        self.shown = "" if shown is None else f'width="{shown}" height="{shown * height / width:.0f}" '
         self.parts: list[str] = []
 
     def text(self, x: float, y: float, text: str, *, size: int = 15, colour: str = INK, anchor: str = "middle",
@@ -50,16 +63,17 @@ class Drawing:
             'marker-end="url(#tip)"/>'
         )
 
-    def line(self, points: list[tuple[float, float]], colour: str, width: float = 2.5, *, fill: str = "none") -> None:
+    def line(self, points: list[tuple[float, float]], colour: str, width: float = 2.5, *, dash: str = "") -> None:
         path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        self.parts.append(f'<path d="{path}" stroke="{colour}" stroke-width="{width:g}" fill="{fill}"/>')
+        dash = f' stroke-dasharray="{dash}"' if dash else ""
+        self.parts.append(f'<path d="{path}" stroke="{colour}" stroke-width="{width:g}" fill="none"{dash}/>')
 
     def dot(self, x: float, y: float, colour: str) -> None:
         self.parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
 
     def svg(self) -> str:
         return "\n".join([
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" role="img" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" {self.shown}viewBox="0 0 {self.width} {self.height}" role="img" '
             'font-family="system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif">',
             f"<title>{escape(self.title)}</title>",
             '<defs><marker id="tip" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" markerHeight="7" '
@@ -144,13 +158,64 @@ def profile() -> Drawing:
     return drawing
 
 
-def published(heading: str) -> tuple[list[str], list[tuple[int, list[float | None]]]]:
+def published(heading: str) -> tuple[list[str], list[tuple[float, list[float | None]]]]:
     """Names and rows of the first table below a line of docs/results/any-pool.md."""
     page = (HERE.parent / "results" / "any-pool.md").read_text(encoding="utf-8").split(heading, 1)[1]
     head, _, *rows = re.search(r"(?:^\|.*\n)+", page, re.MULTILINE)[0].strip().split("\n")
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in (head, *rows)]
-    values = [(int(n), [None if cell == "–" else float(cell.split()[0]) for cell in row]) for n, *row in cells[1:]]
+    values = [
+        (float(at.split()[0]), [None if cell == "–" else float(cell.split()[0]) for cell in row])
+        for at, *row in cells[1:]
+    ]
     return cells[0][1:], values
+
+
+def cost_quality() -> Drawing:
+    """What a share of the best model's quality costs: profiles and peers."""
+    names, rows = published("Dollars for quality")
+    drawing = Drawing(560, 560, "Quality kept against dollars spent: profiles, and routers fitted on as many answers",
+                      shown=620)  # fmt: skip
+    left, right, top, base = 62, 530, 66, 374
+    lowest = 10 * math.floor(10 * min(value for _, row in rows for value in row))
+
+    def x_of(share: float) -> float:
+        return left + (right - left) * (100 * share - lowest) / (100 - lowest)
+
+    def y_of(quality: float) -> float:
+        return base - (base - top) * (quality - rows[0][0]) / (100 - rows[0][0])
+
+    drawing.text(14, 28, "Quality kept, of the best model's", size=17, anchor="start", bold=True)
+    drawing.text(14, 48, "on prompts and models that training never saw", size=15, colour=SOFT, anchor="start")
+    for quality in range(int(rows[0][0]), 101, 5):
+        drawing.line([(left, y_of(quality)), (right, y_of(quality))], "#e3e7f0", 1)
+        drawing.text(left - 8, y_of(quality) + 5, f"{quality} %", colour=SOFT, anchor="end")
+    for share in range(lowest, 101, 10):
+        drawing.line([(x_of(share / 100), base), (x_of(share / 100), base + 5)], LINE, 1)
+        drawing.text(x_of(share / 100), base + 23, f"{share} %", colour=SOFT)
+    drawing.text((left + right) / 2, base + 48, "dollars spent, of what the best model costs", size=16)
+    for column, (_, colour, width, dash) in reversed(CURVES.items()):  # the first one on top
+        at = names.index(column)
+        drawing.line([(x_of(row[at]), y_of(quality)) for quality, row in rows], colour, width, dash=dash)
+    for place, (label, colour, width, dash) in enumerate(CURVES.values()):
+        x, y = (14, 318)[place // 4], base + 80 + 24 * (place % 4)
+        drawing.line([(x, y - 5), (x + 34, y - 5)], colour, width, dash=dash)
+        drawing.text(x + 42, y, label, anchor="start", bold=place == 0)
+    drawing.text(318, base + 80 + 24 * 3, "* the two that turn out best", size=14, colour=SOFT, anchor="start")
+    return drawing
+
+
+def in_words() -> str:
+    """What the picture of costs and quality says, for those who do not see it."""
+    names, rows = published("Dollars for quality")
+    spent = dict(zip(names, dict(rows)[95.0], strict=True))
+    ours, peers, mixed = ([f"{100 * spent[column]:.0f} %" for column in columns]
+                          for columns in (list(CURVES)[:3], list(CURVES)[3:6], list(CURVES)[6:]))  # fmt: skip
+    return (
+        "Quality kept against dollars spent. To keep 95 % of the best model's quality, routing by profiles spends "
+        f"{ours[2]} of its dollars without any scored prompt, {ours[1]} with 20 and {ours[0]} with 100. With 100, "
+        f"logistic regression spends {peers[0]}, kNN {peers[1]} and clusters {peers[2]}; two models mixed at random, "
+        f"the two that turn out best, {mixed[0]}."
+    )
 
 
 def saved() -> Drawing:
@@ -159,7 +224,7 @@ def saved() -> Drawing:
     drawing = Drawing(760, 400, "Dollars saved at 95 % of the best model's quality, by scored prompts: ours and peers")
     left, right, top, base = 66, 560, 60, 340
 
-    def x_of(n: int) -> float:
+    def x_of(n: float) -> float:
         return left + 12 + (right - left - 24) * math.log1p(n / 5) / math.log1p(500 / 5)
 
     def y_of(share: float) -> float:
@@ -171,7 +236,7 @@ def saved() -> Drawing:
         drawing.line([(left, y_of(share)), (right, y_of(share))], "#e3e7f0", 1)
         drawing.text(left - 10, y_of(share) + 5, f"{100 * share:.0f} %", size=13, colour=SOFT, anchor="end")
     for n, _ in rows:
-        drawing.text(x_of(n), base + 22, str(n), size=13, colour=SOFT)
+        drawing.text(x_of(n), base + 22, f"{n:g}", size=13, colour=SOFT)
     drawing.text((left + right) / 2, base + 46, "prompts of your own that were scored", size=14, colour=SOFT)
     ends = []
     for name, colour in COLOURS.items():
@@ -188,13 +253,18 @@ def saved() -> Drawing:
     return drawing
 
 
-FIGURES = {"way-of-a-prompt": way, "network": network, "profile": profile, "saved": saved}
+FIGURES = {"way-of-a-prompt": way, "network": network, "profile": profile, "cost-quality": cost_quality, "saved": saved}
+TOLD = re.compile(r"!\[[^]]*\](?=\((?:docs/)?figures/cost-quality\.svg\))")
+"""The text that stands for the picture where pages show it."""
 
 
 def main() -> None:
     """Writes them all."""
     for name, draw in FIGURES.items():
         (HERE / f"{name}.svg").write_text(draw().svg(), encoding="utf-8")
+    for page in (HERE.parents[1] / "README.md", HERE.parent / "index.md"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(TOLD.sub(f"![{in_words()}]", text), encoding="utf-8")
 
 
 if __name__ == "__main__":

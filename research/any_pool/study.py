@@ -33,9 +33,12 @@ from lookahead_router.training.population import PublicAnswers, fit_population
 
 COUNTS = (0, 10, 20, 50, 100, 200, 500)
 MAX_TEST = 500
+SHARES = tuple(round(0.8 + 0.025 * step, 3) for step in range(9))
+"""Of the best single candidate's score, at which dollars are told."""
 RECIPE = Path(__file__).parents[2] / "recipes" / "Llama-lookahead-any-pool-minilm.yaml"
 FITTED = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["data"]["sources"]
 """Sources that the network was fitted on."""
+MIXED = "two candidates at random, in hindsight"
 STUDY_ONLY = ("alpaca_eval", "swe-bench-verified", "faithbench")
 
 
@@ -257,12 +260,20 @@ def figures(p: np.ndarray, y: np.ndarray, usd: np.ndarray, single: int) -> dict[
         choices = [(p - w * price).argmax(axis=1) for w in weights]
         spent = np.array([metrics.mean_cost(usd, c) for c in choices])
         gained = np.array([metrics.chosen_scores(y, c).mean() for c in choices])
-        for share in (0.95, 1.0):
+        for share in SHARES:
             reached = gained >= share * y[:, single].mean() - 1e-12
-            saved = max(0.0, 1 - spent[reached].min() / usd[:, single].mean()) if reached.any() else 0.0
-            found[f"saved_{share:.2f}"] = float(saved)
+            least = min(1.0, spent[reached].min() / usd[:, single].mean()) if reached.any() else 1.0
+            found[f"spent_{share:.3f}"] = float(least)
+        found |= {f"saved_{share:.2f}": 1 - found[f"spent_{share:.3f}"] for share in (0.95, 1.0)}
         found["area"] = float(metrics.area_under_frontier(spent, gained, price.min(), price.max()))
     return found
+
+
+def mixed(y: np.ndarray, usd: np.ndarray, single: int) -> dict[str, float]:
+    """Dollars of two candidates mixed at random, the two that turn out best: needs no router, in hindsight."""
+    price, quality = usd.mean(axis=0), y.mean(axis=0)
+    least = {share: metrics.cost_at_quality(price, quality, share * quality[single]) for share in SHARES}
+    return {f"spent_{share:.3f}": min(1.0, cost / price[single]) for share, cost in least.items()}
 
 
 def one_draw(world: World, population, known: dict[int, Profile], kmeans: KMeans, seed: int, options) -> list[dict]:
@@ -305,26 +316,44 @@ def one_draw(world: World, population, known: dict[int, Profile], kmeans: KMeans
             add("without components", n, blind.predict(foreseen_test, blind.onboard(foreseen, strangers, y))[0])
             alone = [population.onboard(foreseen, [one], y[:, [k]])[0] for k, one in enumerate(strangers)]
             add("without shared drift", n, population.predict(foreseen_test, alone)[0])
+    rows.append({"draw": seed, "n": -1, "line": MIXED, **mixed(y_test, usd_test, single)})
     oracle = {"score": float(y_test.max(axis=1).mean()), "normalized": 100.0}
     rows.append({"draw": seed, "n": -1, "line": "oracle", **oracle})
     rows.append({"draw": seed, "n": -1, "line": "best single, in hindsight", "score": float(y_test[:, single].mean())})
     return rows
 
 
-def summary(rows: list[dict]) -> str:
-    """Means over the draws with their standard errors, a table a figure."""
+def mean_of(rows: list[dict], figure: str, line: str, n: int) -> str:
+    """Mean over the draws with its standard error; a dash where there is none."""
+    values = [row[figure] for row in rows if row["n"] == n and row["line"] == line and figure in row]
+    spread = np.std(values) / max(len(values) - 1, 1) ** 0.5 if values else 0
+    return f"{np.nanmean(values):.3f} ± {spread:.3f}" if values else "–"
+
+
+def table(rows: list[dict], figure: str) -> str:
+    """A figure by the number of scored prompts."""
     lines = list(dict.fromkeys(row["line"] for row in rows if row["n"] >= 0))
-    text = []
-    for figure in ("log_loss", "ece", "normalized", "saved_0.95", "saved_1.00", "area"):
-        text += ["", f"| {figure}: n | " + " | ".join(lines) + " |", "|--:|" + "--:|" * len(lines)]
-        for n in COUNTS:
-            cells = []
-            for line in lines:
-                values = [row[figure] for row in rows if row["n"] == n and row["line"] == line and figure in row]
-                spread = np.std(values) / max(len(values) - 1, 1) ** 0.5 if values else 0
-                cells.append(f"{np.nanmean(values):.3f} ± {spread:.3f}" if values else "–")
-            text.append(f"| {n} | " + " | ".join(cells) + " |")
+    text = ["| n | " + " | ".join(lines) + " |", "|--:|" + "--:|" * len(lines)]
+    text += [f"| {n} | " + " | ".join(mean_of(rows, figure, line, n) for line in lines) + " |" for n in COUNTS]
     return "\n".join(text)
+
+
+def curves(rows: list[dict]) -> str:
+    """Dollars for shares of the best single candidate's quality: profiles, and the others at their 100 answers."""
+    lines = dict.fromkeys(row["line"] for row in rows if row["n"] >= 0)
+    columns = [("profile", 0), ("profile", 20), *((line, 100) for line in lines), (MIXED, -1)]
+    text = ["| quality | " + " | ".join(line if n < 0 else f"{line}, n = {n}" for line, n in columns) + " |",
+            "|--:|" + "--:|" * len(columns)]  # fmt: skip
+    for share in SHARES:
+        cells = [mean_of(rows, f"spent_{share:.3f}", line, n) for line, n in columns]
+        text.append(f"| {100 * share:g} % | " + " | ".join(cells) + " |")
+    return "\n".join(text)
+
+
+def summary(rows: list[dict]) -> str:
+    """Tables of all figures."""
+    figures = ("log_loss", "ece", "normalized", "saved_0.95", "saved_1.00", "area")
+    return "\n".join([*(f"\n{figure}\n\n{table(rows, figure)}" for figure in figures), "\nspent\n", curves(rows)])
 
 
 def main() -> None:
