@@ -6,6 +6,7 @@ DEMO := .venv-demo
 DEV := .venv
 DOCS := .venv-docs
 LOWEST := .venv-lowest
+AUDIT := .venv-audit
 # In the order of their dependencies: the LLM shares an event with the selector.
 INTEGRATIONS := integrations/langchain-lookahead-router integrations/llama-index-selectors-lookahead-router \
   integrations/llama-index-llms-lookahead-router
@@ -13,8 +14,6 @@ CORE_TESTS := $(addprefix tests/test_,any_pool.py cascade.py checks.py cooldowns
   failures.py metrics.py policies.py router.py routes.py stickiness.py stopping.py types.py) tests/prompts
 BASE_TESTS := $(addprefix tests/,test_policies.py test_types.py test_dispatch.py test_any_pool.py prompts/test_reading.py prompts/test_content.py)
 BASE_TOOLS := "pytest>=8.2" "pytest-socket>=0.7" "hypothesis>=6.100"
-# Whoever builds a product on an install can keep to these.
-LICENCES := MIT;BSD;Apache;ISC;PSF;Python Software Foundation;MPL-2.0;Mozilla Public License;HPND;Unlicense;Public Domain
 # Of huggingface-hub, beside the newest: the floor, and the last that others still pin.
 HUBS := 1.31.0 1.33.0
 DATA ?= lookahead7.parquet
@@ -42,7 +41,9 @@ test-hubs: $(DEV)/installed
 # What the base install holds, at the lowest versions that it admits: it routes, and its own tests pass.
 test-lowest:
 	uv venv --quiet --clear --python $(PYTHON) $(LOWEST)
-	uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct . $(BASE_TOOLS)
+	@# Nothing of others is built: on newer Pythons, lowest is the first that has wheels for them.
+	uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --no-build -r pyproject.toml $(BASE_TOOLS)
+	uv pip install --quiet --python $(LOWEST)/bin/python --no-deps .
 	uv pip list --python $(LOWEST)/bin/python
 	$(LOWEST)/bin/python -m pytest --noconftest $(BASE_TESTS)
 
@@ -64,13 +65,15 @@ types: $(DEV)/installed
 coverage: $(DEV)/installed
 	$(DEV)/bin/python -m pytest $(CORE_TESTS) --cov --cov-report=term-missing:skip-covered
 
-# Known vulnerabilities, and licences, of what users install; asks PyPI.
+# Licences, and known vulnerabilities, of what users install; asks PyPI, and fails where that cannot answer.
 audit:
-	$(PYTHON) -m venv .venv-audit
-	.venv-audit/bin/pip install --quiet --upgrade "pip>=25.1"
-	.venv-audit/bin/pip install --quiet ".[serve,live,eval]" --group audit
-	.venv-audit/bin/pip-audit --skip-editable --local
-	.venv-audit/bin/pip-licenses --partial-match --allow-only="$(LICENCES)" --ignore-packages lookahead-router
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet --upgrade "pip>=25.1"
+	$(AUDIT)/bin/pip install --quiet ".[serve,live,eval]"
+	$(AUDIT)/bin/pip freeze --exclude lookahead-router > $(AUDIT)/installed.txt
+	$(AUDIT)/bin/pip install --quiet --group audit
+	$(AUDIT)/bin/pip-licenses
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(AUDIT)/installed.txt
 
 format: $(DEV)/installed
 	$(DEV)/bin/ruff check --fix .
@@ -136,4 +139,4 @@ $(DOCS)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(DEMO) $(DEV) $(DOCS) $(LOWEST) .venv-audit build dist site
+	rm -rf $(DEMO) $(DEV) $(DOCS) $(LOWEST) $(AUDIT) build dist site
