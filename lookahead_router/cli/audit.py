@@ -41,7 +41,7 @@ def audit(
         list[str] | None, typer.Option(help="Gate, such as 'flips>0.05' or 'upgrades>0.05'; repeatable.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for report.md, report.json and report.html.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of typing slips and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of typing slips and intervals.")] = 0,
     resamples: Annotated[int, typer.Option(min=10, help="Bootstrap samples behind the intervals.")] = 1000,
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,

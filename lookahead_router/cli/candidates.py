@@ -17,7 +17,7 @@ N_SOURCES = 3
 
 
 def candidates(
-    search: Annotated[str, typer.Option(help="Words that the name or family holds.")] = "",
+    search: Annotated[str, typer.Option(help="Words that name or family must hold.")] = "",
     router: RouterOption = None,
     revision: RevisionOption = None,
     limit: Annotated[int, typer.Option(min=1, help="Candidates to show, those with most answers first.")] = 20,

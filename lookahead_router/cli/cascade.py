@@ -38,7 +38,7 @@ def cascade(
     ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder that keeps embeddings, fits and predictions.")] = None,
     resamples: Annotated[int, typer.Option(min=10, help="Bootstrap samples behind the intervals.")] = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Show what cascades would have brought on answers that are there already.
 

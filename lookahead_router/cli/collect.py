@@ -37,7 +37,10 @@ def collect(
     budget_calls: BudgetCallsOption = None,
     redact: Annotated[
         str | None,
-        typer.Option(metavar="MODULE:FUNCTION", help="Takes personal data out of a text before it is sent or written."),
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Function that removes personal data before a text is sent or written.",
+        ),
     ] = None,
     with_context: Annotated[
         str,

@@ -36,8 +36,8 @@ def evaluate(
     embedder: Annotated[str | None, typer.Option(help=_EMBEDDER_HELP)] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each predictor that is random, averaged.")] = 1,
     revision: Annotated[str | None, typer.Option(help=REVISION_HELP)] = None,
-    backend: Annotated[str, typer.Option(help="Of saved predictors: auto, onnx-int8, onnx or torch.")] = "auto",
-    engine: Annotated[str, typer.Option(help="Of their predictions: local, or ray: on a cluster.")] = "local",
+    backend: Annotated[str, typer.Option(help="Runtime of saved predictors: auto, onnx-int8, onnx or torch.")] = "auto",
+    engine: Annotated[str, typer.Option(help="Where saved predictors run: local, or ray, on a cluster.")] = "local",
     resamples: Annotated[int, typer.Option(min=10, help="Bootstrap samples behind the intervals.")] = 1000,
     leakage_check: Annotated[bool, typer.Option(help="Look for prompts of the train split.")] = True,
     report: Annotated[Path | None, typer.Option(help="Folder for report.md, report.json and report.html.")] = None,
@@ -47,7 +47,7 @@ def evaluate(
     save: Annotated[
         bool, typer.Option("--save", help="Keep the result in --router's folder and in its model card.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Show how the routed answers score, beside random, best single and oracle, on average and per benchmark.
 

@@ -40,7 +40,7 @@ def fit(
         str | None, typer.Option(help="Predictor for any pool to start from; the embedded one if absent.")
     ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Folds of the cross-validation.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds, intervals and fits.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of folds, intervals and fits.")] = 0,
     report: Annotated[
         Path | None, typer.Option(help="Folder for report.html, report.md and report.json; OUTPUT-report if absent.")
     ] = None,

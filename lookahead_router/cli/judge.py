@@ -31,7 +31,7 @@ def judge(
     judge: Annotated[
         str,
         typer.Option(
-            help="Judge's file; or exact, normalized, number, choice, contains, regex or json, by prompts' references."
+            help="A judge's file; or, by references, exact, normalized, number, choice, contains, regex or json."
         ),
     ],
     output: Annotated[Path, typer.Option(help="JSONL that scored answers are written to.")],

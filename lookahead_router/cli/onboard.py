@@ -32,7 +32,7 @@ _EXAMPLE = "What can I cook with rice, eggs and spinach?"
 def onboard(
     where: Annotated[
         list[str],
-        typer.Argument(metavar="[ROUTER] ANSWERS", help=f"The router, if not the embedded one, and {SCORED_HELP}"),
+        typer.Argument(metavar="[ROUTER] ANSWERS", help=f"The router, if not the embedded one. {SCORED_HELP}"),
     ],
     output: Annotated[Path, typer.Option(help="Folder that the router is written to.")],
     beside: Annotated[

@@ -41,18 +41,22 @@ def route(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Parquet with a decision for each row of --file, Parquet too.")
     ] = None,
-    column: Annotated[str, typer.Option(help="Where the prompts stand in Parquet.")] = "prompt",
-    engine: Annotated[str, typer.Option(help="local, or ray: on all machines of a cluster.")] = "local",
+    column: Annotated[str, typer.Option(help="Column of Parquet that holds the prompts.")] = "prompt",
+    engine: Annotated[
+        str, typer.Option(help="Where prompts are read: local, or ray, on all machines of a cluster.")
+    ] = "local",
     router: RouterOption = None,
     revision: RevisionOption = None,
     policy: PolicyOption = None,
     quality: QualityOption = None,
     candidates: CandidatesOption = None,
-    routes: Annotated[Path | None, typer.Option(help="Kinds of requests with their candidates: YAML or JSON.")] = None,
+    routes: Annotated[
+        Path | None, typer.Option(help="File of routes, kinds of requests with their candidates: YAML or JSON.")
+    ] = None,
     alias: Annotated[list[str] | None, typer.Option(help="NAME=NEW: show a candidate under another name.")] = None,
     backend: BackendOption = "auto",
     threads: ThreadsOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a prompt and line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a prompt and line.")] = False,
 ) -> None:
     """Show which candidate each prompt goes to, how likely a good answer is, and what it is expected to cost."""
     # numpy would start a thread for every core, which takes as long as all else of it, for products that fit into one.

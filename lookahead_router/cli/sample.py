@@ -20,7 +20,7 @@ PreferOption = Annotated[
     str,
     typer.Option(
         metavar="coverage|informative",
-        help="Among prompts that are alike draw by chance, or take those that tell most about candidates.",
+        help="Which of prompts that are alike: coverage draws by chance, informative takes those that tell most.",
     ),
 ]
 
@@ -40,9 +40,11 @@ def sample(
     ] = None,
     redact: Annotated[
         str | None,
-        typer.Option(metavar="MODULE:FUNCTION", help="Takes personal data out of a text before it is kept."),
+        typer.Option(
+            metavar="MODULE:FUNCTION", help="Function that takes personal data out of a text before it is kept."
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another one draws others.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw; another one draws others.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Draw prompts that cover a log in proportion, without near-duplicates, and show what they cover.

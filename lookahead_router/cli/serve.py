@@ -19,7 +19,7 @@ PredictorOption = Annotated[
 NewKeyOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Add a key to the file of --keys, show it once, and end.")
 ]
-RateOption = Annotated[int | None, typer.Option(min=1, help="Limit of the new key.")]
+RateOption = Annotated[int | None, typer.Option(min=1, help="Most requests a minute by the new key.")]
 BudgetOption = Annotated[float | None, typer.Option(min=0, help="Dollars that the new key may cost in a period.")]
 DecisionsOption = Annotated[
     Path | None, typer.Option(help="Log of decisions, without prompts: JSONL, or SQLite by the suffix .sqlite.")
@@ -41,24 +41,26 @@ def serve(
     pool: PoolArgument = None,
     router: PredictorOption = None,
     host: Annotated[str, typer.Option(help="Address to bind to; any but a loopback one needs --keys.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8400,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to bind to; 0 takes a free one.")] = 8400,
     keys: Annotated[Path | None, typer.Option(help="File of the clients' keys, hashed.")] = None,
     new_key: NewKeyOption = None,
     requests_per_minute: RateOption = None,
     budget: BudgetOption = None,
-    period: Annotated[str | None, typer.Option(help="Of the budget: day, month or total.")] = None,
+    period: Annotated[str | None, typer.Option(help="Period of the new key's budget: day, month or total.")] = None,
     decisions: DecisionsOption = None,
     log_prompts: Annotated[bool, typer.Option("--log-prompts", help="Write the PROMPTS' TEXT to that log.")] = False,
     learnt: LearntOption = None,
     sticky: StickyOption = "turn",
-    threads: Annotated[int, typer.Option(min=1, help="Of one prediction; one runs on each core.")] = 1,
-    max_body_mb: Annotated[float, typer.Option(min=0.001, help="Of a request, in megabytes.")] = 20.0,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads of one prediction; one prediction runs on each core.")
+    ] = 1,
+    max_body_mb: Annotated[float, typer.Option(min=0.001, help="Largest body of a request, in megabytes.")] = 20.0,
     max_concurrency: Annotated[int, typer.Option(min=1, help="Requests at work at one time.")] = 100,
     max_queue: QueueOption = 200,
-    header_seconds: Annotated[float, typer.Option(help="Until the head of a request is there.")] = 10.0,
-    queue_seconds: Annotated[float, typer.Option(help="The longest wait.")] = 30.0,
+    header_seconds: Annotated[float, typer.Option(help="Longest time for the head of a request to arrive.")] = 10.0,
+    queue_seconds: Annotated[float, typer.Option(help="Longest time that a request may wait.")] = 30.0,
     drain_seconds: Annotated[float, typer.Option(help="For requests under way, when the server ends.")] = 30.0,
-    log_level: Annotated[str, typer.Option(help="error, warning or info.")] = "info",
+    log_level: Annotated[str, typer.Option(help="Lowest level that is logged: error, warning or info.")] = "info",
 ) -> None:
     """Serve the candidates of a pool file as one OpenAI-compatible address, with a page to try it on.
 
