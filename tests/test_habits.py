@@ -43,10 +43,13 @@ def test_what_other_programs_read_follows_its_schema(schema):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_actions_are_pinned_by_their_version():
-    uses = [step["uses"] for _, step in steps() if "uses" in step]
+def test_actions_are_pinned_by_the_hash_of_a_version_that_stands_beside_it():
+    uses = [line for path in WORKFLOWS for line in path.read_text().splitlines() if "uses:" in line]
     assert len(uses) > 10
-    assert [each for each in uses if not re.fullmatch(r"[\w-]+/[\w./-]+@v\d+\.\d+\.\d+", each)] == []
+    pinned = r"\s*-? uses: [\w-]+/[\w./-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+"
+    assert [each for each in uses if not re.fullmatch(pinned, each)] == []
+    versions = {tuple(re.split(r"[@ ]+", line.split("uses: ")[1])) for line in uses}
+    assert len({name for name, *_ in versions}) == len(versions)  # one version of each
 
 
 def test_workflows_may_read_and_only_the_jobs_that_must_may_write():
