@@ -19,7 +19,7 @@ HUBS := 1.31.0 1.33.0
 DATA ?= lookahead7.parquet
 BACKBONE ?= sentence-transformers/all-MiniLM-L6-v2
 
-.PHONY: demo test test-hubs test-lowest check lint types coverage audit format docs docs-serve docs-deploy release \
+.PHONY: demo test test-hubs test-lowest check lint types coverage mutants audit format docs docs-serve docs-deploy release \
   smoke train publish clean
 
 demo: $(DEMO)/installed
@@ -64,6 +64,13 @@ types: $(DEV)/installed
 # Branches of what decides that the tests of those rooms reach, with a floor. Some minutes; not part of `check`.
 coverage: $(DEV)/installed
 	$(DEV)/bin/python -m pytest $(CORE_TESTS) --cov --cov-report=term-missing:skip-covered
+
+# Faults put into the small rooms that pyproject.toml names, one by one: their tests should tell each. What survives is
+# shown by `mutmut show NAME`, and read by a person. Some twenty minutes.
+mutants: $(DEV)/installed
+	$(DEV)/bin/pip install --quiet --group mutants
+	$(DEV)/bin/mutmut run
+	$(DEV)/bin/mutmut results
 
 # Licences, and known vulnerabilities, of what users install; asks PyPI, and fails where that cannot answer.
 audit:
@@ -139,4 +146,4 @@ $(DOCS)/installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(DEMO) $(DEV) $(DOCS) $(LOWEST) $(AUDIT) build dist site
+	rm -rf $(DEMO) $(DEV) $(DOCS) $(LOWEST) $(AUDIT) build dist site mutants

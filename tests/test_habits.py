@@ -20,6 +20,7 @@ SCHEMAS = {
     "github-issue-config": [GITHUB / "ISSUE_TEMPLATE" / "config.yml"],
     "dependabot": [GITHUB / "dependabot.yml"],
     "citation-file-format": [ROOT / "CITATION.cff"],
+    "compose-spec": [ROOT / "examples" / "apps" / "compose" / "compose.yaml"],
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MAKEFILE = (ROOT / "Makefile").read_text()

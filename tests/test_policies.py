@@ -10,6 +10,7 @@ from lookahead_router.errors import ConfigurationError, UncalibratedScoresWarnin
 from lookahead_router.policies import (
     BestQuality,
     CostAware,
+    KeepQuality,
     Policy,
     Restricted,
     Threshold,
@@ -343,6 +344,29 @@ def test_no_excluded_candidate_is_chosen_and_the_rest_decide_as_if_alone(market,
     np.testing.assert_array_equal(found[:, kept], alone)
     assert (np.delete(found, kept, axis=1) == -np.inf).all()
     assert (costs[found.argmax(axis=1)] <= budget).all()
+
+
+@relaxed
+@given(
+    judged_markets(), st.sampled_from([BestQuality(), CostAware(20.0), Threshold(0.5), KeepQuality(0.9)]), st.randoms()
+)
+def test_neither_order_nor_names_of_the_candidates_change_a_utility(market, policy, random):
+    scores, pool, probabilities = market
+    utilities = decide(policy, scores, pool, probabilities)
+    order = random.sample(range(len(pool)), len(pool))
+    shuffled = CandidatePool(pool.candidates[k] for k in order)
+    np.testing.assert_array_equal(
+        decide(policy, scores[:, order], shuffled, probabilities[:, order]), utilities[:, order]
+    )
+
+    kept = pool.names[: 1 + len(pool) // 2]
+    restricted = Restricted(policy, allow=kept, deny=[name for name in pool.names if name not in kept])
+    names = {each.name: f"another {each.name}" for each in pool}
+    others = CandidatePool(each.model_copy(update={"name": names[each.name]}) for each in pool)
+    np.testing.assert_array_equal(
+        decide(rename(restricted, pool, names), scores, others, probabilities),
+        decide(restricted, scores, pool, probabilities),
+    )
 
 
 def test_nothing_left_is_an_error_that_says_which_rule_took_whom():

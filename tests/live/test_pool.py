@@ -1,6 +1,9 @@
 import json
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from lookahead_router import Privacy
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
@@ -157,3 +160,52 @@ def test_a_file_says_who_is_local_and_what_only_they_may_see(tmp_path):
     for wrong in ("7", "[IBAN]", "{kinds: [shoes]}", "{colour: red}", "{local: [nobody]}"):
         with pytest.raises(ConfigurationError):
             PoolConfig.load(write(tmp_path, f"{text}privacy: {wrong}\n"))
+
+
+prices = st.none() | st.tuples(st.floats(0, 1000), st.floats(0, 1000))
+members = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": st.from_regex(r"[\w./:@ +-]*[\w+]", fullmatch=True).filter(lambda name: name == name.strip()),
+            "price": prices,
+        },
+        optional={
+            "base_url": st.sampled_from(["http://localhost:11434/v1", "https://api.example.com/v1"]),
+            "capabilities": st.lists(st.sampled_from(["tools", "images"]), unique=True),
+            "local": st.booleans(),
+            "max_concurrency": st.integers(1, 1024),
+            "parameters": st.dictionaries(st.sampled_from(["temperature", "top_p"]), st.floats(0, 2)),
+            "profile": st.just("gpt-4o"),
+        },
+    ),
+    min_size=1,
+    max_size=6,
+    unique_by=lambda each: each["name"],
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(members, st.none() | st.floats(0, 1), st.sampled_from(["yaml", "json"]))
+def test_any_pool_file_is_read_in_its_order_with_what_it_says_and_no_setting_is_passed_over(
+    tmp_path, members, quality, suffix
+):
+    told = []
+    for each in members:
+        price = each.pop("price")
+        told.append(each if price is None else {**each, "input_price": price[0], "output_price": price[1]})
+    file = {"candidates": told, "quality": quality}
+    path, dump = tmp_path / f"pool.{suffix}", yaml.safe_dump if suffix == "yaml" else json.dumps
+    path.write_text(dump(file), encoding="utf-8")
+    config = PoolConfig.load(path)
+    assert config.quality == quality
+    assert config.pool().names == tuple(each["name"] for each in told)
+    for read, each in zip(config.candidates, told, strict=True):
+        said = read.model_dump(mode="json", include=each.keys())
+        assert said == each | {"capabilities": said["capabilities"]} if "capabilities" in each else said == each
+        assert set(said.get("capabilities", ())) == set(each.get("capabilities", ()))
+    assert PoolConfig(**file) == config
+
+    told[-1]["temprature"] = 1  # a slip of the pen
+    path.write_text(dump(file), encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="temprature"):
+        PoolConfig.load(path)
