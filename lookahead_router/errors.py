@@ -91,7 +91,7 @@ def describing(what: str = "") -> Iterator[None]:
 
 
 MAX_NAMES = 20
-"""Of a pool, that an error lists."""
+"""Names of a pool that an error lists, at most."""
 
 
 class UnknownCandidateError(ConfigurationError, KeyError):

@@ -22,7 +22,7 @@ from lookahead_router.policies import call_costs, checked_utilities
 from lookahead_router.router import Router
 
 LOSS = 0.02
-"""Of the plain prompt's probability, from which on a change of choice counts as a flip."""
+"""Probability, on the plain prompt, that a change of choice has to lose to count as a flip."""
 LANGUAGES = "languages"
 KINDS = (*CHANGES, LANGUAGES)
 FIGURES = ("flips", *KINDS, "upgrades", "jailbreak-shift", "collapse", "entropy", "category-index", "difficulty-index")
@@ -62,7 +62,7 @@ class Cell:
     difficulty: str
     n: int
     shares: dict[str, float]
-    """Of every candidate that is chosen, the most chosen first."""
+    """Share of each candidate that is chosen, the most chosen first."""
     usd: float | None
     """Mean dollars of a choice."""
 
@@ -81,12 +81,12 @@ class AuditReport:
     """What losses are read off: `probabilities`, or `scores` where the predictor gives none."""
     n_resamples: int
     shares: dict[str, float]
-    """Of every candidate, over the plain prompts."""
+    """Share of the plain prompts that each candidate is chosen for."""
     changes: tuple[Change, ...]
-    """By kind, each followed by its forms."""
+    """Changes by kind, each kind followed by its forms."""
     grid: tuple[Cell, ...]
     figures: dict[str, Interval | None]
-    """By the names of `FIGURES`; `None` where the suite or the pool does not have what it takes."""
+    """Figures by the names in `FIGURES`; `None` where the suite or the pool does not have what it takes."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""

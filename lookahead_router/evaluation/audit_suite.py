@@ -12,7 +12,7 @@ PLAIN = "plain"
 MIN_QUESTIONS = 5
 """Below which shares and intervals say nothing."""
 MAX_CHARACTERS = 100_000
-"""Of a prompt: an audit asks it some forty times."""
+"""Characters of a prompt, at most: an audit asks it some forty times."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from lookahead_router.predictors.embedder import Embedder
 from lookahead_router.types import Prediction
 
 QUALITY_SHARES = (1.0, 0.98, 0.95)
-"""Of the best single candidate's quality, at which dollars are compared."""
+"""Shares of the best single candidate's quality at which dollars are compared."""
 N_WEIGHTS = 25
 """Settings of the score that a dollar is worth."""
 

@@ -37,7 +37,7 @@ class Looked:
 
     checks: tuple[Check, ...]
     found: tuple[np.ndarray, ...]
-    """Of each check `(n, K)`, or `(n, K, K)` beside every other candidate's answer."""
+    """Arrays, one a check: `(n, K)`, or `(n, K, K)` beside every other candidate's answer."""
 
     @classmethod
     def at(cls, rows: RoutingDataset, checks: Sequence[Check]) -> "Looked":

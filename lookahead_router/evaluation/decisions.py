@@ -47,7 +47,7 @@ class Choice:
     candidate: str
     n_chosen: int
     share: float
-    """Of all decisions."""
+    """Share of all decisions."""
     usd: float | None
     """Dollars of its calls; `None` where none of them is known."""
     chance: float | None
@@ -74,7 +74,7 @@ class Drift:
     nearness: float | None
     """Median cosine to the nearest scored prompt; `None` of chances."""
     nearness_scored: float | None
-    """The same of the scored prompts, each to the others."""
+    """Median cosine of a scored prompt to the nearest other one."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class DecisionsReport:
     reasons: dict[str, int]
     """Decisions by reason: `routed`, `forced`, `sticky`, `default`."""
     choices: tuple[Choice, ...]
-    """By falling number of prompts."""
+    """Candidates that were chosen, the most chosen first."""
     usd: float | None
     """Dollars of all calls: measured, or the expected ones where they were not; `None` where neither is known."""
     best_single: str

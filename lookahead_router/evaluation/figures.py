@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 BLUE, VERMILION, GREEN, ORANGE, SKY, PURPLE, YELLOW = PALETTE = (
     "#0072b2", "#d55e00", "#009e73", "#e69f00", "#56b4e9", "#cc79a7", "#f0e442",
 )  # fmt: skip
-"""Of Okabe and Ito; the first is the reference predictor's."""
+"""Colours of Okabe and Ito; the first is the reference predictor's."""
 GREY, PALE = "#767676", "#d9d9d9"
 STYLES = ("-", "--", ":")
 """Tell curves apart once the colours are used up."""
@@ -233,7 +233,7 @@ FIGURES: dict[str, tuple[str, Callable[[DatasetResult], "Figure | None"]]] = {
     "win-tie-loss": ("Against the best single candidate", win_tie_loss),
     "calibration": ("Predicted probability against observed score", calibration),
 }
-"""By name: what a figure shows, and what draws it."""
+"""Figures by name: what each shows, and what draws it."""
 
 
 def render(figure: "Figure", kind: str) -> bytes:

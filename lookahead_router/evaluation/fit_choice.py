@@ -28,7 +28,7 @@ class Measured:
     gained: Interval
     """Score above that of the candidate that the other folds have as the best single one, prompt by prompt."""
     standard_error: float
-    """Of `gained`."""
+    """Standard error of `gained`."""
     usd_per_prompt: float | None
     """Mean dollars; `None` where a candidate's are not known."""
     saved: Interval | None

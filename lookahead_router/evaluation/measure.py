@@ -23,7 +23,7 @@ from lookahead_router.evaluation.results import (
 from lookahead_router.metrics import Interval
 
 QUALITY_SHARES = (1.0, 0.95)
-"""Of the best single candidate's quality, at which dollars are compared."""
+"""Shares of the best single candidate's quality at which dollars are compared."""
 N_WEIGHTS = 60
 """Settings on a cost-quality curve."""
 RIGHT = 0.5

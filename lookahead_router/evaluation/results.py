@@ -97,9 +97,9 @@ class PredictorResult:
     shares: dict[str, float] | None = None
     """Fraction of the prompts sent to each candidate."""
     shares_by_source: dict[str, dict[str, float]] | None = None
-    """The same fractions of each benchmark."""
+    """Fraction of each benchmark's prompts sent to each candidate."""
     against_best_single: tuple[tuple[int, int, float, float, float], ...] = ()
-    """For each number of right candidates: it, prompts, and the shares won, tied, lost against the best single one."""
+    """Rows by number of right candidates: it, prompts, and shares won, tied, lost against the best single one."""
     cost: CostResult | None = None
     calibration: CalibrationResult | None = None
     fit_seconds: float | None = None
@@ -157,7 +157,7 @@ class DatasetResult:
     split: str
     fingerprint: str
     n_prompts: dict[str, int]
-    """By benchmark."""
+    """Prompts of each benchmark."""
     n_unscored: int
     """Prompts left out because a candidate has no score there."""
     reference: str
@@ -188,7 +188,7 @@ class ComparisonReport:
 
 
 def plain(value: Any) -> Any:
-    """The same structure with intervals as objects and null for NaN and infinities, which JSON lacks."""
+    """A structure with intervals as objects and null for NaN and infinities, which JSON lacks."""
     if isinstance(value, Interval):
         return plain(value._asdict())
     if isinstance(value, dict):

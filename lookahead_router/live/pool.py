@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OPENAI_URL = "https://api.openai.com/v1"
 DEFAULT_MAX_TOKENS = 2048
-"""Of an answer, where the parameters set no limit of their own; without one no budget could be kept."""
+"""Limit of an answer where the parameters set none; without one no budget could be kept."""
 LIMITS = ("max_tokens", "max_completion_tokens")
 """Parameters that limit an answer's length."""
 
@@ -59,7 +59,7 @@ class CandidateConfig(Value):
     capabilities: frozenset[str] = frozenset()
     """What it can do beyond text: `tools`, `images`, ..."""
     parameters: dict[str, Any] = Field(default_factory=dict)
-    """Of every call, as the endpoint takes them: `temperature`, `max_tokens`, `reasoning_effort`, `extra_body`, ..."""
+    """Parameters of every call, as the endpoint takes them: `temperature`, `max_tokens`, `extra_body`, ..."""
     system_prompt: str | None = None
     """Goes before every prompt that has no system message of its own."""
     profile: str | None = Field(default=None, min_length=1)

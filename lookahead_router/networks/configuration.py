@@ -103,7 +103,7 @@ class LookaheadMLMConfig(_NetworkConfig):
     cls_token_id: int = Field(ge=0)
     sep_token_id: int = Field(ge=0)
     mask_token_id: int | None = Field(default=None, ge=0)
-    """Of the backbone's vocabulary, where it has one; like the others, no prompt can hold it."""
+    """Mask of the backbone's vocabulary, where it has one; like the others, no prompt can hold it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -175,7 +175,7 @@ class DemandConfig(BaseModel):
     max_prompt_tokens: int = Field(ge=8)
     """Prompt window without what frames the prompt."""
     window: Literal["ends"] = "ends"
-    """Of a longer prompt, its head, its tail and the questions between are kept."""
+    """What is kept of a longer prompt: its head, its tail and the questions between."""
     pad_token_id: int = Field(ge=0)
     cls_token_id: int = Field(ge=0)
     sep_token_id: int = Field(ge=0)

@@ -7,9 +7,9 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TRIES = 5
-"""Of a request whose replicas are lost."""
+"""Tries of a request whose replicas are lost."""
 MAX_KEPT_BYTES = 20_000_000
-"""Of a body that is kept for another try."""
+"""Size of a body that is kept for another try, at most."""
 
 
 def middlewares() -> list[Middleware]:

@@ -14,9 +14,9 @@ from lookahead_router.server.refusals import Refusal
 from lookahead_router.server.settings import Settings
 
 MAX_UNSCORED_CHARS = 20_000_000
-"""Of the prompts that wait in memory for feedback."""
+"""Characters of the prompts that wait in memory for feedback."""
 MAX_CONVERSATIONS = 30_000
-"""Of which it is known who answered last."""
+"""Conversations of which it is remembered who answered last."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from lookahead_router.threads import ProcessLock
 
 STATE_SECONDS = 30.0
-"""For which what a process said of its present state, such as requests at work, counts."""
+"""Time for which what a process said of its present state, such as requests at work, counts."""
 LIFE_SECONDS = 600.0
-"""After which a process that says nothing is over; what it counted stays."""
+"""Time after which a process that says nothing is over; what it counted stays."""
 
 
 class Figures:
@@ -22,7 +22,7 @@ class Figures:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._told: dict[str, tuple[int, float, bytes]] = {}
-        """By process: the number of what it said, when, and what."""
+        """Last words by process: their number, when, and what."""
         self._over: set[str] = set()
         self._of_those_over = b""
         self._adding = ProcessLock()

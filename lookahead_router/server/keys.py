@@ -19,7 +19,7 @@ from lookahead_router.types import Value
 
 PREFIX = "lr-"
 RESERVED_SECONDS = 3600.0
-"""For which a call counts with what it is expected to cost, if its replica is lost and never says what it did cost."""
+"""Time for which a call counts with its expected cost, if its replica is lost and never says what it did cost."""
 _PERIODS = {"day": "%Y-%m-%d", "month": "%Y-%m", "total": "total"}
 
 
@@ -34,7 +34,7 @@ class Key(Value):
     budget_usd: float | None = Field(default=None, ge=0)
     """Dollars that its requests may cost in a period."""
     period: Literal["day", "month", "total"] = "month"
-    """Of the budget, in UTC."""
+    """Period of the budget, in UTC."""
 
 
 class KeyFile(Value):
@@ -113,7 +113,7 @@ class Spending:
         self._lock = ProcessLock()
         self._spent: dict[str, dict[str, float]] = {}
         self._reserved: dict[str, tuple[str, float, float]] = {}
-        """By call: whose key, dollars, and when."""
+        """Expected dollars by call: whose key, dollars, and when."""
         self._is_saved = True
         if path is not None and path.exists():
             try:

@@ -35,16 +35,16 @@ class Visit:
     """Whatever the request holds; given back when it is over, however that comes about."""
     started: float = field(default_factory=time.perf_counter)
     status: int = 499
-    """Of the response; 499 where the client was gone before there was one."""
+    """Status of the response; 499 where the client was gone before there was one."""
     first_seconds: float | None = None
-    """Until the answer began."""
+    """Time until the answer began."""
     key: Key | None = None
     is_reported: bool = False
     """Whether its error is in the log already."""
     spent_usd: float = 0.0
     """What its calls did cost."""
     decision: dict[str, Any] | None = None
-    """Of a request that was routed; what the log gets."""
+    """Decision on a request that was routed; what the log gets."""
 
 
 class Service:

@@ -17,7 +17,7 @@ class Settings(Value):
     host: str = Field(default="127.0.0.1", min_length=1)
     """Address to bind to; anything but this machine's own loopback needs keys."""
     port: int = Field(default=PORT, ge=0, le=65535)
-    """0 takes a free one."""
+    """Port to bind to; 0 takes a free one."""
     keys: Path | None = None
     """File of the clients' keys, hashed; nobody needs one when absent."""
     decisions: Path | None = None
@@ -34,22 +34,22 @@ class Settings(Value):
     """`turn` keeps a tool loop with its candidate, `thread` a whole conversation, named by `x-lookahead-thread`;
     `adaptive` keeps a tool loop, and a conversation unless another candidate is foreseen to be better."""
     threads: int = Field(default=1, ge=1)
-    """Of one prediction; as many predictions run at one time as there are cores."""
+    """Threads of one prediction; as many predictions run at one time as there are cores."""
     max_body_bytes: int = Field(default=20_000_000, ge=1000)
     max_concurrency: int = Field(default=100, ge=1)
     """Requests at work at one time."""
     max_queue: int = Field(default=200, ge=0)
     """Requests that wait for their turn."""
     queue_seconds: float = Field(default=30.0, gt=0)
-    """The longest wait for it."""
+    """Longest time that a request waits for its turn."""
     header_seconds: float = Field(default=10.0, gt=0)
-    """Until the head of a request is there."""
+    """Longest time for the head of a request to arrive."""
     body_seconds: float = Field(default=60.0, gt=0)
-    """Until its body is."""
+    """Longest time for its body to arrive."""
     write_seconds: float = Field(default=120.0, gt=0)
-    """For which a reader may take nothing."""
+    """Longest time that a reader may take nothing."""
     drain_seconds: float = Field(default=30.0, ge=0)
-    """For requests under way when the server is told to end."""
+    """Longest time for requests under way, when the server is told to end."""
     feedback_prompts: int = Field(default=10_000, ge=0)
     """Decisions that feedback is taken for, the latest ones; their prompts stay in memory until then."""
 

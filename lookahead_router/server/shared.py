@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 MAX_CALLS = 10_000
-"""Of which it is known that they were worked off."""
+"""Calls of which it is remembered that they were worked off."""
 NEWS_SECONDS = 20.0
 """The longest wait for news in one call."""
 COMMONS_SECONDS = 20.0
-"""For which a request waits for what is shared, while that is started anew."""
+"""Time that a request waits for what is shared, while that is started anew."""
 RECALL_SECONDS = 3.0
-"""For which it waits to learn who answered before, if it can be answered without."""
+"""Time that a request waits to learn who answered before, if it can be answered without."""
 CLOSE_SECONDS = 5.0
-"""For which a replica that ends tries to hand on what was learnt."""
+"""Time that a replica that ends tries to hand on what was learnt."""
 FIGURES_SECONDS = 5.0
-"""Between two times that a replica tells its figures."""
+"""Time between two reports of a replica's figures."""
 NOTE_SECONDS = 1.0
-"""For which an answer waits until it is noted."""
+"""Time that an answer waits to be noted."""
 
 
 class Version(NamedTuple):
-    """Of what was learnt."""
+    """Version of what was learnt."""
 
     n_changes: int
     process: str

@@ -20,7 +20,7 @@ from lookahead_router.server.protocols import Protocol
 
 CONNECT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 256_000_000
-"""Of one whole answer."""
+"""Size of one whole answer, at most."""
 MAX_EVENT_BYTES = 32_000_000
 MAX_ERROR_BYTES = 65_536
 CALL_ERRORS = (aiohttp.ClientError, OSError, TimeoutError)

@@ -33,7 +33,7 @@ class PopulationSettings(Value):
     augmentation: bool = True
     """Whether a prompt is seen in other clothes too: instructions, frames and passages around it."""
     everyday_factor: float = Field(default=3.0, gt=0)
-    """By which everyday prompts are drawn more often than a group of their size."""
+    """Factor by which everyday prompts are drawn more often than a group of their size."""
     max_answers: int = Field(default=48, ge=1)
     """Answers to a prompt that one step looks at, drawn at random."""
     everyday: Path | None = None
@@ -61,13 +61,13 @@ class DemandObjectiveSettings(Value):
     """What the loss adds up."""
 
     length_weight: float = Field(default=0.2, ge=0)
-    """Of the Huber loss of log tokens."""
+    """Weight of the Huber loss of log tokens."""
     consistency_weight: float = Field(default=0.5, ge=0)
-    """Of the squared difference of logits between a question and the same in other clothes."""
+    """Weight of the squared difference of logits between a question and the same in other clothes."""
     choice_weight: float = Field(default=0.0, ge=0)
-    """Of that of the differences between candidates, which choices rest on, beside the former."""
+    """Weight of the squared change, in other clothes, of the differences between candidates, which choices rest on."""
     distillation_weight: float = Field(default=1.0, ge=0)
-    """Of the cosine distance to what the frozen backbone says of the plain question."""
+    """Weight of the cosine distance to what the frozen backbone says of the plain question."""
     everyday_weight: float = Field(default=2.0, ge=0)
     """Of the cross-entropy on everyday prompts, for each of their share in a batch."""
     reconstruction_weight: float = Field(default=0.15, ge=0)

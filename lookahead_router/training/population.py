@@ -10,28 +10,28 @@ from lookahead_router.metrics import sigmoid
 from lookahead_router.predictors.profiles import Answers, Foreseen, Population, Profile, posterior
 
 MIN_VARIANCE = 1e-4
-"""Of a principal component as a share of the first one's, below which it is not scaled up further."""
+"""Variance of a principal component, as a share of the first one's, below which it is not scaled up further."""
 SEEN_WEIGHT = 0.3
 """What an answer counts as where the network was fitted on its prompt, whose demands it foresees better than those of
 any new one; chosen on validation."""
 EXPECTED_WEIGHT = 0.1
 """What an answer counts as that nobody gave, but that is expected of every candidate: to an everyday prompt."""
 MIN_NEW_ANSWERS = 20
-"""To prompts that are new to the network, of a candidate that tells how far abilities spread."""
+"""Answers, to prompts that are new to the network, that a candidate needs to tell how far abilities spread."""
 N_COMPONENTS = 64
 N_ANCHORS = 256
 MIN_COVARIANCE = 1e-4
 FAMILY_SHARE = 0.15
-"""Of the spread of abilities, what relatives share."""
+"""Share of the spread of abilities that relatives have in common."""
 MODEL_SHARE = 0.6
-"""Of the spread of abilities, what versions of one model share beyond that."""
+"""Share of the spread of abilities that versions of one model have in common beyond that."""
 N_LENGTH_ROUNDS = 12
 USUAL_LENGTH_VARIANCE = 4.0
 """Prior variance, in logarithms squared, of the usual length at a source that the network was not fitted on."""
 N_LENIENCY_ROUNDS = 3
-"""Of profiles and leniency in turn, once the population stands."""
+"""Rounds of profiles and leniency in turn, once the population stands."""
 VERBOSITY_SHARES = (0.05, 0.95)
-"""Of the prompts, between which the verbosity counts: lengths are not drawn on beyond what was seen."""
+"""Quantiles of the prompts between which the verbosity counts: lengths are not drawn on beyond what was seen."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -91,7 +91,7 @@ class OptimizerSettings(Value):
 
     learning_rate: float = Field(default=5e-5, gt=0)
     head_learning_rate: float | None = Field(default=None, gt=0)
-    """Of the heads, which start from nothing; `learning_rate` when null."""
+    """Learning rate of the heads, which start from nothing; `learning_rate` when null."""
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_share: float = Field(default=0.05, ge=0, lt=1)
     n_epochs: float = Field(default=2.0, gt=0)
