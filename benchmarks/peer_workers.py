@@ -2,8 +2,9 @@
 
     python peer_workers.py NAME SETTINGS.json [--cold]
 
-It says that it is ready, then answers lines of standard input with lines of JSON: `one` with the milliseconds of every
-prompt by itself, `batch` with prompts per second, `end` with the peak of its memory.
+It says that it is ready, then answers lines of standard input with lines of JSON: `one FIRST SECONDS` with the
+milliseconds of every prompt by itself, from the FIRST on and round about, as many as SECONDS allow; `batch` with
+prompts per second of all at one time; `memory` with its peak.
 """
 
 import json
@@ -181,19 +182,29 @@ def main() -> None:
         route([prompt])
     print(json.dumps("ready"), file=told, flush=True)
     for line in sys.stdin:
-        if line.strip() == "one":
-            times = []
-            for prompt in prompts:
-                start = time.perf_counter()
-                route([prompt])
-                times.append(1e3 * (time.perf_counter() - start))
-            print(json.dumps(times), file=told, flush=True)
-        elif line.strip() == "batch":
-            start = time.perf_counter()
-            route(prompts)
-            print(json.dumps(len(prompts) / (time.perf_counter() - start)), file=told, flush=True)
+        what, *numbers = line.split()
+        if what == "one":
+            found = one(route, prompts, int(numbers[0]), float(numbers[1]))
         else:
-            print(json.dumps(peak_mb()), file=told, flush=True)
+            found = batch(route, prompts) if what == "batch" else peak_mb()
+        print(json.dumps(found), file=told, flush=True)
+
+
+def one(route: Route, prompts: list[str], first: int, seconds: float) -> list[float]:
+    times, end = [], time.perf_counter() + seconds
+    for number in range(first, first + len(prompts)):
+        start = time.perf_counter()
+        if start > end:
+            break
+        route([prompts[number % len(prompts)]])
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def batch(route: Route, prompts: list[str]) -> float:
+    start = time.perf_counter()
+    route(prompts)
+    return len(prompts) / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

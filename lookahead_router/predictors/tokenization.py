@@ -17,8 +17,8 @@ WINDOW_RULE = "head and tail"
 
 _WORD_BREAK = re.compile(r"(?<![ \t\n\r])[ \t\n\r]")
 """The start of a run of whitespace that every tokenizer takes for such."""
-_HEAD_BREAK = re.compile(_WORD_BREAK.pattern + "|(?<=[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef])")
-"""Where a head may end: also after a character of scripts that are written without spaces."""
+_HEAD_BREAK = _WORD_BREAK.pattern + "|(?<=[\u3000-\u30ff\u3400-\u9fff\uac00-\ud7af\uff00-\uffef])"
+"""Where a head may end: also after a character of scripts that are written without spaces. Compiled when first used."""
 _HEAD_SHARE = 4
 """The head of a long prompt takes up to one in so many of the window's tokens."""
 _CHARACTERS_PER_TOKEN = 16
@@ -153,7 +153,8 @@ class PromptTokenizer:
     def _head(self, text: str) -> list[int]:
         """The ids of as many whole words at the beginning as the head has room for."""
         most = self.max_prompt_tokens // _HEAD_SHARE
-        *_, end = 0, *(found.start() for found in _HEAD_BREAK.finditer(text, 0, most * _CHARACTERS_PER_TOKEN))
+        breaks = re.compile(_HEAD_BREAK).finditer(text, 0, most * _CHARACTERS_PER_TOKEN)
+        *_, end = 0, *(found.start() for found in breaks)
         words = self._encode(text[:end])
         head = words.ids[:most]
         if not head or text.find(text[: words.offsets[len(head) - 1][1]], 1) >= 0:

@@ -1,0 +1,256 @@
+"""A network without a transformer that foresees what the embedded one does: word vectors, pooled, and a small head.
+
+    python research/any_pool/static.py DATA FEATURES TEXTS ENCODER --output static
+
+FEATURES is what the network foresees of all texts (npz, the fields of `Foreseen`), in the order of TEXTS, the JSON that
+`build.py` reads; ENCODER the folder of all-MiniLM-L6-v2. Vectors of words are the encoder's own of the word alone, as
+model2vec has them, and are trained on with the head; so are weights of words and vectors of pairs of neighbours. Only
+texts of the train split are learnt from, of sources whose terms let weights rest on them; how long is settled by those
+of the validation split. Minutes on one core; a run that is broken off goes on from its last epoch.
+
+It writes `student.pt`, and `features.npz` for `study.py`: what the student foresees of the open corpus.
+"""
+
+import argparse
+import json
+import os
+import time
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+import yaml
+from tokenizers import Tokenizer
+from torch import nn
+from torch.nn import functional
+
+from lookahead_router.predictors.tokenization import PromptTokenizer
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "Llama-lookahead-any-pool-minilm.yaml"
+FITTED = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["data"]["sources"]
+WIDE = ("lookahead7", "mmlupro12", "routerbench3")
+SCALARS = ("difficulty", "log_tokens", "verbosity")
+N_DEMANDS, WINDOW, N_PAIRS = 16, 192, 65_536
+CLS, SEP = 101, 102
+
+
+class Words(nn.Module):
+    """Means of the vectors of a prompt's words and of its pairs of words, by learnt weights, and its length."""
+
+    def __init__(self, vectors: np.ndarray, weights: np.ndarray, pair_width: int, dropout: float) -> None:
+        super().__init__()
+        self.words = nn.Parameter(torch.tensor(vectors, dtype=torch.float32))
+        self.weights = nn.Parameter(torch.tensor(weights, dtype=torch.float32))
+        self.pairs = nn.Parameter(torch.randn(N_PAIRS, pair_width) * 0.01)
+        self.width = vectors.shape[1] + pair_width + 1
+        self.dropout = dropout
+
+    def forward(self, rows: list[np.ndarray]) -> torch.Tensor:
+        lengths = torch.tensor([len(row) for row in rows])
+        ids, ends = torch.from_numpy(np.concatenate(rows)), torch.cumsum(lengths, 0)
+        starts = ends - lengths
+        weights = functional.softplus(self.weights[ids])
+        if self.training:
+            weights = weights * (torch.rand(len(ids)) > self.dropout)
+        total = torch.zeros(len(rows)).index_add(0, torch.repeat_interleave(lengths), weights)[:, None] + 1e-6
+        buckets = (ids * 31_337 + torch.roll(ids, -1) * 7_919) % N_PAIRS
+        paired = weights.index_fill(0, ends - 1, 0.0)  # the last word has no neighbour
+        words = functional.embedding_bag(ids, self.words, starts, mode="sum", per_sample_weights=weights)
+        pairs = functional.embedding_bag(buckets, self.pairs, starts, mode="sum", per_sample_weights=paired)
+        return torch.cat([words / total, pairs / total, torch.log(lengths.float())[:, None] / 3 - 1], dim=1)
+
+
+class Given(nn.Module):
+    """Vectors of prompts that another encoder made."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, rows: list[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(rows))
+
+
+class Student(nn.Module):
+    """Standardised targets and unit vectors of prompts, from what is read of them."""
+
+    def __init__(self, reader: nn.Module, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.reader = reader
+        self.head = nn.Sequential(
+            nn.LayerNorm(reader.width),
+            nn.Dropout(dropout),
+            nn.Linear(reader.width, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+        )
+        self.targets = nn.Linear(hidden, N_DEMANDS + len(SCALARS))
+        self.embedding = nn.Linear(hidden, 384)
+
+    def forward(self, rows: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self.head(self.reader(rows))
+        return self.targets(hidden), functional.normalize(self.embedding(hidden), dim=1)
+
+
+def word_vectors(encoder: Path, width: int, kept: Path) -> np.ndarray:
+    """The encoder's vector of every word alone, on its leading principal axes, `(n_words, width)`."""
+    if kept.exists():
+        return np.load(kept)[:, :width]
+    import transformers
+
+    network = transformers.AutoModel.from_pretrained(encoder).eval()
+    n_words = network.config.vocab_size
+    found = np.empty((n_words, network.config.hidden_size), dtype=np.float32)
+    with torch.inference_mode():
+        for start in range(0, n_words, 1024):
+            words = torch.arange(start, min(start + 1024, n_words))
+            ids = torch.stack([torch.full_like(words, CLS), words, torch.full_like(words, SEP)], dim=1)
+            found[start : start + 1024] = network(input_ids=ids).last_hidden_state.mean(dim=1).numpy()
+    found -= found.mean(axis=0)
+    axes = np.linalg.svd(found, full_matrices=False)[2]
+    found = found @ axes.T
+    np.save(kept, found / found.std())
+    return np.load(kept)[:, :width]
+
+
+def splits_of(data: Path, texts: list[str]) -> np.ndarray:
+    """`train` and `validation` where weights may rest on a text, nothing where not."""
+    split: dict[str, str] = {}
+    table = pq.read_table(data / "openpool_prompts.parquet", columns=["prompt", "source", "split"]).to_pydict()
+    rows = list(zip(table["prompt"], table["source"], table["split"], strict=True))
+    for name in WIDE:
+        table = pq.read_table(data / f"{name}.parquet", columns=["prompt", "source", "split"]).to_pydict()
+        rows += zip(table["prompt"], table["source"], table["split"], strict=True)
+    held = {prompt for prompt, _, each in rows if each == "test"}
+    for prompt, source, each in rows:
+        if prompt not in held and any(fnmatch(source, pattern) for pattern in FITTED):
+            split[prompt] = "validation" if "validation" in (each, split.get(prompt)) else each
+    return np.array([split.get(text, "") for text in texts])
+
+
+def tokens_of(encoder: Path, texts: list[str]) -> list[np.ndarray]:
+    tokenizer = PromptTokenizer(
+        Tokenizer.from_file(str(encoder / "tokenizer.json")), max_prompt_tokens=WINDOW, pad_token_id=0, window="ends"
+    )
+    return [row if len(row) else np.array([SEP]) for row in tokenizer.encode(texts)[0]]
+
+
+def losses(
+    found: tuple[torch.Tensor, torch.Tensor], targets: torch.Tensor, embedding: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared error of the standardised targets, and 1 - cosine of the vectors."""
+    return ((found[0] - targets) ** 2).mean(), (1 - (found[1] * embedding).sum(dim=1)).mean()
+
+
+def train(student: Student, rows, targets, embedding, split, folder: Path, options) -> None:
+    generator = np.random.default_rng(options.seed)
+    learnt, checked = np.flatnonzero(split == "train"), np.flatnonzero(split == "validation")
+    tables = list(student.reader.parameters())
+    others = [each for name, each in student.named_parameters() if not name.startswith("reader.")]
+    n_steps = options.epochs * -(-len(learnt) // options.batch_size)
+    optimizer = torch.optim.AdamW(
+        [{"params": others}, {"params": tables, "weight_decay": 0.0}], lr=options.rate, weight_decay=0.05
+    )
+    rates = [options.rate, options.table_rate]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=n_steps, pct_start=0.1)
+    state, first = folder / "state.pt", 0
+    if state.exists():
+        kept = torch.load(state, weights_only=False)
+        student.load_state_dict(kept["student"])
+        optimizer.load_state_dict(kept["optimizer"])
+        schedule.load_state_dict(kept["schedule"])
+        generator.bit_generator.state, first = kept["generator"], kept["epoch"]
+    start = time.time()
+    for epoch in range(first, options.epochs):
+        student.train()
+        order, summed = generator.permutation(learnt), np.zeros(2)
+        for at in range(0, len(order), options.batch_size):
+            batch = order[at : at + options.batch_size]
+            parts = losses(student([rows[k] for k in batch]), targets[batch], embedding[batch])
+            optimizer.zero_grad()
+            (parts[0] + options.embedding_weight * parts[1]).backward()
+            optimizer.step()
+            schedule.step()
+            summed += len(batch) * np.array([float(part) for part in parts])
+        found = foreseen(student, [rows[k] for k in checked])
+        validation = [float(part) for part in losses(found, targets[checked], embedding[checked])]
+        print(f"epoch {epoch + 1}: train {summed / len(order)}, validation {np.round(validation, 4)}, "
+              f"{time.time() - start:.0f} s", flush=True)  # fmt: skip
+        parts = {"student": student.state_dict(), "optimizer": optimizer.state_dict()}
+        parts |= {"schedule": schedule.state_dict(), "generator": generator.bit_generator.state, "epoch": epoch + 1}
+        torch.save(parts, folder / "state.tmp")
+        os.replace(folder / "state.tmp", state)
+
+
+@torch.inference_mode()
+def foreseen(student: Student, rows: list[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+    student.eval()
+    parts = [student(rows[at : at + 512]) for at in range(0, len(rows), 512)]
+    return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("data", "features", "texts", "encoder"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--pair-width", type=int, default=64)
+    parser.add_argument(
+        "--embeddings", type=Path, help="npz of a frozen encoder's, in TEXTS' order: read in words' place"
+    )
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--dropout", type=float, default=0.2)
+    parser.add_argument("--word-dropout", type=float, default=0.1)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--table-rate", type=float, default=2e-3)
+    parser.add_argument("--embedding-weight", type=float, default=2.0)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(options.seed)
+    texts = json.loads(options.texts.read_text())["texts"]
+    split, rows = splits_of(options.data, texts), tokens_of(options.encoder, texts)
+    print({each: int((split == each).sum()) for each in ("train", "validation")}, flush=True)
+    with np.load(options.features, allow_pickle=False) as given:
+        teacher = {name: given[name] for name in given.files}
+    raw = np.concatenate([teacher["demands"], *(teacher[name][:, None] for name in SCALARS)], axis=1)
+    learnt = split == "train"
+    mean, scale = raw[learnt].mean(axis=0), raw[learnt].std(axis=0)
+    targets = torch.tensor((raw - mean) / scale, dtype=torch.float32)
+    if options.embeddings is None:
+        counts = np.bincount(np.concatenate([rows[k] for k in np.flatnonzero(learnt)]), minlength=30_522)
+        rarity = 1e-3 / (1e-3 + (counts + 1) / counts.sum())
+        vectors = word_vectors(options.encoder, options.width, options.output.parent / "word_vectors.npy")
+        reader = Words(vectors, np.log(np.expm1(rarity)), options.pair_width, options.word_dropout)
+    else:
+        rows = list(np.load(options.embeddings)["embedding"].astype(np.float32))
+        reader = Given(rows[0].size)
+    student = Student(reader, options.hidden, options.dropout)
+    train(student, rows, targets, torch.tensor(teacher["embedding"]), split, options.output, options)
+    torch.save({"student": student.state_dict(), "mean": mean, "scale": scale}, options.output / "student.pt")
+    found, embedding = foreseen(student, rows)
+    write_features(options, texts, found.numpy() * scale + mean, embedding.numpy())
+
+
+def write_features(options: argparse.Namespace, texts: list[str], found: np.ndarray, embedding: np.ndarray) -> None:
+    """What the student foresees of the open corpus, as `features.py` writes it of a network."""
+    place = {text: row for row, text in enumerate(texts)}
+    table = pq.read_table(options.data / "openpool_prompts.parquet", columns=["prompt_id", "prompt"]).to_pydict()
+    rows = np.array([place[text] for text in table["prompt"]])
+    fields = {name: found[rows, N_DEMANDS + k].astype(np.float32) for k, name in enumerate(SCALARS)}
+    np.savez(
+        options.output / "features.npz",
+        prompt_ids=np.array(table["prompt_id"]),
+        demands=found[rows, :N_DEMANDS].astype(np.float32),
+        embedding=embedding[rows].astype(np.float32),
+        **fields,
+    )
+
+
+if __name__ == "__main__":
+    main()
