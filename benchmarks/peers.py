@@ -150,6 +150,8 @@ def prepare_fresh(encoder: Path, folder: Path) -> None:
 
     RouteLLM's classifier is an XLM-RoBERTa of base size; LLMRouter reads with a Longformer. The tokenizer is the one at
     hand."""
+    if all((folder / name / "config.json").exists() for name in ("xlm-roberta-base", "longformer-base")):
+        return
     import transformers
 
     made = {
