@@ -32,7 +32,7 @@ class Backend(Protocol):
     """Runs a network on token arrays. Safe under threads; holds no tokenizer and no names."""
 
     name: str
-    """`onnx-int8`, `onnx` or `torch`."""
+    """`onnx-int8`, `onnx`, `torch` or `static`."""
     max_batch_size: int
     """Prompts of one call; 1 where a row would otherwise depend on those beside it."""
     n_threads: int

@@ -25,7 +25,7 @@ class OnnxBackend:
         """Opens a graph.
 
         Args:
-            path: `model.onnx` or `model_int8.onnx`.
+            path: `model.onnx`, `model_int8.onnx` or `static.onnx`.
             n_threads: threads of one pass; the physical cores that this process may use when absent.
             is_installed: whether the graph came with this package.
 
@@ -39,7 +39,7 @@ class OnnxBackend:
             raise CheckpointError(
                 f"{path.name} is not a routing graph: other inputs or outputs", location=str(path.parent)
             )
-        self.name = "onnx-int8" if path.stem.endswith("int8") else "onnx"
+        self.name = {"model_int8": "onnx-int8", "static": "static"}.get(path.stem, "onnx")
 
     @property
     def beside(self) -> Self:

@@ -17,7 +17,7 @@ def open_backend(
     """The backend for a network of either kind.
 
     Args:
-        name: `onnx-int8`, `onnx` or `torch`.
+        name: `onnx-int8`, `onnx`, `torch` or `static`.
         weights: the file that it runs.
         network: whose weights they are.
         n_threads: of one ONNX pass; the physical cores that this process may use when absent.

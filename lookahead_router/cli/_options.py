@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROUTER_HELP = "Folder of a saved predictor, or org/name on the Hugging Face Hub; the embedded one if absent."
 REVISION_HELP = "Branch, tag or commit of org/name."
 POLICY_HELP = "best-quality, cost-aware:SCORE_PER_USD or threshold:PROBABILITY."
-BACKEND_HELP = "Runtime of the network: auto, onnx-int8, onnx or torch."
+BACKEND_HELP = "Runtime of the network: auto, onnx-int8, onnx, torch, or static, which is fast and runs none."
 DATA_HELP = "Routing dataset: Parquet, JSONL, or org/name on the Hugging Face Hub."
 
 RouterOption = Annotated[str | None, typer.Option("--router", help=ROUTER_HELP)]

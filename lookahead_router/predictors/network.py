@@ -49,10 +49,11 @@ def open_network(found: Found, kind: str) -> OpenNetwork:
             "Router.from_pretrained loads any",
             location=folder.location,
         )
+    revision = folder.revision(config)
     recorded = config.files.get(weights.relative_to(folder.path).as_posix())
     return OpenNetwork(
         config.name,
-        folder.revision(config),
+        f"{revision}-static" if backend == "static" else revision,  # it decides otherwise
         network,
         PromptTokenizer.of(network, PromptTokenizer.read(folder.tokenizer)),
         open_backend(backend, weights, network, found.n_threads, is_installed=folder.is_installed),

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ class NetworkEmbedder:
     location = NETWORK
 
     def __init__(self, predictor: "OpenPoolPredictor") -> None:
+        """Reads with the network, also where the predictor itself decides by static vectors."""
+        found = predictor.found
+        if found is not None and found.backend == "static":
+            predictor = type(predictor).from_found(replace(found, backend="auto"))
         self.predictor = predictor
 
     @computed_once

@@ -26,7 +26,7 @@ from lookahead_router.predictors.network import open_network
 from lookahead_router.predictors.open_pool import Foreseer, Member, OpenPoolPredictor
 from lookahead_router.predictors.profiles import Population, Profile
 from lookahead_router.saved.find import Found
-from lookahead_router.saved.folder import FileRecord, PredictorFolder, record_file
+from lookahead_router.saved.folder import WEIGHTS, FileRecord, PredictorFolder, record_file
 from lookahead_router.types import CandidatePool
 
 _ARRAYS = tuple(field.name for field in fields(Population))
@@ -207,7 +207,7 @@ def record_of(catalogue: Catalogue, members, weights: list[str], prices_as_of: s
 def write_profiles(folder: Path, population: Population, catalogue: Catalogue, members, prices_as_of: str) -> None:
     """Writes `profiles.npz` and `catalogue.json` for the weights that are in the folder."""
     target = PredictorFolder(folder)
-    present = [path for path in (target.onnx_int8, target.onnx, target.weights) if path.is_file()]
+    present = [path for path in map(target.path.joinpath, WEIGHTS.values()) if path.is_file()]
     with target.profiles.open("wb") as file:
         np.savez_compressed(file, **arrays_of(population, catalogue, members))
     record = record_of(catalogue, members, [record_file(path).sha256 for path in present], prices_as_of)

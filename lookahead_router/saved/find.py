@@ -20,7 +20,7 @@ class LoadOptions(HubOptions, total=False):
     """How a predictor is run, and how a repository is reached that holds it."""
 
     backend: str
-    """`onnx-int8`, `onnx`, `torch`, or `auto`, the default, for the first of them that is there."""
+    """`onnx-int8`, `onnx`, `torch`, `static`, or `auto`, the default, for the first of them that is there."""
     n_threads: int | None
     """Threads of one ONNX pass; the physical cores that this process may use when absent."""
 

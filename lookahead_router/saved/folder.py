@@ -6,6 +6,7 @@
     model.safetensors        torch weights; a folder without them routes only
     onnx/model.onnx          the routing graph in fp32
     onnx/model_int8.onnx     the same, dynamically quantised; the default for routing
+    onnx/static.onnx         word vectors that foresee what the network does, without a transformer; for any pool
     calibration.json         maps scores to probabilities, once calibrated
     profiles.npz             population and profiles, of a predictor for any pool
     catalogue.json           whose profiles they are, of the same
@@ -15,7 +16,7 @@
     card.json                what else the card says: licence, terms, limits
     .eval_results/lookahead-router.yaml   some of them, as the benchmark pages of the Hub read them
 
-A folder holds at least one of the three weight files. There is no pickle and no code in it.
+A folder holds at least one of the four weight files. There is no pickle and no code in it.
 """
 
 import hashlib
@@ -37,7 +38,12 @@ FORMAT_VERSION = 1
 """Raised when a folder of the new layout cannot be read by the code before it."""
 PRETRAINED = Path(__file__).parent.parent / "pretrained"
 """The embedded predictors."""
-WEIGHTS = {"onnx-int8": "onnx/model_int8.onnx", "onnx": "onnx/model.onnx", "torch": "model.safetensors"}
+WEIGHTS = {
+    "onnx-int8": "onnx/model_int8.onnx",
+    "onnx": "onnx/model.onnx",
+    "torch": "model.safetensors",
+    "static": "onnx/static.onnx",
+}
 """The file that each backend runs, in the order of preference."""
 BACKENDS = ("auto", *WEIGHTS)
 
@@ -119,6 +125,10 @@ class PredictorFolder:
         return self.path / "onnx" / "model_int8.onnx"
 
     @property
+    def static(self) -> Path:
+        return self.path / "onnx" / "static.onnx"
+
+    @property
     def calibration(self) -> Path:
         return self.path / "calibration.json"
 
@@ -165,7 +175,7 @@ class PredictorFolder:
     def names(self) -> tuple[str, ...]:
         """The names of all files of the layout, there or not."""
         parts = (
-            self.config, self.pool, self.tokenizer, self.weights, self.onnx, self.onnx_int8,
+            self.config, self.pool, self.tokenizer, self.weights, self.onnx, self.onnx_int8, self.static,
             self.calibration, self.profiles, self.catalogue, self.card, self.training, self.evaluation,
             self.card_settings, self.hub_results,
         )  # fmt: skip
@@ -194,7 +204,7 @@ class PredictorFolder:
                 location=self.location,
             )
         missing = [path.name for path in (self.config, self.pool, self.tokenizer) if not path.is_file()]
-        if needs_weights and not any(path.is_file() for path in (self.weights, self.onnx, self.onnx_int8)):
+        if needs_weights and not any((self.path / name).is_file() for name in WEIGHTS.values()):
             missing.append("model.safetensors or onnx/model.onnx or onnx/model_int8.onnx")
         if missing:
             raise CheckpointError(

@@ -5,15 +5,22 @@
 FEATURES is what the network foresees of all texts (npz, the fields of `Foreseen`), in the order of TEXTS, the JSON that
 `build.py` reads; ENCODER the folder of all-MiniLM-L6-v2. Vectors of words are the encoder's own of the word alone, as
 model2vec has them, and are trained on with the head; so are weights of words and vectors of pairs of neighbours. Only
-texts of the train split are learnt from, of sources whose terms let weights rest on them; how long is settled by those
-of the validation split. Minutes on one core; a run that is broken off goes on from its last epoch.
+texts of the train split are learnt from, of sources whose terms let weights rest on them; those of the validation split
+tell how well. Minutes on one core; a run that is broken off goes on from its last epoch.
 
-It writes `student.pt`, and `features.npz` for `study.py`: what the student foresees of the open corpus.
+    python research/any_pool/static.py … --predictor FOLDER --into FOLDER
+
+learns from the everyday prompts of the recipe too, of which a saved predictor says what it foresees, and puts the graph
+into the folder of one, whose `backend="static"` it is.
+
+It writes `static.onnx`, whose vectors are of 8 bits, and `features.npz` for `study.py`: what that graph foresees of the
+open corpus. `--embeddings` reads those of a frozen encoder in words' place, to compare, and writes no graph.
 """
 
 import argparse
 import json
 import os
+import shutil
 import time
 from fnmatch import fnmatch
 from pathlib import Path
@@ -26,13 +33,22 @@ from tokenizers import Tokenizer
 from torch import nn
 from torch.nn import functional
 
+from lookahead_router.backends import export
+from lookahead_router.backends.runtime import Session
+from lookahead_router.files import write_text
+from lookahead_router.predictors.open_pool import OUTPUTS, OpenPoolPredictor
 from lookahead_router.predictors.tokenization import PromptTokenizer
+from lookahead_router.saved.folder import WEIGHTS, PredictorFolder, record_file
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "Llama-lookahead-any-pool-minilm.yaml"
+EVERYDAY = RECIPE.parent / "everyday" / "prompts.jsonl"
 FITTED = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))["data"]["sources"]
 WIDE = ("lookahead7", "mmlupro12", "routerbench3")
-SCALARS = ("difficulty", "log_tokens", "verbosity")
-N_DEMANDS, WINDOW, N_PAIRS = 16, 192, 65_536
+SCALARS = OUTPUTS[1:4]
+INPUTS = ("prompt_ids", "prompt_mask")
+N_DEMANDS, WINDOW, N_PAIRS = 16, 192, 32_768
+FIRST, SECOND = 31_337, 7_919
+"""Of a pair of words, to its bucket."""
 CLS, SEP = 101, 102
 
 
@@ -55,7 +71,7 @@ class Words(nn.Module):
         if self.training:
             weights = weights * (torch.rand(len(ids)) > self.dropout)
         total = torch.zeros(len(rows)).index_add(0, torch.repeat_interleave(lengths), weights)[:, None] + 1e-6
-        buckets = (ids * 31_337 + torch.roll(ids, -1) * 7_919) % N_PAIRS
+        buckets = (ids * FIRST + torch.roll(ids, -1) * SECOND) % N_PAIRS
         paired = weights.index_fill(0, ends - 1, 0.0)  # the last word has no neighbour
         words = functional.embedding_bag(ids, self.words, starts, mode="sum", per_sample_weights=weights)
         pairs = functional.embedding_bag(buckets, self.pairs, starts, mode="sum", per_sample_weights=paired)
@@ -131,10 +147,12 @@ def splits_of(data: Path, texts: list[str]) -> np.ndarray:
 
 
 def tokens_of(encoder: Path, texts: list[str]) -> list[np.ndarray]:
-    tokenizer = PromptTokenizer(
-        Tokenizer.from_file(str(encoder / "tokenizer.json")), max_prompt_tokens=WINDOW, pad_token_id=0, window="ends"
+    """As the embedded network reads them."""
+    tokenizer = Tokenizer.from_file(str(encoder / "tokenizer.json"))
+    window = PromptTokenizer(
+        tokenizer, max_prompt_tokens=WINDOW, pad_token_id=0, prefix=(CLS,), suffix=(SEP,), window="ends"
     )
-    return [row if len(row) else np.array([SEP]) for row in tokenizer.encode(texts)[0]]
+    return window.encode(texts)[0]
 
 
 def losses(
@@ -196,8 +214,8 @@ def main() -> None:
     for name in ("data", "features", "texts", "encoder"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--width", type=int, default=256)
-    parser.add_argument("--pair-width", type=int, default=64)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--pair-width", type=int, default=32)
     parser.add_argument(
         "--embeddings", type=Path, help="npz of a frozen encoder's, in TEXTS' order: read in words' place"
     )
@@ -210,6 +228,8 @@ def main() -> None:
     parser.add_argument("--table-rate", type=float, default=2e-3)
     parser.add_argument("--embedding-weight", type=float, default=2.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--predictor", type=Path, help="saved predictor whose network FEATURES are of")
+    parser.add_argument("--into", type=Path, help="saved predictor that the graph is put into")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(options.seed)
@@ -217,7 +237,13 @@ def main() -> None:
     split, rows = splits_of(options.data, texts), tokens_of(options.encoder, texts)
     print({each: int((split == each).sum()) for each in ("train", "validation")}, flush=True)
     with np.load(options.features, allow_pickle=False) as given:
-        teacher = {name: given[name] for name in given.files}
+        teacher = {name: given[name] for name in OUTPUTS}
+    if options.predictor is not None:
+        more = [json.loads(line)["prompt"] for line in EVERYDAY.read_text(encoding="utf-8").splitlines()]
+        said = OpenPoolPredictor.load(options.predictor, n_threads=1).foresee(more)[0]
+        teacher = {name: np.concatenate([values, getattr(said, name)]) for name, values in teacher.items()}
+        texts, split = [*texts, *more], np.array([*split, *["train"] * len(more)])
+        rows += tokens_of(options.encoder, more)
     raw = np.concatenate([teacher["demands"], *(teacher[name][:, None] for name in SCALARS)], axis=1)
     learnt = split == "train"
     mean, scale = raw[learnt].mean(axis=0), raw[learnt].std(axis=0)
@@ -232,24 +258,78 @@ def main() -> None:
         reader = Given(rows[0].size)
     student = Student(reader, options.hidden, options.dropout)
     train(student, rows, targets, torch.tensor(teacher["embedding"]), split, options.output, options)
-    torch.save({"student": student.state_dict(), "mean": mean, "scale": scale}, options.output / "student.pt")
-    found, embedding = foreseen(student, rows)
-    write_features(options, texts, found.numpy() * scale + mean, embedding.numpy())
+    if options.embeddings is None:
+        ids = torch.tensor([[CLS, 2000, SEP], [CLS, 2001, SEP]])
+        inputs = dict(zip(INPUTS, (ids, torch.ones_like(ids)), strict=True))
+        export._export(Routed(student, mean, scale), inputs, OUTPUTS, options.output / "static.onnx")
+        found = run_graph(options.output / "static.onnx", rows)
+    else:
+        targets, embedding = foreseen(student, rows)
+        found = [*np.split(targets.numpy() * scale + mean, [N_DEMANDS, 17, 18], axis=1), embedding.numpy()]
+    write_features(options, texts, dict(zip(OUTPUTS, found, strict=True)))
+    if options.into is not None:
+        put_into(PredictorFolder(options.into), options.output / "static.onnx")
 
 
-def write_features(options: argparse.Namespace, texts: list[str], found: np.ndarray, embedding: np.ndarray) -> None:
+class Routed(nn.Module):
+    """The student as routing asks it: vectors of 8 bits, targets in the units of the teacher."""
+
+    def __init__(self, student: Student, mean: np.ndarray, scale: np.ndarray) -> None:
+        super().__init__()
+        reader = student.reader
+        self.head, self.targets, self.embedding = student.head, student.targets, student.embedding
+        self.register_buffer("weights", functional.softplus(reader.weights.detach()))
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("scale", torch.tensor(scale))
+        for name, table in (("words", reader.words.detach()), ("pairs", reader.pairs.detach())):
+            steps = table.abs().amax(dim=1) / 127 + 1e-12
+            self.register_buffer(name, torch.round(table / steps[:, None]).to(torch.int8))
+            self.register_buffer(f"{name}_steps", steps)
+
+    def forward(self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        mask = prompt_mask.float()
+        weights = self.weights[prompt_ids] * mask
+        total = weights.sum(dim=1, keepdim=True) + 1e-6
+        buckets = (prompt_ids * FIRST + functional.pad(prompt_ids[:, 1:], (0, 1)) * SECOND) % N_PAIRS
+        words = self._sum(self.words, self.words_steps, prompt_ids, weights)
+        pairs = self._sum(self.pairs, self.pairs_steps, buckets, weights * functional.pad(mask[:, 1:], (0, 1)))
+        length = torch.log(mask.sum(dim=1, keepdim=True)) / 3 - 1
+        hidden = self.head(torch.cat([words / total, pairs / total, length], dim=1))
+        found = self.targets(hidden) * self.scale + self.mean
+        scalars = (found[:, N_DEMANDS + k] for k in range(len(SCALARS)))
+        return found[:, :N_DEMANDS], *scalars, functional.normalize(self.embedding(hidden), dim=1)
+
+    @staticmethod
+    def _sum(table: torch.Tensor, steps: torch.Tensor, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        return ((weights * steps[ids])[:, None] @ table[ids].float())[:, 0]
+
+
+def run_graph(path: Path, rows: list[np.ndarray]) -> list[np.ndarray]:
+    """What the graph gives, prompt by prompt, as routing asks it."""
+    session = Session(path, n_threads=1)
+    found = [session.run(OUTPUTS, {INPUTS[0]: row[None], INPUTS[1]: np.ones_like(row[None])}) for row in rows]
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+
+def put_into(folder: PredictorFolder, graph: Path) -> None:
+    """Adds the graph to a saved predictor, whose profiles it reads from now on."""
+    config, pool, record = folder.read_config(), folder.read_pool(), folder.read_json(folder.catalogue)
+    before = config.files.get(WEIGHTS["static"])
+    shutil.copyfile(graph, folder.static)
+    record["weights"] = [each for each in record["weights"] if before is None or each != before.sha256]
+    record["weights"].append(record_file(folder.static).sha256)
+    write_text(folder.catalogue, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    folder.write(config, pool)
+
+
+def write_features(options: argparse.Namespace, texts: list[str], found: dict[str, np.ndarray]) -> None:
     """What the student foresees of the open corpus, as `features.py` writes it of a network."""
     place = {text: row for row, text in enumerate(texts)}
     table = pq.read_table(options.data / "openpool_prompts.parquet", columns=["prompt_id", "prompt"]).to_pydict()
     rows = np.array([place[text] for text in table["prompt"]])
-    fields = {name: found[rows, N_DEMANDS + k].astype(np.float32) for k, name in enumerate(SCALARS)}
-    np.savez(
-        options.output / "features.npz",
-        prompt_ids=np.array(table["prompt_id"]),
-        demands=found[rows, :N_DEMANDS].astype(np.float32),
-        embedding=embedding[rows].astype(np.float32),
-        **fields,
-    )
+    axes = {name: (len(rows), -1) if name in (OUTPUTS[0], OUTPUTS[4]) else (len(rows),) for name in OUTPUTS}
+    fields = {name: found[name][rows].astype(np.float32).reshape(axes[name]) for name in OUTPUTS}
+    np.savez(options.output / "features.npz", prompt_ids=np.array(table["prompt_id"]), **fields)
 
 
 if __name__ == "__main__":

@@ -57,12 +57,7 @@ class World:
         self.split = prompts["split"].astype(str)
         self.kind = prompts["kind"].astype(str)
         self.length = np.array([len(text) for text in prompts["prompt"]]) / 4.0
-        given = np.load(features, allow_pickle=False)
-        order = self._order(given["prompt_ids"])
-        self.foreseen = Foreseen(**{
-            name: given[name][order].astype(np.float64)
-            for name in ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
-        })  # fmt: skip
+        self.foreseen = self.read(features)
         given = np.load(embeddings, allow_pickle=False)
         self.embedding = given["embedding"][self._order(given["prompt_ids"])].astype(np.float64)
         self.names = sorted(set(outcomes["model"].tolist()))
@@ -86,6 +81,13 @@ class World:
             kind = kind_of_source(self.source[at])
             if not kinds or kind in kinds:
                 self.answers[self.candidate[at], kind][self.prompt[at]] = at
+
+    def read(self, features: Path) -> Foreseen:
+        """What a network foresees of the prompts."""
+        given = np.load(features, allow_pickle=False)
+        order = self._order(given["prompt_ids"])
+        names = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
+        return Foreseen(**{name: given[name][order].astype(np.float64) for name in names})
 
     def _order(self, ids: np.ndarray) -> np.ndarray:
         place = {str(each): i for i, each in enumerate(ids)}
@@ -369,18 +371,21 @@ def main() -> None:
     parser.add_argument("--profiles-only", action="store_true", help="leave out what profiles are compared with")
     parser.add_argument("--kinds", default="", help="kinds of sources that mixtures are made of, comma-separated")
     parser.add_argument("--drop-sources", default="", help="sources left out of the population, comma-separated")
+    parser.add_argument("--fitted-on", type=Path, help="features of the population's prompts, where another network's")
     parser.add_argument("--population", type=int, help="number of population candidates")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     start = time.time()
     held_out = set(json.loads(options.held_out.read_text()))
     kinds = tuple(filter(None, options.kinds.split(",")))
-    world = World(options.data, options.features, options.embeddings, held_out, kinds)
+    world = World(options.data, options.fitted_on or options.features, options.embeddings, held_out, kinds)
     dropped = tuple(filter(None, options.drop_sources.split(",")))
     population, known = world.population(dropped, options.population)
     print(
         f"{len(known)} population candidates, {world.is_held.sum()} held out, {time.time() - start:.0f} s", flush=True
     )
+    if options.fitted_on is not None:
+        world.foreseen = world.read(options.features)
     public = np.flatnonzero(world.split == "train")
     kmeans = KMeans(32, n_init=1, random_state=0).fit(world.embedding[public[::3]])
     rows = []

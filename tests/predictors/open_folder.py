@@ -27,13 +27,13 @@ _BACKBONE = {
 }
 
 
-def make_graph(n_demands: int = N_DEMANDS, width: int = WIDTH, *, flat: bool = True) -> onnx.ModelProto:
+def make_graph(n_demands: int = N_DEMANDS, width: int = WIDTH, *, flat: bool = True, seed: int = 0) -> onnx.ModelProto:
     """The mean of what every token says of demands, difficulty, length, verbosity and place.
 
     With `flat=False` the difficulty is a column, `(B, 1)`, as no network gives it.
     """
     sizes = dict(zip(OUTPUTS, (n_demands, 1, 1, 1, width), strict=True))
-    table = np.random.default_rng(0).normal(size=(12, sum(sizes.values()))).astype(np.float32)
+    table = np.random.default_rng(seed).normal(size=(12, sum(sizes.values()))).astype(np.float32)
     constants = {
         "table": table,
         "last": np.array([-1], dtype=np.int64),
@@ -69,11 +69,13 @@ def make_graph(n_demands: int = N_DEMANDS, width: int = WIDTH, *, flat: bool = T
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def write_open_folder(path: Path, graph: onnx.ModelProto | None = None) -> Path:
+def write_open_folder(path: Path, graph: onnx.ModelProto | None = None, static: onnx.ModelProto | None = None) -> Path:
     """Writes the folder; its name is the predictor's."""
     folder = PredictorFolder(path)
     folder.onnx_int8.parent.mkdir(parents=True)
     onnx.save(make_graph() if graph is None else graph, folder.onnx_int8)
+    if static is not None:
+        onnx.save(static, folder.static)
     make_words().save(str(folder.tokenizer))
     population = make_population()
     made = make_catalogue(population)
