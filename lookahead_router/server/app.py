@@ -50,9 +50,9 @@ def make_app(service: Service) -> ASGIApp:
         exception_handlers=handlers,
         lifespan=_lifespan(service),
         telemetry=_NO_REPORTS,
+        routes=list(router.routes),  # a router of its own would be looked through beside the application's
     )
     inner.state.service = service
-    inner.include_router(router)
     return Entrance(service, inner, frozenset({_DESCRIPTION, *(route.path for route in router.routes)}))
 
 
@@ -73,12 +73,18 @@ class Entrance:
         visit = Visit(endpoint, stack)
         scope.setdefault("state", {})["lookahead_visit"] = visit
 
+        head: list[Message] = []
+
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
                 visit.first_seconds = time.perf_counter() - visit.started
+                head.append(message)  # goes out with what comes first of the body
+                return
             try:
                 async with asyncio.timeout(self._service.settings.write_seconds):
+                    while head:
+                        await send(head.pop())
                     await send(message)
             except TimeoutError:
                 raise ClientGone from None  # a reader that takes nothing

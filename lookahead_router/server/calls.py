@@ -18,6 +18,7 @@ from lookahead_router.live.answers import Question
 from lookahead_router.policies import RESPONSE_TOKENS
 from lookahead_router.prompts import Request
 from lookahead_router.server.commons import Note
+from lookahead_router.server.gate import acquire
 from lookahead_router.server.protocols import Protocol, Usage
 from lookahead_router.server.refusals import Refusal, failed
 from lookahead_router.server.service import Service, Visit
@@ -238,8 +239,7 @@ class Answer:
             UpstreamError, NoAnswerError, aiohttp.ClientError, TimeoutError: no answer.
         """
         place = self._service.place_at(self.name, self._config.max_concurrency)
-        async with asyncio.timeout(self._config.timeout):
-            await place.acquire()
+        await acquire(place, self._config.timeout)
         stack.callback(place.release)
         self._asked = time.perf_counter()
         body = self._protocol.body_for(self._call.body, self._config)
@@ -249,8 +249,7 @@ class Answer:
             async with asyncio.timeout(self._config.timeout):
                 await self._hold_back()
             return
-        content = await self._service.upstream.whole(self._config, self._protocol, body)
-        answer = json.loads(content)
+        content, answer = await self._service.upstream.whole(self._config, self._protocol, body)
         self._learn(answer)
         self.content, self._is_whole, self.is_well_formed = content, True, True
         self.settle()

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response, Security
+from fastapi import APIRouter, Request, Response, Security
 from fastapi.responses import HTMLResponse, PlainTextResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 from pydantic import ValidationError
 
 from lookahead_router.errors import describe
@@ -40,7 +40,6 @@ from lookahead_router.server.service import Service, Visit
 from lookahead_router.server.streams import Stream, unless_gone
 
 router = APIRouter()
-_KEY = HTTPBearer(scheme_name="key", description="One of the server's own keys, where it has any.", auto_error=False)
 
 
 def visit_of(request: Request) -> Visit:
@@ -52,29 +51,33 @@ def _service_of(request: Request) -> Service:
     return request.app.state.service
 
 
-async def _admit(request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Security(_KEY)]) -> Visit:
-    """Lets in whoever has a key, or everybody where there are no keys."""
-    visit, keys = visit_of(request), _service_of(request).keys
-    if keys is not None:
-        visit.key = keys.admit(None if given is None else given.credentials)
-    return visit
+class _Door(HTTPBearer):
+    """Lets in whoever has a key, or everybody where there are no keys. One dependency a request: each takes time."""
+
+    async def __call__(self, request: Request) -> Visit:
+        visit, keys = visit_of(request), _service_of(request).keys
+        if keys is not None:
+            given = await super().__call__(request)
+            visit.key = keys.admit(None if given is None else given.credentials)
+        return visit
 
 
-Admitted = Annotated[Visit, Depends(_admit)]
-
-
-async def _enter(request: Request, visit: Admitted) -> Visit:
+class _Gate(_Door):
     """Lets in what computes: as often as its key may, and when there is a place at the gate."""
-    service = _service_of(request)
-    if service.is_draining:
-        raise Refusal(503, "the server is ending", kind="server_error", code="draining", retry_after=1.0)
-    if visit.key is not None:
-        await service.commons.check_rate(visit.key)
-    await visit.stack.enter_async_context(service.gate.enter())
-    return visit
+
+    async def __call__(self, request: Request) -> Visit:
+        visit, service = await super().__call__(request), _service_of(request)
+        if service.is_draining:
+            raise Refusal(503, "the server is ending", kind="server_error", code="draining", retry_after=1.0)
+        if visit.key is not None:
+            await service.commons.check_rate(visit.key)
+        await visit.stack.enter_async_context(service.gate.enter())
+        return visit
 
 
-AtWork = Annotated[Visit, Depends(_enter)]
+_KEY = {"scheme_name": "key", "description": "One of the server's own keys, where it has any.", "auto_error": False}
+Admitted = Annotated[Visit, Security(_Door(**_KEY))]
+AtWork = Annotated[Visit, Security(_Gate(**_KEY))]
 
 
 def _get(path: str, **about: Any) -> Callable[[Callable], Callable]:

@@ -21,6 +21,33 @@ logger = logging.getLogger(__name__)
 MAX_HEAD_BYTES = 65_536
 
 
+class Gathered:
+    """A transport that sends at one time what is written in one step: a head with its body, in one packet."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._pieces: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """Takes what is to be sent."""
+        if not self._pieces:
+            self._loop.call_soon(self._flush)
+        self._pieces.append(data)
+
+    def close(self) -> None:
+        """Ends the connection when everything is sent."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        if pieces and not self._transport.is_closing():
+            self._transport.write(b"".join(pieces))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, which does not wait for ever for the head of a request, nor for one without end."""
 
@@ -28,7 +55,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Starts the clock."""
-        super().connection_made(transport)
+        super().connection_made(Gathered(transport, self.loop))
         self._head_bytes = 0
         self._clock = self.loop.call_later(self.header_seconds, self._give_up)
 

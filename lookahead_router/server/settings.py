@@ -1,6 +1,7 @@
 """What an operator sets of the server; who the candidates are stands in the pool file."""
 
 import ipaddress
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 
@@ -70,6 +71,7 @@ class Settings(Value):
         return self
 
 
+@lru_cache(maxsize=1024)  # asked of every request
 def is_loopback(host: str) -> bool:
     """Whether a name or an address is this machine's own, which no other can reach."""
     if host == "localhost":

@@ -19,24 +19,25 @@ async def unless_gone(receive: Receive, work: Coroutine[Any, Any, Any]) -> Any:
     Raises:
         ClientGone: it is.
     """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_wait_until_gone(receive))
+    task, is_gone = asyncio.current_task(), False
+
+    async def watch() -> None:
+        nonlocal is_gone
+        with contextlib.suppress(Exception):  # a connection that cannot be listened to is gone as well
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        is_gone = True
+        task.cancel()
+
+    watching = asyncio.ensure_future(watch())
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientGone
-        return await task
+        return await work
+    except asyncio.CancelledError:
+        if is_gone and task.uncancel() == 0:  # else somebody ends the request besides, and waits for that
+            raise ClientGone from None
+        raise
     finally:
-        for each in (task, gone):
-            if not each.done():
-                each.cancel()
-                with contextlib.suppress(BaseException):
-                    await each
-
-
-async def _wait_until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        watching.cancel()
 
 
 class Stream(Response):

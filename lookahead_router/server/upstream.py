@@ -88,8 +88,10 @@ class Upstream:
         if self._opened is not None:
             await self._opened.close()
 
-    async def whole(self, candidate: CandidateConfig, protocol: Protocol, body: Mapping[str, Any]) -> bytes:
-        """The body of a whole answer, which is a JSON object without an error.
+    async def whole(
+        self, candidate: CandidateConfig, protocol: Protocol, body: Mapping[str, Any]
+    ) -> tuple[bytes, Mapping[str, Any]]:
+        """The body of a whole answer, as it came and as the JSON object that it is, without an error.
 
         Raises:
             UpstreamError: another status than 2xx, or a body that is no answer.
@@ -102,7 +104,7 @@ class Upstream:
             raise UpstreamError("a body that is no JSON object", failure=Failure.NO_ANSWER)
         if protocol.error(answer):
             raise UpstreamError("an error in an answer of status 200", content=content)
-        return content
+        return content, answer
 
     async def stream(
         self, candidate: CandidateConfig, protocol: Protocol, body: Mapping[str, Any], stack: AsyncExitStack
