@@ -218,6 +218,25 @@ class Hops(Attempts):
             error.add_note(f"raised by the candidate {self.name!r}, after others had failed: {listed}")
         return False
 
+    def stop(self) -> bool:
+        """Takes the best of the answers that are there, after which nobody is asked; false where there is none."""
+        if self._answers:
+            self._finish(self._best())
+        return bool(self._answers)
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What may come, in plain JSON: `checks`, `score_per_usd`, `max_calls`, `order`, and whether the first answer
+        is taken whatever it says, in `is_final`."""
+        cascade = self._cascade
+        return {
+            "checks": [check.name for check in cascade.checks],
+            "score_per_usd": cascade.score_per_usd,
+            "max_calls": cascade.max_calls,
+            "order": None if cascade.order is None else list(cascade.order),
+            "is_final": self.is_final,
+        }
+
     @property
     def _column(self) -> int:
         return self._names.index(self.name)

@@ -225,6 +225,7 @@ class Dispatcher:
         held: str | None = None,
         thread: str | None = None,
         policy: Any = None,
+        cascades: bool = True,
     ) -> Attempts:
         """The candidates for a request, nobody asked yet. Computes: in async code, call it off the event loop.
 
@@ -244,6 +245,7 @@ class Dispatcher:
                 to holds nothing.
             thread: id of the conversation, for `sticky="thread"` and `"adaptive"`.
             policy: scores to utilities, for this call.
+            cascades: whether the cascade, if there is one, may ask more than once for it.
 
         Raises:
             UnknownCandidateError: the forced name is no candidate.
@@ -284,7 +286,8 @@ class Dispatcher:
             if unable:
                 router = router.restrict_to(set(self.candidates) - set(unable))
             order, facts = self._decided(router, able, request, held, facts)
-            if self.cascade is not None and facts["reason"] == "routed" and not needs & {"tools", "structured output"}:
+            is_looked_at = cascades and facts["reason"] == "routed" and not needs & {"tools", "structured output"}
+            if self.cascade is not None and is_looked_at:
                 return self.cascade.begin(self, order, request.text, facts, thread)
         return self._attempts(order, facts, thread)
 

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.live.cascades import CascadeConfig
 from lookahead_router.privacy.guard import Privacy
 from lookahead_router.routes.definition import Routes
 from lookahead_router.settings import read_settings
@@ -177,6 +179,9 @@ class PoolConfig(Value):
     privacy: Privacy | None = None
     """Which requests only local candidates may see: `true`, or settings of `Privacy`; all may see all when absent."""
 
+    cascade: CascadeConfig | None = None
+    """What looks at answers, and when somebody else is asked after one; a request is one call when absent."""
+
     @field_validator("privacy", mode="before")
     @classmethod
     def _read_privacy(cls, privacy: Any) -> Any:
@@ -195,6 +200,10 @@ class PoolConfig(Value):
             self.routes.check(CandidatePool(candidate.name for candidate in self.candidates))
         if self.privacy is not None:
             self.privacy.check(CandidatePool(candidate.name for candidate in self.candidates))
+        if self.cascade is not None:
+            pool = CandidatePool(candidate.name for candidate in self.candidates)
+            for name in self.cascade.order or ():
+                pool.index(name)
         return self
 
     @field_validator("candidates")
@@ -242,6 +251,21 @@ def priced(config: CandidateConfig) -> Candidate:
             "output_usd_per_million_tokens": entry.output_usd_per_million_tokens,
         }
     )
+
+
+def check_prices(pool: CandidatePool, why: str) -> None:
+    """Raises `ConfigurationError`, in the words of a pool file, where a candidate has no price.
+
+    Args:
+        pool: the candidates as a router has them.
+        why: what needs prices.
+    """
+    unpriced = [candidate.name for candidate in pool if not candidate.has_price]
+    if unpriced:
+        raise ConfigurationError(
+            f"{why}, so every candidate needs a price; missing: {', '.join(unpriced)}. Give each its input_price "
+            "and output_price in the pool file, US dollars per million tokens; 0 and 0 for a model of your own"
+        )
 
 
 def known_entry(config: CandidateConfig) -> "CatalogueEntry | None":

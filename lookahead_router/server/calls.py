@@ -1,29 +1,29 @@
 """One request that asks a candidate: read, planned, asked, and the next candidate asked where one fails."""
 
-import asyncio
 import json
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from lookahead_router.dispatch import Attempts, Holdback
+from lookahead_router.dispatch import Attempts, Confidence
+from lookahead_router.dispatch.cascade import Hops
 from lookahead_router.errors import NoAnswerError
-from lookahead_router.failures import Failure, failure_of
+from lookahead_router.failures import failure_of
 from lookahead_router.live.answers import Question
 from lookahead_router.policies import RESPONSE_TOKENS
 from lookahead_router.prompts import Request
+from lookahead_router.server.answers import Answer
 from lookahead_router.server.commons import Note
-from lookahead_router.server.gate import acquire
 from lookahead_router.server.protocols import Protocol, Usage
 from lookahead_router.server.refusals import Refusal, failed
 from lookahead_router.server.service import Service, Visit
-from lookahead_router.server.serving import Choice, Serving, Turn, call_usd
-from lookahead_router.server.upstream import CALL_ERRORS, Event, UpstreamError
+from lookahead_router.server.serving import Choice, Serving, Turn
+from lookahead_router.server.upstream import CALL_ERRORS, UpstreamError
 
 ON_LOOP_BYTES = 32_768
 """Bodies up to this size are read on the event loop."""
@@ -49,6 +49,12 @@ class Call:
         self._held: str | None = None
         self._keep: str | None = None
         self.attempts: Attempts | None = None
+        self.is_looked_at = False
+        """Whether a cascade looks at answers."""
+        self.looks_at_logprobs = False
+        """Whether it looks at log-probabilities that the client has not asked for."""
+        self._record: dict[str, Any] = {}
+        self._is_reserved = False
 
     async def plan(self) -> None:
         """Reads the request and decides whom to ask.
@@ -106,7 +112,13 @@ class Call:
             keep=keep,
             thread=self._thread,
             policy=self.serving.policy(self.protocol, self.choice),
+            cascades=self.choice == Choice() and self.protocol.is_one_text(self.body),
         )
+        self._record = self.attempts.record  # which computes, where a cascade may ask again
+        self.is_looked_at = isinstance(self.attempts, Hops)
+        if self.is_looked_at:
+            checks = dispatcher.cascade.checks
+            self.looks_at_logprobs = not self.body.get("logprobs") and any(isinstance(c, Confidence) for c in checks)
 
     def _note(self) -> None:
         """Begins what the log gets."""
@@ -121,7 +133,7 @@ class Call:
             "prompt_id": Question(self.request.text).prompt_id,
             "n_tokens": self.request.n_tokens,
             "stream": bool(self.body.get("stream")),
-            **self.attempts.record,
+            **self._record,
         }
         if self.service.settings.log_prompts:
             self.visit.decision["prompt"] = self.request.text
@@ -142,7 +154,7 @@ class Call:
         return f"answer/{self._whose}/{answer_id}"
 
     async def _reserve(self) -> None:
-        """Counts what the call is expected to cost as spent, until it is known what it did cost.
+        """Counts what the call is expected to cost as spent, beside what was spent on it already, until it is known.
 
         Raises:
             Refusal: the key's budget is used up.
@@ -154,16 +166,74 @@ class Call:
         async def settle() -> None:
             await self.service.commons.settle(self.id, key, self.visit.spent_usd)
 
-        self.visit.stack.push_async_callback(settle)  # before, since a client may go away while it is asked
+        if not self._is_reserved:
+            self.visit.stack.push_async_callback(settle)  # before, since a client may go away while it is asked
+            self._is_reserved = True
+        usd = self.visit.spent_usd + (self.expected_usd(self.attempts.name) or 0.0)
+        await self.service.commons.reserve(self.id, key, usd)
+
+    async def ask(self) -> Answer:
+        """The call's answer: whole, or a stream that has begun to show something. Of a cascade the one that is taken.
+
+        Raises:
+            Refusal: nobody answered, or the key's budget is used up.
+        """
         try:
-            await self.service.commons.reserve(self.id, key, self.expected_usd(self.attempts.name) or 0.0)
+            await self._reserve()
         except Refusal:
             self.visit.decision |= {"kind": "refused", "attempts": []}
             raise
+        while True:
+            answer = Answer(self, self.attempts.name)
+            stack = AsyncExitStack()
+            try:
+                await answer.begin(stack)
+            except (UpstreamError, NoAnswerError, *CALL_ERRORS) as error:
+                await stack.aclose()
+                answer.broke_off()
+                self.service.metrics.failures.labels(answer.name, failure_of(error).value).inc()
+                if await self._weigh(self.attempts.move_on, error) and await self._may_go_on():
+                    continue
+                if self.attempts.answer is not None:  # of a cascade: worth more than an error
+                    return await self._taken(self.attempts.answer)
+                if isinstance(error, NoAnswerError) and answer.is_well_formed:
+                    return answer  # empty, and nobody else is left
+                raise failed(self.attempts.record, error) from error
+            except BaseException:  # the client is gone, as a rule; what it asked for is spent
+                await stack.aclose()
+                answer.settle()
+                raise
+            if answer.is_live:
+                self.visit.stack.callback(answer.settle)
+                self.visit.stack.push_async_callback(stack.aclose)
+                self.attempts.answered()
+                return await self._taken(answer)
+            await stack.aclose()
+            if await self._weigh(self.attempts.settles, answer, answer.reply) or not await self._may_go_on():
+                return await self._taken(self.attempts.answer)
 
-    async def _answered_by(self, answer: "Answer") -> None:
+    async def _weigh(self, step: Callable[..., bool], *arguments: Any) -> bool:
+        """What a step of the attempts says, which is noted. That of a cascade computes."""
+
+        def weigh() -> tuple[bool, dict[str, Any]]:
+            return step(*arguments), self.attempts.record
+
+        said, record = await self.service.compute(weigh) if self.is_looked_at else weigh()
+        self.visit.decision |= record
+        return said
+
+    async def _may_go_on(self) -> bool:
+        """Whether the next candidate may be asked; a cascade with an answer in hand stops where the budget does."""
+        if not isinstance(self.attempts, Hops):
+            return True
+        try:
+            await self._reserve()
+        except Refusal:
+            return not self.attempts.stop()
+        return True
+
+    async def _taken(self, answer: Answer) -> Answer:
         """Notes who answered."""
-        self.attempts.answered()
         name = answer.name
         self.visit.decision |= self.attempts.record
         self.service.metrics.choices.labels(name, self.attempts.record["reason"]).inc()
@@ -173,211 +243,57 @@ class Call:
         if self._thread is not None and self.serving.memory.threads.get(self._thread) == name:
             names.append(f"thread/{self._thread}")
         await self.service.commons.note(self.id, Note(name, self.request.text, self._whose, tuple(names)))
+        return answer
 
-    async def ask(self) -> "Answer":
-        """The first answer that a candidate gives: whole, or a stream that has begun to show something.
+    def ended(self, answer: Answer) -> None:
+        """Notes that a stream which was shown while it came is whole, and what a cascade reads of it."""
+        if isinstance(self.attempts, Hops):
+            self.attempts.settles(answer, answer.reply)  # the last one, so that nothing is computed
+            self.visit.decision |= self.attempts.record
 
-        Raises:
-            Refusal: nobody answered, or the key's budget is used up.
-        """
-        await self._reserve()
-        while True:
-            name = self.attempts.name
-            answer = Answer(self, name)
-            stack = AsyncExitStack()
-            try:
-                await answer.begin(stack)
-            except (UpstreamError, NoAnswerError, *CALL_ERRORS) as error:
-                await stack.aclose()
-                self.service.metrics.failures.labels(name, failure_of(error).value).inc()
-                has_next = self.attempts.move_on(error)
-                self.visit.decision |= self.attempts.record
-                if has_next:
-                    continue
-                if isinstance(error, NoAnswerError) and answer.is_well_formed:
-                    return answer  # empty, and nobody else is left
-                raise failed(self.attempts.record, error) from error
-            except BaseException:  # the client is gone, as a rule; what it asked for is spent
-                await stack.aclose()
-                answer.settle()
-                raise
-            self.visit.stack.callback(answer.settle)
-            self.visit.stack.push_async_callback(stack.aclose)
-            await self._answered_by(answer)
-            return answer
-
-
-class Answer:
-    """What one candidate gives: its body as it came, and what that tells of tokens and cost."""
-
-    def __init__(self, call: Call, name: str) -> None:
-        self._call, self.name = call, name
-        self.id: str | None = None
-        """By which later requests may go on from it."""
-        self._protocol, self._service = call.protocol, call.service
-        self._config = call.serving[name]
-        self._asked: float | None = None
-        """When; `None` before, and when it is counted."""
-        self._told_failure: Failure | None = None
-        """What the candidate itself said of it in the middle of a stream."""
-        self._usage: Usage | None = None
-        self._n_shown = 0
-        """Events that showed something, of about a token each."""
-        self._is_whole = False
-        self._held = Holdback()
-        self._events: AsyncIterator[list[Event]] | None = None
-        self._first = b""
-        self.content: bytes | None = None
-        """The body of a whole answer; `None` of a stream."""
-        self.is_stream = bool(call.body.get("stream"))
-        self.is_well_formed = False
-
-    async def begin(self, stack: AsyncExitStack) -> None:
-        """Asks, and waits for a whole answer or for the first event that shows something.
-
-        Raises:
-            UpstreamError, NoAnswerError, aiohttp.ClientError, TimeoutError: no answer.
-        """
-        place = self._service.place_at(self.name, self._config.max_concurrency)
-        await acquire(place, self._config.timeout)
-        stack.callback(place.release)
-        self._asked = time.perf_counter()
-        body = self._protocol.body_for(self._call.body, self._config)
-        if self.is_stream:
-            self._events = await self._service.upstream.stream(self._config, self._protocol, body, stack)
-            stack.push_async_callback(self._events.aclose)
-            async with asyncio.timeout(self._config.timeout):
-                await self._hold_back()
-            return
-        content, answer = await self._service.upstream.whole(self._config, self._protocol, body)
-        self._learn(answer)
-        self.content, self._is_whole, self.is_well_formed = content, True, True
-        self.settle()
-        if not self._protocol.answers(answer):
-            raise NoAnswerError(self.name)
-
-    async def _hold_back(self) -> None:
-        async for events in self._events:
-            for event in events:
-                self._check(event)
-                self._take(self._held.add(event, shows=self._see(event)))
-            if self._held.has_begun:
-                return
-        self._take(self._held.rest())
-        self.is_well_formed = self._is_whole
-        if not self._is_whole:
-            raise UpstreamError("a stream that ended before its end", failure=Failure.CONNECTION)
-        if not (self._usage and self._usage.output_tokens):
-            raise NoAnswerError(self.name)
-
-    def _take(self, events: list[Event]) -> None:
-        self._first += b"".join(event.raw for event in events)
-
-    def _check(self, event: Event) -> None:
-        """Raises `UpstreamError` where an event tells of a failure before anything was shown."""
-        if self._held.has_begun or event.data is None:
-            return
-        if self._protocol.error(event.data):
-            raise _error_in(event)
-
-    def _see(self, event: Event) -> bool:
-        """Whether an event shows something; notes what it tells besides."""
-        self._is_whole |= event.is_done
-        if event.data is None:
-            return False
-        self._learn(event.data)
-        self._is_whole |= self._protocol.ends(event.data)
-        if self._protocol.error(event.data):
-            self._told_failure = failure_of(_error_in(event))
-        shows = self._protocol.shows(event.data)
-        self._n_shown += shows
-        return shows
-
-    def _learn(self, data: Mapping[str, Any]) -> None:
-        self._usage = self._protocol.usage(data) or self._usage
-        self.id = self._protocol.answer_id(data) or self.id
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body of a stream. One that breaks off says so in its last event."""
-        yield self._first
-        self._first = b""
-        failure = Failure.CONNECTION
-        try:
-            async for raw in self._rest():
-                yield raw
-        except (UpstreamError, *CALL_ERRORS) as error:
-            failure = failure_of(error)
-        if self._told_failure is not None:
-            self._interrupted(self._told_failure)
-        elif not self._is_whole:
-            self._interrupted(failure)
-            message = f"the candidate {self.name!r} broke off its answer ({failure.value})"
-            yield b"data: " + json.dumps(self._protocol.broken(message)).encode() + b"\n\n"
-        self.settle()
-
-    async def _rest(self) -> AsyncIterator[bytes]:
-        while True:
-            async with asyncio.timeout(self._config.timeout):
-                events = await anext(self._events, None)
-            if events is None:
-                return
-            for event in events:
-                self._see(event)
-            yield b"".join(event.raw for event in events)
-
-    def _interrupted(self, failure: Failure) -> None:
-        self._service.metrics.failures.labels(self.name, failure.value).inc()
-        self._call.serving.dispatcher.cooldowns.failed(self.name, failure)
-        self._call.visit.decision["interrupted"] = failure.value
-
-    def settle(self) -> None:
-        """Counts what the call took and cost, once; nothing where it was not asked."""
-        if self._asked is None:
-            return
-        seconds, self._asked = time.perf_counter() - self._asked, None
-        call, usage, is_estimated = self._call, self._usage, self._usage is None
-        if usage is None:
-            usage = Usage(call.request.n_tokens, self._n_shown)
-        usd = call_usd(call.serving.router.pool[self.name], usage)
-        metrics, decision = self._service.metrics, call.visit.decision
-        self._service.took(self.name, seconds)
-        for kind, count in (("input", usage.input_tokens), ("output", usage.output_tokens)):
-            metrics.tokens.labels(self.name, kind).inc(count)
+    def count(self, usage: Usage, usd: float | None, seconds: float, *, is_estimated: bool) -> None:
+        """Adds what one of its candidates' answers took and cost."""
+        decision = self.visit.decision
         if usd is not None:
-            metrics.usd.labels(self.name).inc(usd)
-            call.visit.spent_usd += usd
+            self.visit.spent_usd += usd
             decision["cost_usd"] = decision.get("cost_usd", 0.0) + usd
         decision |= {
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "usage_is_estimated": is_estimated,
-            "call_seconds": round(seconds, 6),
+            "input_tokens": decision.get("input_tokens", 0) + usage.input_tokens,
+            "output_tokens": decision.get("output_tokens", 0) + usage.output_tokens,
+            "usage_is_estimated": decision.get("usage_is_estimated", False) or is_estimated,
+            "call_seconds": round(decision.get("call_seconds", 0.0) + seconds, 6),
         }
 
-    def headers(self) -> dict[str, str]:
-        """What the client is told beside the body."""
-        record, decision = self._call.attempts.record, self._call.visit.decision
-        usd = self._call.expected_usd(self.name) if self.content is None else decision.get("cost_usd")
-        return decision_headers(self._call.id, record, self.name, usd)
-
-
-def _error_in(event: Event) -> UpstreamError:
-    return UpstreamError("an error in a stream", content=json.dumps(event.data).encode())
+    def headers(self, answer: Answer) -> dict[str, str]:
+        """What the client is told beside the body; the cost of an answer that is not there yet is the expected one."""
+        usd = self.visit.decision.get("cost_usd")
+        if answer.content is None and answer.is_live:
+            expected = self.expected_usd(answer.name)
+            usd = None if expected is None else expected + (usd or 0.0)
+        return decision_headers(self.id, self.attempts.record, answer.name, usd)
 
 
 def decision_headers(decision_id: str, record: Mapping[str, Any], name: str, usd: float | None) -> dict[str, str]:
     """A decision as headers; the cost is the expected one where the answer is not there yet."""
     headers = {
         "x-lookahead-decision-id": decision_id,
-        "x-lookahead-candidate": quote(name, safe=" !#$%&'()*+,/:;=?@[]<>^`{|}\""),
+        "x-lookahead-candidate": _plain(name),
         "x-lookahead-reason": record["reason"],
     }
+    if len(record.get("attempts", ())) > 1:  # none of a dry run
+        asked = (_plain(each["candidate"]).replace(",", "%2C") for each in record["attempts"])
+        headers["x-lookahead-asked"] = ", ".join(asked)
     probability = record.get("probabilities", {}).get(name)
     if probability is not None:
         headers["x-lookahead-probability"] = f"{probability:.4f}"
     if usd is not None and math.isfinite(usd):
         headers["x-lookahead-cost"] = f"{usd:.8f}"
     return headers
+
+
+def _plain(name: str) -> str:
+    """A name as a header's value."""
+    return quote(name, safe=" !#$%&'()*+,/:;=?@[]<>^`{|}\"")
 
 
 def parse_body(content: bytes) -> dict[str, Any]:

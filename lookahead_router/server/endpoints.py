@@ -14,6 +14,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse
 from fastapi.security import HTTPBearer
 from pydantic import ValidationError
 
+from lookahead_router.dispatch.cascade import Hops
 from lookahead_router.errors import describe
 from lookahead_router.server.calls import Call, decision_headers, parse_body
 from lookahead_router.server.metrics import Metrics
@@ -104,8 +105,8 @@ def _asking(protocol: Protocol) -> Callable[[Request, Visit], Awaitable[Response
             await call.plan()
             answer = await call.ask()
             if answer.content is None:
-                return Stream(answer.chunks(), answer.headers())
-            return Response(answer.content, headers=answer.headers(), media_type="application/json")
+                return Stream(answer.chunks(), call.headers(answer))
+            return Response(answer.content, headers=call.headers(answer), media_type="application/json")
 
         return await unless_gone(request.receive, work())
 
@@ -162,6 +163,8 @@ async def route(request: Request, response: Response, visit: AtWork) -> dict[str
     visit.decision["kind"] = "dry run"
     visit.decision["attempts"] = []
     record["seconds"] = {name: round(seconds, 3) for name, seconds in service.call_seconds.items()}
+    if isinstance(call.attempts, Hops):
+        record["cascade"] = call.attempts.plan
     record |= {"needs": sorted(call.request.needs), "n_tokens": call.request.n_tokens}
     if body.get("curve") and call.request.text:
         record["curve"] = await service.compute(call.serving.curve, call.request.text)

@@ -134,7 +134,9 @@ class Spending:
         return self._spent.get(key.name, {}).get(self._period(key), 0.0) + under_way
 
     def reserve(self, call_id: str, key: Key, usd: float) -> None:
-        """Counts dollars as spent until the call is settled; nothing where the key has no budget.
+        """Counts dollars as spent until the call is settled, in place of those that were reserved for it before.
+
+        Nothing where the key has no budget.
 
         Raises:
             Refusal: 429, the budget does not allow them.
@@ -142,7 +144,10 @@ class Spending:
         if key.budget_usd is None:
             return
         with self._lock:
+            before = self._reserved.pop(call_id, None)
             if self.spent(key) + usd > key.budget_usd:
+                if before is not None:
+                    self._reserved[call_id] = before
                 raise Refusal(
                     429,
                     f"the budget of ${key.budget_usd:g} per {key.period} is used up".replace("per total", "in all"),

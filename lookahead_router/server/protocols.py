@@ -97,6 +97,10 @@ class Protocol:
         """The earlier answer that a request goes on from."""
         return None
 
+    def is_one_text(self, body: Mapping[str, Any]) -> bool:
+        """Whether a cascade may look at what is answered: one text, which nothing else goes on from."""
+        return False
+
     def broken(self, message: str) -> dict[str, Any]:
         """The last event of a stream that cannot go on."""
         return {"error": {"message": message, "type": "server_error", "param": None, "code": "stream_interrupted"}}
@@ -129,6 +133,11 @@ class Chat(Protocol):
         """Whether a choice's message does, or tokens were counted."""
         usage = self.usage(answer)
         return any(_shows(part) for part in _parts(answer, "message")) or bool(usage and usage.output_tokens)
+
+    def is_one_text(self, body: Mapping[str, Any]) -> bool:
+        """Whether one choice is asked for, in words."""
+        modalities = body.get("modalities")
+        return body.get("n") in (None, 1) and not (isinstance(modalities, list) and modalities != ["text"])
 
     def _instruct(self, body: dict[str, Any], text: str) -> None:
         if not any(message.get("role") in ("system", "developer") for message in body["messages"]):

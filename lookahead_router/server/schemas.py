@@ -62,6 +62,11 @@ class Decision(BaseModel):
     expected_usd: ByName = Field(default={}, description="US dollars that an answer is expected to cost, by candidate.")
     seconds: ByName = Field(default={}, description="That answers took of late, by candidate.")
     excluded: dict[str, Any] = Field(default={}, description="Why candidates cannot take the request, by name.")
+    cascade: dict[str, Any] = Field(
+        default={},
+        description="Of a request whose answer is looked at: checks, score_per_usd, max_calls, order, and in is_final "
+        "whether the first answer is taken whatever it says.",
+    )
     needs: list[str] = []
     n_tokens: float
     curve: list[Step] = Field(
@@ -130,7 +135,11 @@ _HEADERS = {
     "x-lookahead-candidate": ("who answered", "string"),
     "x-lookahead-reason": ("why: routed, forced, sticky or default", "string"),
     "x-lookahead-probability": ("of a good answer, as predicted, in [0, 1]", "number"),
-    "x-lookahead-cost": ("US dollars; of a stream the expected ones", "number"),
+    "x-lookahead-asked": ("all candidates that were asked, in order, where there are several", "string"),
+    "x-lookahead-cost": (
+        "US dollars of all calls; of a stream that is shown while it comes the expected ones",
+        "number",
+    ),
     "x-lookahead-decision-id": ("for feedback, and for the log", "string"),
 }
 HEADERS = {name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lookahead_router.errors import ConfigurationError, LookaheadRouterError
+from lookahead_router.live.pool import check_prices
 from lookahead_router.predictors.profiles import Profile
 from lookahead_router.server.commons import Commons
 from lookahead_router.server.decisions import DecisionLog
@@ -215,8 +216,5 @@ class Service:
 
     @staticmethod
     def _check_prices(serving: Serving, keys: Keys | None) -> None:
-        unpriced = [candidate.name for candidate in serving.router.pool if not candidate.has_price]
-        if unpriced and keys is not None and keys.has_budget:
-            raise ConfigurationError(
-                f"a key has a budget, so every candidate needs a price; missing: {', '.join(unpriced)}"
-            )
+        if keys is not None and keys.has_budget:
+            check_prices(serving.router.pool, "a key has a budget")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from lookahead_router.dispatch import Cooldowns, Dispatcher, RecentThreads
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
-from lookahead_router.live.pool import OPENAI_URL, CandidateConfig, PoolConfig
+from lookahead_router.live.pool import OPENAI_URL, CandidateConfig, PoolConfig, check_prices
 from lookahead_router.policies import BestQuality, KeepQuality, Policy, Restricted
 from lookahead_router.predictors.load import OPEN_EMBEDDED
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
@@ -69,12 +69,15 @@ class Serving:
         """Puts a router to work.
 
         Raises:
-            ConfigurationError: a candidate whose name is one of the router's own words, or without its key.
+            ConfigurationError: a candidate whose name is one of the router's own words, or without its key, or without
+                a price where answers are weighed against dollars.
         """
         for candidate in config.candidates:
             if candidate.name.partition(":")[0] == AUTO:
                 raise ConfigurationError(f"{candidate.name!r} cannot be a candidate's name: it asks for a decision")
             check_key(candidate)
+        if config.cascade is not None:
+            check_prices(router.pool, "a cascade weighs answers against dollars")
         self.config = config
         self.memory = memory
         self._by_name = {candidate.name: candidate for candidate in config.candidates}
@@ -88,7 +91,10 @@ class Serving:
             cooldowns=memory.cooldowns,
             routes=config.routes,
             privacy=config.privacy,
+            cascade=None if config.cascade is None else config.cascade.cascade(),
         )
+        self.without_logprobs: set[str] = set()
+        """Candidates that refuse to give log-probabilities, as far as that was found out."""
 
     @classmethod
     def load(
@@ -123,8 +129,7 @@ class Serving:
         candidates = list(config.pool())
         if before is not None and before.config.router == config.router and before.is_open:
             chosen = before.dispatcher.base.with_candidates(candidates, profiles=config.profiles())
-            chosen = chosen.with_policy(BestQuality() if config.quality is None else KeepQuality(config.quality))
-            return cls(config, chosen, memory, sticky)
+            return cls(config, _with_policy(chosen, config), memory, sticky)
         location = config.router or OPEN_EMBEDDED
         if learnt is not None and PredictorFolder(learnt).config.exists():
             location = learnt
@@ -132,10 +137,9 @@ class Serving:
             location,
             candidates=candidates,
             profiles=config.profiles() or None,
-            quality=config.quality,
             n_threads=n_threads,
         )
-        return cls(config, chosen, memory, sticky)
+        return cls(config, _with_policy(chosen, config), memory, sticky)
 
     @property
     def router(self) -> Router:
@@ -189,14 +193,15 @@ class Serving:
             return Choice(forced=model)
         if wish == "best":
             return Choice(policy=BestQuality())
-        if wish == "cheap":
-            return Choice(policy=KeepQuality(CHEAP_SHARE))
         try:
-            return Choice(policy=KeepQuality(float(wish)))
+            policy = KeepQuality(CHEAP_SHARE if wish == "cheap" else float(wish))
         except ValueError:
             raise ConfigurationError(
                 "model: expected auto, auto:best, auto:cheap, auto:SHARE with a share in [0, 1], or a candidate"
             ) from None
+        if not self.has_prices:
+            raise ConfigurationError(f"{model}: the prices of some candidates are not known here; ask for auto:best")
+        return Choice(policy=policy)
 
     def policy(self, protocol: Protocol, choice: Choice) -> Policy | None:
         """By what is chosen among the candidates that speak a protocol; `None` for the pool's own policy.
@@ -258,6 +263,14 @@ def call_usd(candidate: Candidate, usage: Usage) -> float | None:
     if None in prices:
         return candidate.usd_per_call
     return (usage.input_tokens * prices[0] + usage.output_tokens * prices[1]) / 1e6
+
+
+def _with_policy(router: Router, config: PoolConfig) -> Router:
+    """The router with the pool file's policy."""
+    if config.quality is None:
+        return router.with_policy(BestQuality())
+    check_prices(router.pool, "quality is kept as cheaply as that allows")
+    return router.with_policy(KeepQuality(config.quality))
 
 
 def _offers(config: CandidateConfig, protocol: Protocol) -> bool:

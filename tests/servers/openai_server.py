@@ -36,6 +36,8 @@ class Reply:
     refusal: str | None = None
     usage: dict[str, int] | None = None
     """Token counts in place of a word a token; an empty one is left out."""
+    logprob: float | None = None
+    """Of every token, for those who ask for log-probabilities."""
 
 
 Script = Callable[[dict[str, Any]], Reply]
@@ -226,7 +228,8 @@ def _completion(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
         message["tool_calls"] = [{k: v for k, v in call.items() if k != "index"} for call in _tool_calls(reply)]
     if reply.refusal is not None:
         message["refusal"] = reply.refusal
-    choice = {"index": 0, "message": message, "finish_reason": _finish_reason(reply), "logprobs": None}
+    choice = {"index": 0, "message": message, "finish_reason": _finish_reason(reply)}
+    choice["logprobs"] = _logprobs(body, reply, reply.content)
     usage = _usage(body, reply)
     return {**_envelope(body, "chat.completion"), "choices": [choice], **({"usage": usage} if usage else {})}
 
@@ -235,7 +238,9 @@ def _chunks(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
     envelope = _envelope(body, "chat.completion.chunk")
 
     def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
-        return {**envelope, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+        told = _logprobs(body, reply, delta.get("content"))
+        more = {"logprobs": told} if told else {}
+        return {**envelope, "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason, **more}]}
 
     yield chunk({"role": "assistant", "content": ""})
     for i, word in enumerate(reply.content.split(" ") if reply.content else ()):
@@ -245,6 +250,13 @@ def _chunks(body: dict[str, Any], reply: Reply) -> Iterator[dict[str, Any]]:
     yield chunk({}, _finish_reason(reply))
     if (body.get("stream_options") or {}).get("include_usage"):
         yield {**envelope, "choices": [], "usage": _usage(body, reply)}
+
+
+def _logprobs(body: dict[str, Any], reply: Reply, text: str | None) -> dict[str, Any] | None:
+    if not body.get("logprobs") or reply.logprob is None or not text:
+        return None
+    tokens = [{"token": word, "logprob": reply.logprob, "top_logprobs": []} for word in text.split()]
+    return {"content": tokens, "refusal": None}
 
 
 def _finish_reason(reply: Reply) -> str:

@@ -132,9 +132,10 @@ class World:
         return sum(len(server.requests) for server in self.behind.values())
 
     def decisions(self) -> list[dict]:
-        """What the log holds."""
+        """What the log holds, but for a line that is just being written."""
         path = self.folder / "decisions.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        lines = path.read_text().split("\n")[:-1] if path.exists() else []
+        return [json.loads(line) for line in lines]
 
     def decision(self, decision_id: str) -> dict:
         """The logged decision of this id, once it is there."""
