@@ -224,7 +224,7 @@ def test_the_description_names_every_endpoint_and_no_other_and_is_openapi(served
     schema = told["paths"]["/v1/route"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
     jsonschema.validate(answer, {**schema, "components": told["components"]})
     known = told["components"]["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
-    assert set(known) - {"excluded"} <= set(answer)
+    assert set(known) - {"excluded", "cascade"} <= set(answer)
     assert all(step.keys() == {"from", "to", "candidate"} for step in answer["curve"])
 
 
