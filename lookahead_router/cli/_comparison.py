@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lookahead_router.cli._output import progress
+from lookahead_router.cli._scored import read_dataset
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.evaluation.compare import Material, compare
@@ -45,7 +46,7 @@ def run_comparison(
         names = list(data)
     with ExitStack() as stack:
         on_progress = stack.enter_context(progress("reading"))
-        fit = None if fit_data is None else RoutingDataset.from_file(fit_data)
+        fit = None if fit_data is None else read_dataset(fit_data, has_splits=False)
         materials = [material(*each, split, sources, fit) for each in zip(names, data, strict=True)]
         # Every baseline asks for the same embeddings, so they are kept for this run at least.
         kept = Path(stack.enter_context(TemporaryDirectory())) if cache is None else cache
@@ -121,7 +122,7 @@ def material(
     Raises:
         DataError: a file that cannot be read, or that lacks what is asked for.
     """
-    dataset = RoutingDataset.from_file(location)
+    dataset = read_dataset(location, has_splits=fit is None and split != "all")
     evaluation = choose_rows(dataset, split, sources)
     if fit is not None and not any(fit.splits):
         return Material(name, split, evaluation, fit)

@@ -11,6 +11,7 @@ import typer
 
 from lookahead_router.cli._options import split_names
 from lookahead_router.cli._output import UNKNOWN, progress, show, show_json, show_table
+from lookahead_router.cli._scored import DATASET_HELP
 
 if TYPE_CHECKING:
     from lookahead_router.evaluation.cascade_report import CascadeEntry, CascadeReport, CascadeResult
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def cascade(
-    data: Annotated[list[str], typer.Argument(help="Routing datasets with responses, scores and dollars.")],
+    data: Annotated[list[str], typer.Argument(help=DATASET_HELP)],
     checks: Annotated[
         str, typer.Option(help="What looks at answers: agreement, refusal, with commas between.")
     ] = "refusal,agreement",

@@ -7,6 +7,7 @@ import typer
 
 from lookahead_router.cli._options import POLICY_HELP, REVISION_HELP, ROUTER_HELP, parse_policy
 from lookahead_router.cli._output import show, show_json
+from lookahead_router.cli._scored import DATASET_HELP
 from lookahead_router.errors import ConfigurationError, LookaheadRouterError
 from lookahead_router.extras import require
 from lookahead_router.files import check_folder
@@ -19,7 +20,7 @@ _EMBEDDER_HELP = "Sentence encoder of fitted predictors: folder, or org/name; Mi
 
 
 def evaluate(
-    data: Annotated[list[str], typer.Argument(help="Routing datasets: Parquet, JSONL, or org/name on the Hub.")],
+    data: Annotated[list[str], typer.Argument(help=DATASET_HELP)],
     router: Annotated[str | None, typer.Option(help=ROUTER_HELP)] = None,
     predictors: Annotated[
         str | None,

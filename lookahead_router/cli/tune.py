@@ -17,6 +17,7 @@ from lookahead_router.cli._options import (
     policy_words,
 )
 from lookahead_router.cli._output import UNKNOWN, note, show, show_json, show_table
+from lookahead_router.cli._scored import DATASET_HELP, read_dataset
 from lookahead_router.errors import TruncatedPromptWarning
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class PolicyKind(StrEnum):
 
 
 def tune(
-    data: Annotated[str, typer.Argument(help="Routing dataset: Parquet, JSONL, or org/name on the Hub.")],
+    data: Annotated[str, typer.Argument(help=DATASET_HELP)],
     router: RouterOption = None,
     revision: RevisionOption = None,
     split: Annotated[str, typer.Option(help="Split that the setting is chosen on.")] = "validation",
@@ -49,14 +50,13 @@ def tune(
     Give --target-quality or --target-usd. Prices are those of the predictor's pool if it has them all, else the mean
     costs in the dataset.
     """
-    from lookahead_router.data.dataset import RoutingDataset
     from lookahead_router.evaluation.tune import tune as run
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncatedPromptWarning)
         report = run(
             load_router(router, revision=revision, backend=backend),
-            RoutingDataset.from_file(data),
+            read_dataset(data),
             kind=policy.value,
             target_quality=target_quality,
             target_usd=target_usd,

@@ -5,6 +5,7 @@
 DATA holds mmlupro12.parquet, routerbench3.parquet and, for held-out pools, the files of research/any_pool/study.py;
 these also take --features, what a network that never saw their candidates foresees of the prompts (npz: prompt_ids
 and the fields of `Foreseen`), and --held-out. Candidates are called by numbers, so no public profile is known of any.
+`leaders` alone is told which benchmark a prompt to fit on is of. --only fits the named baselines and nothing else.
 
 A draw is five candidates, 200 prompts to fit on and up to 500 others that figures are of. What the embedded network
 foresees is kept in --cache. Everything goes through `lookahead_router.fit` as users call it.
@@ -39,6 +40,7 @@ BASELINES = {
     "logistic, C 0.1": ("classifier", {"inverse_penalty": 0.1}),
     "logistic, C 1": ("classifier", {"inverse_penalty": 1.0}),
     "rule": ("rule", {}),
+    "leaders": ("leaders", {"n_clusters": 32}),
 }
 MMLU_USD = {  # dollars a million tokens, input and output alike; of 2024's lists, rounded
     "gemini-1.5-pro-002": 2.5, "gemini-1.5-flash-002": 0.15, "jamba-1.5-large": 4.0,
@@ -102,9 +104,10 @@ def held_out(options, draws: range) -> Iterator[tuple]:
         scores, usd = study.matrices(world, pool[:N_CANDIDATES], rows, kind_of)
         nothing = np.full(scores.shape, None, dtype=object)
         blank = np.array([""] * len(rows), dtype=object)
+        kinds = np.array([kind_of[row] for row in rows], dtype=object)
         yield draw, predictor, RoutingDataset(
             pool=CandidatePool(f"candidate {k}" for k in range(1, N_CANDIDATES + 1)),
-            ids=np.array([str(row) for row in rows], dtype=object), sources=blank, splits=blank,
+            ids=np.array([str(row) for row in rows], dtype=object), sources=kinds, splits=blank,
             prompts=np.array([texts[row] for row in rows], dtype=object), responses=nothing,
             scores=scores, costs_usd=usd, output_tokens=np.full(scores.shape, np.nan),
         )  # fmt: skip
@@ -114,9 +117,16 @@ def numbered(dataset: RoutingDataset) -> RoutingDataset:
     return dataset.rename({name: f"candidate {k}" for k, name in enumerate(dataset.pool.names, start=1)})
 
 
-def one_draw(predictor: OpenPoolPredictor, dataset: RoutingDataset, draw: int) -> dict:
-    """Figures of `fit` and of the baselines on prompts that neither saw."""
+def one_draw(predictor: OpenPoolPredictor, dataset: RoutingDataset, draw: int, only: list[str]) -> dict:
+    """Figures of `fit` and of the baselines on prompts that neither saw; where `only` names some, of these alone."""
     train, test = dataset.select(np.arange(N_PROMPTS)), dataset.select(np.arange(N_PROMPTS, len(dataset)))
+    if only:
+        single = train.best_single()
+        routers = baselines(predictor, train, only)
+        return {
+            "draw": draw, "single": float(test.scores[:, single].mean()),
+            "lines": {label: figures(router, test, single) for label, router in routers.items()},
+        }  # fmt: skip
     start = time.perf_counter()
     result = fit(train, start=Router(predictor), n_resamples=200)
     seconds = time.perf_counter() - start
@@ -130,9 +140,7 @@ def one_draw(predictor: OpenPoolPredictor, dataset: RoutingDataset, draw: int) -
     population = replace(predictor.population, component_variance=COMPONENT_VARIANCE)
     profiles = with_parts(predictor, population=population).with_candidates(train.pool.names).onboard(train)
     lines = {"fit": result.router, "profiles, recommended or not": Router(profiles)}
-    embedder = NetworkEmbedder(predictor)
-    for label, (kind, settings) in BASELINES.items():
-        lines[label] = Router(fitted_class(kind)(embedder=embedder, **settings).fit(train))
+    lines |= baselines(predictor, train, list(BASELINES))
     found["lines"] = {label: figures(router, test, single) for label, router in lines.items()}
     kept = fit(train, start=Router(predictor), quality=0.95, predictors=["profiles"], n_resamples=200)
     found["lines"]["fit, quality=0.95"] = figures(kept.router, test, single)
@@ -140,6 +148,15 @@ def one_draw(predictor: OpenPoolPredictor, dataset: RoutingDataset, draw: int) -
     found["expected"] = 0.0 if kept.outlook.saved is None else kept.outlook.saved.value
     found["joining"] = joining(predictor, train, test, draw)
     return found
+
+
+def baselines(predictor: OpenPoolPredictor, train: RoutingDataset, labels: list[str]) -> dict[str, Router]:
+    embedder = NetworkEmbedder(predictor)
+    chosen = {label: BASELINES[label] for label in labels}
+    return {
+        label: Router(fitted_class(kind)(embedder=embedder, **settings).fit(train))
+        for label, (kind, settings) in chosen.items()
+    }
 
 
 def figures(router: Router, test: RoutingDataset, single: int) -> dict:
@@ -195,6 +212,10 @@ def summary(rows: list[dict]) -> str:
         shares = " | ".join("–" if np.isnan(share) else f"{share:.0f} %" for share in saved)
         below = f"{(gaps < -1 - 1e-9).sum()} of {len(gaps)}"
         text.append(f"| {line} | {score:.1f} | {np.median(gaps):+.1f}, {gaps.min():+.1f} | {below} | {shares} |")
+    if "leaders" in rows[0]["lines"]:
+        text += ["", *paired(rows, "leaders")]
+    if "fit" not in rows[0]["lines"]:
+        return "\n".join(text)
     best = max(BASELINES, key=lambda each: np.mean([row["lines"][each]["score"] for row in rows]))
     mine = np.array([row["lines"]["fit"]["score"] for row in rows])
     theirs = np.array([[row["lines"][each]["score"] for each in BASELINES] for row in rows])
@@ -222,6 +243,18 @@ def summary(rows: list[dict]) -> str:
     return "\n".join(text)
 
 
+def paired(rows: list[dict], line: str, n_resamples: int = 10_000) -> list[str]:
+    """A line's score less that of every other on the same draws, in points, with intervals over the draws."""
+    taken = np.random.default_rng(0).integers(0, len(rows), (n_resamples, len(rows)))
+    text = []
+    for other in ["best single", *(name for name in rows[0]["lines"] if name != line)]:
+        theirs = [row["single"] if other == "best single" else row["lines"][other]["score"] for row in rows]
+        gaps = 100 * (np.array([row["lines"][line]["score"] for row in rows]) - theirs)
+        low, high = np.quantile(gaps[taken].mean(axis=1), [0.025, 0.975])
+        text.append(f"{line} less {other}: {gaps.mean():+.2f} [{low:+.2f}, {high:+.2f}]")
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -232,13 +265,15 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="first draw; others than the reported ones to develop on")
+    parser.add_argument("--only", help=f"baselines, with semicolons between: {'; '.join(BASELINES)}")
     options = parser.parse_args()
+    only = [] if options.only is None else [each.strip() for each in options.only.split(";")]
     warnings.simplefilter("ignore")
     found = {}
     draws = range(options.first, options.first + options.draws)
     for name in options.pools.split(","):
         given = held_out(options, draws) if name == "held-out" else wide(name, options, draws)
-        found[name] = [one_draw(predictor, dataset, draw) for draw, predictor, dataset in given]
+        found[name] = [one_draw(predictor, dataset, draw, only) for draw, predictor, dataset in given]
         options.output.write_text(json.dumps(found))
         print(f"\n## {name}, {len(found[name])} draws\n{summary(found[name])}", flush=True)
 
