@@ -86,12 +86,12 @@ def held_out(options, draws: range) -> Iterator[tuple]:
     study.MAX_TEST = N_PROMPTS + N_TEST  # all from the test split: a user's prompts are new to the network
     names = set(json.loads(options.held_out.read_text()))
     world = study.World(options.data, options.features, options.features, names)
-    population, _ = world.population()
+    embedded = OpenPoolPredictor.load()
+    population = embedded.population if options.only else world.population()[0]  # of which baselines read nothing
     world.split[world.split == "validation"] = "test"  # which chose settings at most, and trained nothing
     texts = pq.read_table(options.data / "openpool_prompts.parquet", columns=["prompt"]).column("prompt").to_pylist()
     texts = [prompt_text(text) for text in texts]
     known = dict(zip(texts, range(len(texts)), strict=True))  # of a text under two ids, either says the same
-    embedded = OpenPoolPredictor.load()
     once = np.array(list(known.values()))
     remembered = Remembered(world.foreseen.select(once), world.length[once], list(known))
     predictor = with_parts(embedded, foresee=remembered, population=population)
