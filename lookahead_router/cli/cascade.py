@@ -12,6 +12,7 @@ import typer
 from lookahead_router.cli._options import split_names
 from lookahead_router.cli._output import UNKNOWN, progress, show, show_json, show_table
 from lookahead_router.cli._scored import DATASET_HELP
+from lookahead_router.extras import require
 
 if TYPE_CHECKING:
     from lookahead_router.evaluation.cascade_report import CascadeEntry, CascadeReport, CascadeResult
@@ -31,6 +32,10 @@ def cascade(
     order: Annotated[
         str | None, typer.Option(help="Candidates in the order of asking, one a call; in any order if absent.")
     ] = None,
+    learnt: Annotated[
+        int,
+        typer.Option(min=0, help="Seeds of a policy that is learnt to ask on or stop, as lines more; takes minutes."),
+    ] = 0,
     split: Annotated[str, typer.Option(help="Split to evaluate on.")] = "test",
     source: Annotated[list[str] | None, typer.Option(help="Only this benchmark; repeatable.")] = None,
     embedder: Annotated[
@@ -52,6 +57,8 @@ def cascade(
     from lookahead_router.evaluation.cascade_report import compare_cascades
     from lookahead_router.predictors.embedder import DEFAULT_EMBEDDER, Embedder
 
+    if learnt:
+        require("torch", "train")  # not after all the reading
     looks = read_checks(split_names(checks))
     names = None if order is None else split_names(order)
     check_order(max_calls, names)
@@ -66,6 +73,7 @@ def cascade(
             looks,
             max_calls=max_calls,
             order=names,
+            n_learnt=learnt,
             embedder=once(lambda: Embedder.load(embedder or DEFAULT_EMBEDDER, cache=kept / "embeddings")),
             cache=cache,
             n_resamples=resamples,

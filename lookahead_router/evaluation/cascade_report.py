@@ -11,7 +11,7 @@ import numpy as np
 from lookahead_router import __version__, metrics
 from lookahead_router.dispatch.cascade import check_order
 from lookahead_router.dispatch.checks import Check
-from lookahead_router.dispatch.stopping import Stopping
+from lookahead_router.dispatch.stopping import Stopping, log_odds_of
 from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.evaluation.bootstrap import costs_at_quality
 from lookahead_router.evaluation.cascades import (
@@ -24,6 +24,7 @@ from lookahead_router.evaluation.cascades import (
 )
 from lookahead_router.evaluation.compare import Material
 from lookahead_router.evaluation.entries import Ask, Entry, Foreseen, Foresight, ask_here
+from lookahead_router.evaluation.hops import Hops, alike, experience
 from lookahead_router.evaluation.measure import Yardstick
 from lookahead_router.metrics import Interval
 from lookahead_router.policies import BestQuality
@@ -56,6 +57,8 @@ class CascadeLine:
     """Share of prompts, there, that were asked again though no candidate has a right answer."""
     frontier_usd: tuple[float, ...]
     frontier_score: tuple[float, ...]
+    seed_areas: tuple[float, ...] = ()
+    """Of a learnt policy: the area of each seed, whose runs count as one another's equals in the other figures."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def compare_cascades(
     *,
     max_calls: int = 2,
     order: Sequence[str] | None = None,
+    n_learnt: int = 0,
     embedder: Callable[[], Embedder] = Embedder.load,
     cache: Path | None = None,
     n_resamples: int = 1000,
@@ -130,6 +134,8 @@ def compare_cascades(
         checks: what looks at answers.
         max_calls: most calls of a prompt, from 2 to 4.
         order: candidates in the order of asking, one a call; any candidate may come next when absent.
+        n_learnt: seeds of a policy that is learnt on the train and validation rows (`Hops`), as two lines more: what it
+            does, and the optimum on the evaluated rows by dynamic programming.
         embedder: gives the encoder that fitted predictors share.
         cache: folder for fits and predictions.
         n_resamples: bootstrap samples behind the 95 % intervals.
@@ -140,6 +146,7 @@ def compare_cascades(
     Raises:
         ConfigurationError: nothing to compare, a number of calls out of range, or an order that is none.
         DataError: a dataset without validation or train split, responses or dollars.
+        MissingDependencyError: a policy is to be learnt and torch is not installed.
         UnknownCandidateError: the order names a candidate that a dataset lacks.
     """
     if not entries or not materials:
@@ -148,7 +155,7 @@ def compare_cascades(
     start, results = time.perf_counter(), []
     n_steps = len(materials) * len(entries)
     for at, material in enumerate(materials):
-        world = _World(material, checks, max_calls, order, n_resamples, seed)
+        world = _World(material, checks, max_calls, order, n_learnt, n_resamples, seed)
         foresight = Foresight(
             world.one.rows, material.aligned_train, world.validation, BestQuality(), embedder, cache, 1, ask
         )
@@ -163,7 +170,9 @@ def compare_cascades(
 class _World:
     """One dataset: its answers, what the checks say of them, and the figures of a way of asking."""
 
-    def __init__(self, material: Material, checks, max_calls: int, order, n_resamples: int, seed: int) -> None:
+    def __init__(
+        self, material: Material, checks, max_calls: int, order, n_learnt: int, n_resamples: int, seed: int
+    ) -> None:
         name = f"{material.name}: " if material.name else ""
         self.validation = material.aligned_validation
         if self.validation is None or material.aligned_train is None:
@@ -175,7 +184,8 @@ class _World:
             raise DataError(f"{name}dollars are not known of every candidate; give cost_usd of the answers")
         rows = self.one.rows
         self.looked, self.looked_before = Looked.at(rows, checks), Looked.at(self.validation, checks)
-        self.max_calls, self.seed = max_calls, seed
+        self.checks, self.max_calls, self.n_learnt, self.seed = checks, max_calls, n_learnt, seed
+        self.train = material.aligned_train
         self.order = None if order is None else tuple(rows.pool.index(each) for each in order)
         self.expected = np.tile(self.one.call_costs, (len(rows), 1))
         spread = max(float(np.ptp(self.one.call_costs)), 1e-12)
@@ -192,28 +202,60 @@ class _World:
         chances, chances_before = (_chances(each, rows.pool.names) for each in (foreseen.prediction, before))
         found = measure_checks(self.looked_before, chances_before, validation.scores, validation.sources)
         reliabilities = tuple(each.reliability for each in found)
-        plain = self._line("before the call", Stopping((), 1), Looked((), ()), chances, None)
+        plain = self._line("before the call", 1, self._replay(Stopping((), 1), Looked((), ()), chances), None)
         lines = [plain[0]]
         for n_calls in range(2, self.max_calls + 1):
             stopping = Stopping(reliabilities, n_calls)
-            lines.append(self._line(f"up to {n_calls} calls", stopping, self.looked, chances, plain[1])[0])
+            runs = self._replay(stopping, self.looked, chances)
+            lines.append(self._line(f"up to {n_calls} calls", n_calls, runs, plain[1])[0])
         if self.order is not None:
             names = " > ".join(rows.pool.names[column] for column in self.order[: self.max_calls])
             stopping = Stopping(reliabilities, self.max_calls, self.order)
-            lines.append(self._line(names, stopping, self.looked, chances, plain[1])[0])
+            lines.append(self._line(names, self.max_calls, self._replay(stopping, self.looked, chances), plain[1])[0])
         shuffled = self.looked.select(np.random.default_rng(self.seed).permutation(len(rows)))
         stopping = Stopping(reliabilities, self.max_calls, self.order)
-        lines.append(self._line("checks shuffled", stopping, shuffled, chances, plain[1])[0])
+        runs = self._replay(stopping, shuffled, chances)
+        lines.append(self._line("checks shuffled", self.max_calls, runs, plain[1])[0])
+        if self.n_learnt:
+            lines += self._learnt(predictor, chances, chances_before, plain[1])
         return CascadeEntry(label, tuple(found), tuple(lines))
 
+    def _learnt(
+        self, predictor, chances: np.ndarray, chances_before: np.ndarray, before: np.ndarray
+    ) -> list[CascadeLine]:
+        """What learnt policies do, and the best that could be done with what they see."""
+        rows, known = experience(predictor, self.train, self.validation, chances_before)
+        prices = self.one.call_costs
+        world = Hops(log_odds_of(known), Looked.at(rows, self.checks), rows.scores, prices, self.max_calls)
+        here = Hops(log_odds_of(chances), self.looked, self.one.rows.scores, prices, self.max_calls)
+        policies = [world.learn(self.weights, seed=self.seed + each) for each in range(self.n_learnt)]
+        runs = [run for policy in policies for run in (here.run(policy, weight) for weight in self.weights)]
+        best = [solved.done for solved in here.solve(self.weights, alike(chances))]
+        return [
+            self._line(f"learnt, up to {self.max_calls} calls", self.max_calls, runs, before)[0],
+            self._line("optimum on these prompts", self.max_calls, best, before)[0],
+        ]
+
+    def _replay(self, stopping: Stopping, looked: Looked, chances: np.ndarray) -> list[Asked]:
+        """What a cascade does at every weight of a dollar."""
+        return [replay(stopping, looked, chances, weight * self.expected) for weight in self.weights]
+
     def _line(
-        self, label: str, stopping: Stopping, looked: Looked, chances: np.ndarray, before: np.ndarray | None
+        self, label: str, max_calls: int, runs: list[Asked], before: np.ndarray | None
     ) -> tuple[CascadeLine, np.ndarray]:
-        """The figures of one way of asking, and its area on every resample."""
-        one, single = self.one, self.single
-        runs = [replay(stopping, looked, chances, weight * self.expected) for weight in self.weights]
-        spent = one.resamples.means(np.column_stack([self._usd(run) for run in runs]))
-        gained = one.resamples.means(np.column_stack([self._scores(run) for run in runs]))
+        """The figures of one way of asking, and its area on every resample.
+
+        Args:
+            label: what it is called.
+            max_calls: most calls of a prompt.
+            runs: what was done at every weight of a dollar; of several seeds, one after the other.
+            before: area of routing before the call, on the same resamples.
+        """
+        one, single, n_weights = self.one, self.single, len(self.weights)
+        seeds = [runs[at : at + n_weights] for at in range(0, len(runs), n_weights)]
+        usd = np.stack([np.column_stack([self._usd(run) for run in each]) for each in seeds])
+        scores = np.stack([np.column_stack([self._scores(run) for run in each]) for each in seeds])
+        spent, gained = (one.resamples.means(each.mean(axis=0)) for each in (usd, scores))
         means = one.costs.mean(axis=0)
         area = np.array(
             [metrics.area_under_frontier(*each, means.min(), means.max()) for each in zip(spent, gained, strict=True)]
@@ -227,19 +269,27 @@ class _World:
                 shares = np.where(np.isnan(least), 0.0, np.maximum(1 - least / single_usd, 0.0))
             saved[f"{share:.2f}"] = metrics.sample_interval(np.where(single_usd > 0, shares, np.nan))
         reaching = np.flatnonzero(gained[0] >= 0.95 * single_score[0])
-        run = runs[reaching[spent[0][reaching].argmin()]] if len(reaching) else None
+        cheapest = reaching[spent[0][reaching].argmin()] if len(reaching) else None
+        calls = None if cheapest is None else np.stack([each[cheapest].n_calls for each in seeds])
         line = CascadeLine(
             label=label,
-            max_calls=stopping.max_calls,
+            max_calls=max_calls,
             area=metrics.sample_interval(area),
             minus_before=None if before is None else metrics.sample_interval(area - before),
             saved=saved,
-            n_calls=None if run is None else float(run.n_calls.mean()),
-            in_vain=None if run is None else float(((run.n_calls > 1) & ~self.is_solvable).mean()),
+            n_calls=None if calls is None else float(calls.mean()),
+            in_vain=None if calls is None else float(((calls > 1) & ~self.is_solvable).mean()),
             frontier_usd=tuple(spent[0].tolist()),
             frontier_score=tuple(gained[0].tolist()),
+            seed_areas=tuple(self._areas(usd, scores)) if len(seeds) > 1 else (),
         )
         return line, area
+
+    def _areas(self, usd: np.ndarray, scores: np.ndarray) -> list[float]:
+        """Of each seed, by `(n_seeds, n, n_weights)` dollars and scores."""
+        means = self.one.costs.mean(axis=0)
+        curves = zip(usd.mean(axis=1), scores.mean(axis=1), strict=True)
+        return [float(metrics.area_under_frontier(*each, means.min(), means.max())) for each in curves]
 
     def _usd(self, run: Asked) -> np.ndarray:
         return (self.one.costs * run.is_asked).sum(axis=1)

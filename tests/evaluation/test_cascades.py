@@ -10,10 +10,13 @@ from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.dispatch.checks import OwnCheck, Refusal, Reliability, read_checks
 from lookahead_router.dispatch.stopping import Stopping
 from lookahead_router.errors import ConfigurationError, DataError, UnknownCandidateError
+from lookahead_router.evaluation import hops
 from lookahead_router.evaluation.cascade_report import compare_cascades
 from lookahead_router.evaluation.cascades import Looked, measure_checks, replay, stop_in_hindsight
 from lookahead_router.evaluation.compare import Material
+from lookahead_router.evaluation.crossfit import folds_of
 from lookahead_router.evaluation.entries import Entry
+from lookahead_router.predictors.fitted import BestSingle
 
 N = 600
 TELLS = OwnCheck(lambda question, text: text == "right", Reliability(0.5, 0.4), name="tells")
@@ -55,6 +58,33 @@ def test_a_perfect_check_gives_quality_1_at_cost_5():
     assert cascade.frontier_usd[best] == pytest.approx(5.0, abs=0.7)
     assert cascade.minus_before.low > 0.05
     assert cascade.saved["1.00"].value == pytest.approx(0.5, abs=0.07)
+
+
+def test_a_learnt_policy_finds_what_a_perfect_check_is_worth(monkeypatch):
+    for name, value in {"N_UPDATES": 60, "N_EPISODES": 128, "LEARNING_RATE": 0.01}.items():
+        monkeypatch.setattr(hops, name, value)
+    lines = lines_of(run(world(), [TELLS], n_learnt=2))
+    learnt, optimum = lines["learnt, up to 2 calls"], lines["optimum on these prompts"]
+    assert learnt.minus_before.low > 0.05
+    assert len(learnt.seed_areas) == 2
+    assert learnt.area.value == pytest.approx(np.mean(learnt.seed_areas), abs=0.01)
+    assert optimum.area.value >= learnt.area.value - 0.005
+    assert optimum.frontier_score[0] == pytest.approx(1.0)
+
+
+def test_a_policy_is_learnt_on_chances_of_predictors_that_have_not_seen_the_prompt():
+    dataset = world(300)
+    train, validation = (dataset.filter(split=split) for split in ("train", "validation"))
+    before = np.full((len(validation), 2), 0.25)
+    fitted = BestSingle().fit(train)
+    rows, chances = hops.experience(fitted, train, validation, before)
+    assert len(rows) == len(chances) == len(train) + len(validation)
+    assert (chances[: len(validation)] == 0.25).all()
+    folds = folds_of(train.prompts, hops.N_FOLDS, 0)
+    others = [train.scores[folds != fold].mean(axis=0) for fold in folds]
+    np.testing.assert_allclose(chances[len(validation) :], others)
+    rows, chances = hops.experience(object(), train, validation, before)
+    assert len(rows) == len(chances) == len(validation)
 
 
 def test_a_check_that_tells_nothing_gives_what_mixing_gives():
