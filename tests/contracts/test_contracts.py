@@ -43,6 +43,7 @@ SETTINGS = {
     "documents": {"inverse_penalty": 10.0},
     "irt": SLOWLY,
     "uniroute": {**SLOWLY, "n_clusters": 8},
+    "in-context": {"weight_decay": 0.0},
 }
 """For the toy world, by kind; the others have none to set."""
 READ_EMBEDDINGS = tuple(kind for kind in FITTED if fitted_class(kind).reads_embeddings)

@@ -22,6 +22,7 @@ _KINDS = {
     "documents": ("documents", "Documents"),
     "irt": ("irt", "ItemResponse"),
     "uniroute": ("uniroute", "UniRoute"),
+    "in-context": ("in_context", "InContext"),
 }
 FITTED = tuple(_KINDS)
 """Every kind, as the command line calls it."""
