@@ -59,7 +59,9 @@ def serve(
     max_queue: QueueOption = 200,
     header_seconds: Annotated[float, typer.Option(help="Longest time for the head of a request to arrive.")] = 10.0,
     queue_seconds: Annotated[float, typer.Option(help="Longest time that a request may wait.")] = 30.0,
-    drain_seconds: Annotated[float, typer.Option(help="For requests under way, when the server ends.")] = 30.0,
+    drain_seconds: Annotated[
+        float, typer.Option(help="Longest time for requests under way, when the server ends.")
+    ] = 30.0,
     log_level: Annotated[str, typer.Option(help="Lowest level that is logged: error, warning or info.")] = "info",
 ) -> None:
     """Serve the candidates of a pool file as one OpenAI-compatible address, with a page to try it on.
