@@ -257,7 +257,7 @@ def test_without_scikit_learn_the_pip_line_is_given(embedder, train, monkeypatch
         fitted(kind, embedder, train)
 
 
-@pytest.mark.parametrize("kind", ["irt", "uniroute"])
+@pytest.mark.parametrize("kind", ["irt", "uniroute", "in-context"])
 def test_without_torch_the_pip_line_is_given(embedder, train, monkeypatch, kind):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingDependencyError, match=r"^torch is not installed; run: pip install .*\[train\]"):

@@ -86,8 +86,7 @@ class InContext(FittedPredictor):
         return np.sort(kept)
 
     def onboard(self, dataset: "RoutingDataset", *, min_record: int = MIN_RECORD) -> Self:
-        """A predictor that has read further records, without training. This one stays as it was, and is not calibrated
-        for the other.
+        """A predictor that has read further records, without training. It is not calibrated; this one stays as it was.
 
         Args:
             dataset: scored answers of some candidates; those of other names join, and the records of known ones grow.
