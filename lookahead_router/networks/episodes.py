@@ -67,11 +67,11 @@ def read(p: Tensors, x: torch.Tensor, anchors: torch.Tensor, scores: torch.Tenso
     """
     query, key = (torch.einsum("nh,ahd->and", each, p[name]) for each, name in ((x, "query"), (anchors, "key")))
     fit = query @ key.transpose(1, 2) / key.shape[2] ** 0.5
-    weight = (fit - fit.amax(dim=2, keepdim=True)).exp()
+    weight = (fit - fit.amax(dim=2, keepdim=True)).clamp(min=-20).exp()  # a record of others alone counts as a whole
     n, total, squares = judged.sum(dim=0), (scores * judged).sum(dim=0), (scores**2 * judged).sum(dim=0)
     mean, count = (total + 0.5) / (n + 1), n.clamp(min=1)
     spread = (squares / count - (total / count) ** 2).clamp(min=1e-12).sqrt()
-    mass = (weight @ judged).clamp(min=1e-20)
+    mass = (weight @ judged).clamp(min=1e-9)
     shift = weight @ ((scores - mean) * judged) / mass
     focus = weight**2 @ judged / mass**2
     about = torch.stack([mean, spread, (n + 1).log() / 6]).T.expand(len(x), -1, -1)

@@ -104,6 +104,16 @@ def test_a_record_of_one_score_gives_that_score(reader, score, low, high):
     assert (scores <= high).all()
 
 
+def test_a_record_that_is_nothing_like_the_prompt_gives_its_mean(reader):
+    rows = [
+        RoutingExample(f"{row % 2} {row}", {("here", "elsewhere")[row % 2]: Outcome(score=float(row % 4 < 2))})
+        for row in range(80)
+    ]
+    two = reader.onboard(RoutingDataset.from_examples(rows)).with_candidates(["here", "elsewhere"])
+    two._arrays = {**two._arrays, "query": two._arrays["query"] * 1e3}  # attention that leaves nothing to others
+    assert two.predict(["0 1"]).scores[0, 1] == pytest.approx(0.5, abs=0.1)
+
+
 def test_further_answers_make_a_record_longer_and_change_what_is_foreseen(joined):
     further = joined.onboard(answers({"new": np.array([0.0, 1.0, 0.0, 0.0])}, 200, 3, first=2000))
     assert further.pool.names == joined.pool.names

@@ -149,11 +149,11 @@ def log_odds(network: Arrays, x: np.ndarray, key: np.ndarray, scores: np.ndarray
     known = np.where(judged == 1, scores, 0.0)
     query = np.einsum("nh,ahd->and", x, network["query"].astype(np.float64))
     fit = query @ key.transpose(0, 2, 1) / key.shape[2] ** 0.5
-    weight = np.exp(fit - fit.max(axis=2, keepdims=True))
+    weight = np.exp(np.maximum(fit - fit.max(axis=2, keepdims=True), -20))
     n, total, squares = judged.sum(axis=0), known.sum(axis=0), (known**2).sum(axis=0)
     mean, count = (total + 0.5) / (n + 1), np.maximum(n, 1)
     spread = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 1e-12))
-    mass = np.maximum(weight @ judged, 1e-20)
+    mass = np.maximum(weight @ judged, 1e-9)
     shift = weight @ ((known - mean) * judged) / mass
     focus = weight**2 @ judged / mass**2
     about = np.broadcast_to(np.stack([mean, spread, np.log(n + 1) / 6], axis=1), (len(x), len(mean), 3))
