@@ -10,12 +10,13 @@ whoever answered before is good enough by that measure are not counted. The pool
 coder, a mathematician and one who chats, who were onboarded by the scores of everyday prompts; modern models; and
 random ones of the catalogue.
 
-    python benchmarks/conversations.py tests/data/dialogues.jsonl tests/data/everyday.jsonl --half report
+    python benchmarks/conversations.py tests/data/dialogues.jsonl tests/data/everyday.jsonl
 """
 
 import argparse
 import json
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.prompts import Request
+from lookahead_router.prompts.followups import stands_alone
 from lookahead_router.types import Prediction
 
 LOSS = 0.02
@@ -56,6 +58,8 @@ MATHEMATICS = (
     "Compute or simplify {thing}.", "Prove a statement about {thing}.", "Explain step by step how one finds {thing}.",
     "What is known of {thing}? Give a proof.",
 )  # fmt: skip
+HALVES = ("tune", "report", "more", "held")
+"""Parts of the dialogues: rules were set on `tune` and `more`, and never on the others."""
 MODERN = ("gpt-4o-2024-08-06", "claude-3-5-sonnet-20241022", "deepseek-r1", "o3-mini", "gemini-1.5-pro-002")
 N_RANDOM = 15
 N_BOOTSTRAP = 2000
@@ -129,8 +133,10 @@ class Counts:
             setattr(self, name, joined)
 
 
-def counted(dialogues: Sequence[Mapping[str, Any]], router: Router, way: Way, gain: float) -> Counts:
-    """What becomes of the dialogues."""
+def counted(
+    dialogues: Sequence[Mapping[str, Any]], router: Router, way: Way, gain: float, wrong: Counter | None = None
+) -> Counts:
+    """What becomes of the dialogues; what went wrong is added up in `wrong`, by dialogue, place and kind."""
     dispatcher = Dispatcher(router, sticky=way.sticky, switch_gain=gain)
     counts = Counts()
     for dialogue in dialogues:
@@ -148,12 +154,17 @@ def counted(dialogues: Sequence[Mapping[str, Any]], router: Router, way: Way, ga
                 kind = "step" if is_step else "stay"
                 found[kind][0] += 1
                 found[kind][1] += chosen != held
+                if wrong is not None and chosen != held:
+                    wrong[dialogue["id"], place, kind] += 1
             elif message["right"] == "leave" and held is not None:
                 plain = router.predict([message["content"]]).scores[0]
                 names = router.pool.names
                 if plain.max() - plain[names.index(held)] > LOSS:
                     found["leave"][0] += 1
-                    found["leave"][1] += plain.max() - plain[names.index(chosen)] > LOSS
+                    is_missed = plain.max() - plain[names.index(chosen)] > LOSS
+                    found["leave"][1] += is_missed
+                    if wrong is not None and is_missed:
+                        wrong[dialogue["id"], place, "leave"] += 1
             held = chosen
         counts.follow_ups.append(tuple(found["stay"]))
         counts.changes.append(tuple(found["leave"]))
@@ -227,24 +238,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("dialogues", type=Path, help="JSONL with half, language and messages.")
     parser.add_argument("everyday", type=Path, help="JSONL with prompt and kind, to onboard by.")
-    parser.add_argument("--half", choices=("tune", "report"), help="Both if absent.")
-    parser.add_argument("--gain", type=float, nargs="+", default=[0.05], help="What a switch must add.")
+    parser.add_argument("--half", nargs="+", default=HALVES, choices=HALVES, help="Parts to read; all if absent.")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="Ways to read; all if absent.")
+    parser.add_argument("--gain", type=float, nargs="+", default=[0.02], help="What a switch must add.")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--wrong", action="store_true", help="Print the turns that went wrong with the specialists.")
+    parser.add_argument("--wrong", action="store_true", help="Print what went wrong, of parts to set rules on.")
     arguments = parser.parse_args()
-    dialogues = [each for each in read_lines(arguments.dialogues) if arguments.half in (None, each["half"])]
-    print(f"{len(dialogues)} dialogues, half: {arguments.half or 'both'}")
+    dialogues = read_lines(arguments.dialogues)
+    parts = {name: [each for each in dialogues if each["half"] == name] for name in arguments.half}
+    print(f"dialogues: {', '.join(f'{len(part)} of {name}' for name, part in parts.items())}")
     for title, routers in pools(read_lines(arguments.everyday), arguments.seed).items():
-        print(f"\n{title}: {len(routers)} pools")
-        print(f"  {'':34} {'follow-ups that flip':32} {'changes of topic that are missed':34} steps of a run that flip")
-        for name, way in WAYS.items():
-            for gain in arguments.gain if way.sticky == "adaptive" else arguments.gain[:1]:
-                total = Counts()
-                for router in routers:
-                    total.add(counted(dialogues, router, way, gain))
-                label = f"{name}, {gain:g}" if way.sticky == "adaptive" else name
-                figures = [interval(pairs) for pairs in (total.follow_ups, total.changes, total.steps)]
-                print(f"  {label:34} {figures[0]:32} {figures[1]:34} {figures[2]}")
+        for part, chosen in parts.items():
+            print(f"\n{title}: {len(routers)} pools, {part}")
+            print(f"  {'':34} {'follow-ups that flip':32} {'changes of topic that are missed':34} steps that flip")
+            for name in arguments.ways:
+                tell(name, routers, chosen, arguments)
+
+
+def tell(name: str, routers: Sequence[Router], dialogues: Sequence[dict], arguments: argparse.Namespace) -> None:
+    """Prints what one way makes of the dialogues, over all pools."""
+    way = WAYS[name]
+    for gain in arguments.gain if way.sticky == "adaptive" else arguments.gain[:1]:
+        total, wrong = Counts(), Counter()
+        for router in routers:
+            total.add(counted(dialogues, router, way, gain, wrong))
+        label = f"{name}, {gain:g}" if way.sticky == "adaptive" else name
+        figures = [interval(pairs) for pairs in (total.follow_ups, total.changes, total.steps)]
+        print(f"  {label:34} {figures[0]:32} {figures[1]:34} {figures[2]}", flush=True)
+        for (dialogue_id, place, kind), n in sorted(wrong.items()) if arguments.wrong else ():
+            text = next(each["messages"] for each in dialogues if each["id"] == dialogue_id)[place]["content"]
+            print(f"    {n} {kind} {dialogue_id} alone={stands_alone(text)}: {text[:120]}")
 
 
 if __name__ == "__main__":

@@ -39,13 +39,14 @@ def talk(*texts):
     return [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
 
 
-TOPIC = read_request(talk("Write a haiku about rain.", "Drops.", "Write a limerick about two foxes."))
+TOPIC = read_request(talk("Write a haiku about rain.", "Drops.", "Plan a weekend in Rome for two people and a dog."))
+UNMARKED = read_request(talk("Write a haiku about rain.", "Drops on a roof.", "How many drops fall?"))
 FOLLOW_UP = read_request(talk("Write a haiku about rain.", "Drops.", "and a shorter one?"))
 
 
 @pytest.mark.parametrize(
-    ("request_", "gain", "stays"), [(TOPIC, 0.01, True), (TOPIC, 0.03, False), (FOLLOW_UP, 0.09, True),
-                                    (FOLLOW_UP, 0.11, False)]
+    ("request_", "gain", "stays"), [(TOPIC, 0.01, True), (TOPIC, 0.03, False), (UNMARKED, 0.05, True),
+                                    (FOLLOW_UP, 0.17, True), (FOLLOW_UP, 0.19, False)]
 )  # fmt: skip
 def test_it_stays_unless_the_gain_is_above_the_threshold_which_is_higher_for_follow_ups(request_, gain, stays):
     record = fixed([0.5, 0.5 + gain]).plan(request_, held="a").record
@@ -53,7 +54,8 @@ def test_it_stays_unless_the_gain_is_above_the_threshold_which_is_higher_for_fol
     told = record["stickiness"]
     assert told["gain"] == pytest.approx(gain)
     assert (told["held"], told["instead"], told["stays"]) == ("a", "b", stays)
-    assert told["switch_gain"] == pytest.approx(0.1 if request_ is FOLLOW_UP else 0.02)
+    expected = {TOPIC: (0.02, 0.02), UNMARKED: (0.05, 1.0), FOLLOW_UP: (0.1799, 0.1801)}[request_]
+    assert expected[0] <= told["switch_gain"] <= expected[1]
     assert record["scores"]["b"] == pytest.approx(0.5 + gain)
 
 

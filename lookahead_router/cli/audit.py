@@ -17,6 +17,7 @@ from lookahead_router.cli._options import (
     load_router,
     parse_candidates,
     parse_policy,
+    split_names,
 )
 from lookahead_router.cli._output import note, progress, show, show_json, show_table
 
@@ -37,6 +38,9 @@ def audit(
         Path | None,
         typer.Option(help="Prompts of your own: JSONL, or text with one a line; the package's suite if absent."),
     ] = None,
+    local: Annotated[
+        str | None, typer.Option(help="Local candidates, NAME,NAME: all that may see personal data and secrets.")
+    ] = None,
     fail_if: Annotated[
         list[str] | None, typer.Option(help="Gate, such as 'flips>0.05' or 'upgrades>0.05'; repeatable.")
     ] = None,
@@ -49,12 +53,14 @@ def audit(
 ) -> None:
     """Show how choices change with what does not matter: slips, case, boilerplate, templates, padding, languages.
 
-    It takes no answers and no scores, and asks no LLM. With --fail-if, the exit code is 10 where a gate fails.
+    With --local, also how much personal data reaches other candidates. It takes no answers and no scores, and asks no
+    LLM. With --fail-if, the exit code is 10 where a gate fails.
     """
     from lookahead_router.evaluation.audit import Gate
     from lookahead_router.evaluation.audit import audit as run_audit
     from lookahead_router.evaluation.audit_suite import SUITE, read_suite
     from lookahead_router.files import check_folder
+    from lookahead_router.privacy.guard import Privacy
 
     gates = [Gate.parse(text) for text in fail_if or ()]
     if report is not None:
@@ -71,6 +77,8 @@ def audit(
             quality=quality,
             **settings,
         )
+        if local is not None:
+            chosen = chosen.with_privacy(Privacy(local=split_names(local)))
         found = run_audit(
             chosen,
             questions,

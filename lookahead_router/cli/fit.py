@@ -34,7 +34,11 @@ def fit(
         ),
     ] = None,
     predictors: Annotated[
-        str | None, typer.Option(help="Kinds to try, with commas between; profiles, knn, classifier, rule if absent.")
+        str | None,
+        typer.Option(
+            help="Kinds to try, with commas between; profiles, knn, classifier, rule, and documents where "
+            "prompts were answered with passages and without, if absent."
+        ),
     ] = None,
     router: Annotated[
         str | None, typer.Option(help="Predictor for any pool to start from; the embedded one if absent.")
@@ -66,7 +70,7 @@ def fit(
         names, profiles = _candidates(pool, candidates, answers)
         result = fitting.fit(
             answers, candidates=names, profiles=profiles, quality=quality, n_folds=folds, seed=seed,
-            predictors=fitting.PREDICTORS if predictors is None else split_names(predictors),
+            predictors=None if predictors is None else split_names(predictors),
             start=_start(router), on_progress=update,
         )  # fmt: skip
         update("writing", None)

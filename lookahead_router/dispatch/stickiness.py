@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 SWITCH_GAIN = 0.02
 """Predicted score, in [0, 1], that another candidate must add before a conversation goes over to it."""
-FOLLOW_UP_FACTOR = 5.0
-"""A question that refers back needs so many times the gain: it is foreseen by less."""
+REFERRING = 0.1
+"""What stands for the chance of a new topic where a question refers back."""
+_COMPARED = 8
+"""Messages before a question that it is compared with."""
 
 
 def check_gain(gain: object) -> float:
@@ -37,14 +39,16 @@ def weigh(
     """What speaks for staying, as records hold it; `None` where the decision is for the candidate that holds.
 
     The policy is asked again with the holder's score raised by what a switch must gain, and its price lowered by what
-    its cache saves. If it takes the holder then, the conversation stays.
+    its cache saves. If it takes the holder then, the conversation stays. A follow-up is answered best by whoever holds
+    what it follows, whatever it seems to ask alone; a switch there costs as much as one must gain. So what it must gain
+    rises with the odds against a new topic, where they are above one.
 
     Args:
         router: what decided.
         prediction: for the request, one row over the router's pool.
         decision: what the policy takes on its own.
         held: the candidate that holds the conversation, out of the router's pool.
-        gain: predicted score that a switch must add.
+        gain: predicted score that a switch must add where the topic is surely new.
         request: the conversation.
 
     Returns:
@@ -53,8 +57,8 @@ def weigh(
     """
     if decision.name == held:
         return None
-    if request.refers_back:
-        gain = min(FOLLOW_UP_FACTOR * gain, 1.0)
+    chance = _new_topic(request)
+    gain = min(gain * max((1 - chance) / chance, 1.0), 1.0)
     column = router.pool.index(held)
     cache_usd = _cache_usd(router.pool[held], prediction, request)
     raised = replace(
@@ -71,6 +75,16 @@ def weigh(
     added = decision.scores[decision.name] - decision.scores[held]
     facts = {"held": held, "instead": decision.name, "gain": added, "switch_gain": gain, "stays": stays}
     return facts if cache_usd is None else {**facts, "cache_usd": cache_usd}
+
+
+def _new_topic(request: Request) -> float:
+    """Chance, in (0, 1], that the question begins a topic."""
+    from lookahead_router.prompts.followups import chance_of_new_topic
+
+    if request.refers_back:
+        return REFERRING
+    said = [text for _, text in request.sent if text != request.text]
+    return chance_of_new_topic(request.text, said[-_COMPARED:]) if said else 1.0
 
 
 def _raised(values: "np.ndarray", column: int, gain: float) -> "np.ndarray":

@@ -15,6 +15,7 @@ import numpy as np
 from lookahead_router import metrics
 from lookahead_router.errors import ConfigurationError, DataError, TruncatedPromptWarning
 from lookahead_router.evaluation.audit_changes import CHANGES, SURFACE, changed
+from lookahead_router.evaluation.audit_private import SHAPELESS, PrivateData, find_leaks, has_guard, leaks_of
 from lookahead_router.evaluation.audit_suite import MIN_QUESTIONS, Question
 from lookahead_router.evaluation.results import plain
 from lookahead_router.metrics import Interval
@@ -25,7 +26,9 @@ LOSS = 0.02
 """Probability, on the plain prompt, that a change of choice has to lose to count as a flip."""
 LANGUAGES = "languages"
 KINDS = (*CHANGES, LANGUAGES)
-FIGURES = ("flips", *KINDS, "upgrades", "jailbreak-shift", "collapse", "entropy", "category-index", "difficulty-index")
+PRIVATE = ("private-leaks", "name-leaks", "private-alarms")
+FIGURES = ("flips", *KINDS, "upgrades", "jailbreak-shift", "collapse", "entropy", "category-index", "difficulty-index",
+           *PRIVATE)  # fmt: skip
 """What a gate may name; a kind stands for its flips."""
 _GATE = re.compile(r"\s*([a-z-]+)\s*([<>])\s*(\d+\.?\d*|\.\d+|-\d+\.?\d*|-\.\d+)\s*")
 _BATCH = 256
@@ -85,6 +88,8 @@ class AuditReport:
     changes: tuple[Change, ...]
     """Changes by kind, each kind followed by its forms."""
     grid: tuple[Cell, ...]
+    private: PrivateData | None
+    """`None` for a router without `privacy` among candidates of which none says that it is local."""
     figures: dict[str, Interval | None]
     """Figures by the names in `FIGURES`; `None` where the suite or the pool does not have what it takes."""
 
@@ -134,6 +139,8 @@ class Gate:
 
 _TAKES = {
     "upgrades": "prices of all candidates",
+    **dict.fromkeys(PRIVATE[:2], "local candidates, such as --local names, or a router with privacy"),
+    PRIVATE[2]: "a router with privacy, such as --local gives",
     LANGUAGES: "questions in more than one language",
     "category-index": "more than one category, and more than one candidate that is chosen",
     "difficulty-index": "more than one difficulty, and more than one candidate that is chosen",
@@ -178,7 +185,10 @@ def audit(
         own = [pair for pair in pairs if pair[1] == kind]
         for form in ("", *dict.fromkeys(form for _, _, form, _ in own)) if own else ():
             changes.append(compared.change(kind, form, [pair for pair in own if form in ("", pair[2])]))
+    private = find_leaks(router, n_resamples=n_resamples, seed=seed) if has_guard(router) else None
     figures = _figures(changes, questions, choices, len(router.pool), draw, seed)
+    leaks = (leaks_of(private, ("",)), leaks_of(private, SHAPELESS), None if private is None else private.alarmed)
+    figures |= zip(PRIVATE, leaks, strict=True)
     surface = [pair for pair in pairs if pair[1] in SURFACE]
     figures["flips"] = compared.change("", "", surface).flips
     shares = np.bincount(choices, minlength=len(router.pool)) / len(choices)
@@ -194,6 +204,7 @@ def audit(
         shares=dict(zip(router.pool.names, shares.tolist(), strict=True)),
         changes=tuple(changes),
         grid=tuple(_grid(questions, owner, asked, compared.there, router.pool.names)),
+        private=private,
         figures=figures,
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lookahead_router.evaluation.audit import KINDS, LOSS, AuditReport, Change, Gate
+from lookahead_router.evaluation.audit_private import PrivateData
 from lookahead_router.evaluation.report import write_sections
 from lookahead_router.evaluation.tables import UNKNOWN, Section, number
 from lookahead_router.metrics import Interval
@@ -47,12 +48,42 @@ def sections(report: AuditReport, gates: Sequence[Gate] = ()) -> tuple[Section, 
             head=("figure", "found"),
             rows=tuple((name, _figure(value)) for name, value in report.figures.items() if name not in KINDS),
         ),
+        *_private(report.private),
         Section("By category and difficulty", head=("prompts", "n", "chosen most", "USD a 1,000"), rows=_grid(report),
                 is_text=True),
         Section("Every form", head=("form", *_HEAD),
                 rows=tuple((f"{each.kind}: {each.form}", *_row(each)) for each in forms)),
     )  # fmt: skip
     return tuple(each for each in found if each.rows)
+
+
+def _private(data: PrivateData | None) -> tuple[Section, ...]:
+    if data is None:
+        return ()
+    detectors = tuple(data.alarms)
+    return (
+        Section(
+            "Personal data and secrets",
+            f"Made-up ones in prompts of six languages. Local: {', '.join(data.local) or 'nobody'}. Names and postal "
+            "addresses have no shape, so rules cannot find them; the first line is of all the others. A prompt stays "
+            "local, or is refused, by anything that is found in it.",
+            head=("kind", "n", "reach others in %", "without privacy", "refused", *(f"{d} find" for d in detectors)),
+            rows=tuple(
+                (
+                    each.kind or "all with a shape",
+                    str(each.n),
+                    *map(_percent, (each.leaks, each.unguarded, each.refused)),
+                    *(number(100 * each.found[name]) for name in detectors),
+                )
+                for each in data.kinds
+            ),
+        ),
+        Section(
+            f"False alarms in {data.n_clean:,} clean prompts",
+            head=("detector", "found in %"),
+            rows=tuple((name, _percent(value)) for name, value in data.alarms.items()),
+        ),
+    )
 
 
 def write_audit(report: AuditReport, folder: Path, gates: Sequence[Gate] = ()) -> None:

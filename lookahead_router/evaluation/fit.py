@@ -21,6 +21,7 @@ from lookahead_router.metrics import Interval
 from lookahead_router.policies import BestQuality, KeepQuality
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.fitted import FITTED, fitted_class
+from lookahead_router.predictors.fitted.documents import passages_read
 from lookahead_router.predictors.network_embedder import NetworkEmbedder
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.prompts import prompt_text
@@ -29,6 +30,8 @@ from lookahead_router.types import Candidate, CandidatePool
 
 PREDICTORS = (PROFILES, "knn", "classifier", "rule")
 """What is tried unless the user says otherwise, beside the best single candidate."""
+WITH_PASSAGES = "documents"
+"""Tried as well where prompts were answered both with passages and without any."""
 SMALL: Mapping[str, Mapping[str, Any]] = {"knn": {"n_neighbors": 40}, "clusters": {"n_clusters": 16}}
 """Settings that suit some hundred prompts better than a kind's own."""
 COMPONENT_VARIANCES = (0.0005, 0.002, 0.01, 0.05)
@@ -123,7 +126,7 @@ def fit(
     *,
     candidates: Iterable[str | Candidate] | None = None,
     profiles: Mapping[str, str] | None = None,
-    predictors: Sequence[str] = PREDICTORS,
+    predictors: Sequence[str] | None = None,
     start: Router | None = None,
     quality: float | None = None,
     n_folds: int = 5,
@@ -142,7 +145,8 @@ def fit(
         answers: prompts with observed scores in [0, 1], or what `lookahead_router.live.judge` gives.
         candidates: with their prices, where they have some; those of the answers when absent.
         profiles: `{name: known name}`: whose public profile a candidate starts from that nobody knows.
-        predictors: kinds to try: `profiles`, or any of `FITTED`.
+        predictors: kinds to try: `profiles`, or any of `FITTED`; when absent `PREDICTORS`, and `documents` beside them
+            where prompts were answered both with passages and without any.
         start: a router for any pool, for the network and the public profiles; the embedded one when absent.
         quality: share of the best single candidate's mean score to keep, in (0, 1], as cheaply as that allows; the best
             score when absent.
@@ -158,15 +162,16 @@ def fit(
         UnknownCandidateError: a candidate without answers.
         MissingDependencyError: a kind needs scikit-learn or torch, which is not installed.
     """
-    _check_options(predictors, quality, n_folds)
+    _check_options(PREDICTORS if predictors is None else predictors, quality, n_folds)
     dataset, notes = _prepared(scored_dataset(answers), candidates)
     _check_rows(dataset)
+    kinds = _usual_kinds(dataset) if predictors is None else predictors
     on_progress("reading prompts", 0.02)
     with warnings.catch_warnings():
         for category in (TruncatedPromptWarning, UnknownProfileWarning):  # the answers tell more than a name
             warnings.simplefilter("ignore", category)
         started = _started(start, dataset, profiles)
-        fittings = _fittings(remembering(started, list(dataset.prompts)), predictors, seed)
+        fittings = _fittings(remembering(started, _texts(dataset, kinds)), kinds, seed)
         folds = _folds(dataset, n_folds, seed)
         tried = crossfit(fittings, dataset, folds, lambda step, share: on_progress(step, 0.2 + 0.6 * share))
         on_progress("choosing", 0.8)
@@ -313,6 +318,18 @@ def _folds(dataset: RoutingDataset, n_folds: int, seed: int) -> np.ndarray:
             "draw them from a log with `sample`"
         )
     return folds
+
+
+def _usual_kinds(dataset: RoutingDataset) -> tuple[str, ...]:
+    """What is tried where the user names nothing."""
+    has_passages = [bool(passages) for passages in dataset.contexts]
+    return (*PREDICTORS, WITH_PASSAGES) if any(has_passages) and not all(has_passages) else PREDICTORS
+
+
+def _texts(dataset: RoutingDataset, kinds: Sequence[str]) -> list[str]:
+    """All that the network reads in trying these kinds: prompts, and the passages beside them."""
+    requests = dataset.requests() if WITH_PASSAGES in kinds else ()
+    return [*dataset.prompts, *dict.fromkeys(text for request in requests for text in passages_read(request))]
 
 
 def _started(start: Router | None, dataset: RoutingDataset, profiles: Mapping[str, str] | None) -> OpenPoolPredictor:

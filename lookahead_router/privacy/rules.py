@@ -71,10 +71,12 @@ _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ 
 _CARD = re.compile(r"(?<![\d.,])\d(?:[ -]?\d){12,18}(?![\d]|[.,]\d)")
 _PHONE = re.compile(
     r"(?<![A-Za-z0-9_+.,/-])(?:"
-    r"(?:\+[1-9]\d{0,2}[ .\-/]{0,2}|00[1-9]\d{1,2}[ .\-/]{1,2})(?:\(0?\d{1,4}\)[ .\-/]?)?\d(?:[ .\-/]?\d){5,11}"
+    r"(?:\+[1-9]\d{0,2}[ .\-/]{0,2}|00 ?[1-9]\d{1,2}[ .\-/]{1,2})(?:\(0?\d{1,4}\)[ .\-/]?)?\d(?:[ .\-/]?\d){5,11}"
     r"|(?:1[ .-])?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[.-])[2-9]\d{2}[ .-]\d{4}"  # North America
     r"|0[1-9](?:[ .-]\d{2}){4}|0[67]\d{8}"  # France
-    r"|[679]\d{2} \d{3} \d{3}|[679]\d{2}(?: \d{2}){3}"  # Spain
+    r"|\(0 ?[1-9]\d{1,4}\)[ /-]?\d{2,4}(?:[ -]?\d{2,4}){1,3}|0[1-9]\d{0,3}\(\d{1,4}\)\d{4}"  # an area in brackets
+    r"|[89]\d \d{3} \d{2} \d{2}"
+    r"|[679]\d{2}(?P<es>[ -])(?!000[ -]000)\d{3}(?P=es)\d{3}|[679]\d{2}(?: \d{2}){3}"  # Spain; 600 000 000 is a sum
     r"|\(?0[1-9]\d{1,4}\)?[ /-]{1,3}\d{3,4}(?:[ -]?\d{2,4}){1,2}|01[5-7]\d{8,9}"  # Germany, Britain
     r"|07\d{3} ?\d{6}|0[25789]0-?\d{4}-?\d{4}|0\d-\d{4}-\d{4}|0\d{2}-\d{3}-\d{4}|0\d{3}-\d{2}-\d{4}"  # Britain, Japan
     r"|1[3-9]\d(?:[ -]?\d{4}){2}|0\d{2,3}-\d{7,8}"  # China
@@ -96,26 +98,46 @@ _IDS: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
     (re.compile(r"(?<![\w-])(?:\d{8}|[XYZ]-?\d{7})-?[A-Z](?![\w-])"), checksums.is_spanish_dni),
     (re.compile(r"(?<![A-Za-z\d])\d{17}[\dX](?![A-Za-z\d])"), checksums.is_chinese_id),
     (re.compile(r"(?<![\d-])(?<!\d )\d{4}[ -]\d{4}[ -]\d{4}(?![ -]?\d)"), checksums.is_japanese_my_number),
-    (re.compile(r"(?:(?<=ナンバー[は:])|(?<=個人番号[は:]))\s?\d{12}(?!\d)"), checksums.is_japanese_my_number),
+    (re.compile(r"(?:(?<=ナンバー[はが:])|(?<=個人番号[はが:]))\s?\d{12}(?!\d)"), checksums.is_japanese_my_number),
 )
+_DIGIT = re.compile(r"\d")
+_MIN_DIGITS = 6
+"""Of a number of papers, which may be letters in part."""
 _NINO = re.compile(
     r"(?<![\w-])(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?![\w-])"
 )
+_MEXICAN = re.compile(r"(?<![A-Z0-9])[A-Z]{4}\d{6}(?:[HMX][A-Z]{5}[A-Z0-9]\d|[A-Z0-9]{3})(?![A-Z0-9])")
+"""CURP and RFC."""
+_PAPERS = re.compile(
+    r"(?:\b(?:passport|NHS (?:number|no)|driving licen[cs]e|driver'?s licen[cs]e|personalausweis\w*|reisepass\w*"
+    r"|führerschein\w*|sozialversicherungsnummer|rentenversicherungsnummer|passeport|carte d'identité"
+    r"|permis de conduire|aufenthaltstitel|EIN|titre de séjour"
+    r"|num[ée]ro fiscal|pasaporte|permiso de conducir|seguridad social)\b"
+    r"|運転免許証|免許証|旅券|パスポート|在留カード|护照|通行证|驾驶证|驾照|社保卡)"
+    r"[^\d\n:：]{0,24}?[:：]?\s?"
+    r"((?<![A-Za-z])(?!(?:19|20)\d\d[ .-](?:19|20)\d\d)[A-Z]{0,2}(?:[ .-]?[A-Z0-9]){7,16})(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+"""What is called the number of somebody's papers; most have no check that is public."""
 _PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]{1,20} ){0,3}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-\d:")
 _API_KEY = re.compile(
     r"(?<![A-Za-z0-9_-])(?:"
-    r"sk-(?:ant-|proj-|or-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}|(?:sk|rk|pk)_live_[A-Za-z0-9]{16,}"
-    r"|(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,}|glpat-[\w-]{20,}"
+    r"sk-(?:ant-|proj-|or-|svcacct-|admin-)?[A-Za-z0-9_-]{20,}|(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]{16,}"
+    r"|(?:AKIA|ASIA)[0-9A-Z]{16}|LTAI[A-Za-z0-9]{12,24}|\d{8,10}:AA[\w-]{33}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,}|glpat-[\w-]{20,}"
     r"|xox[abeoprs]-[A-Za-z0-9-]{10,}|xapp-\d-[A-Za-z0-9-]{10,}|AIza[\w-]{35}|ya29\.[\w-]{20,}|hf_[A-Za-z0-9]{30,}"
     r"|gsk_[A-Za-z0-9]{40,}|xai-[A-Za-z0-9]{40,}|r8_[A-Za-z0-9]{37,}|npm_[A-Za-z0-9]{36}|pypi-[\w-]{40,}"
     r"|dop_v1_[0-9a-f]{64}|dckr_pat_[\w-]{20,}|shp(?:at|ss|ca)_[0-9a-fA-F]{32}|SG\.[\w-]{20,24}\.[\w-]{39,50}"
-    r"|key-[0-9a-f]{32}|sq0(?:atp|csp)-[\w-]{22,}|lin_api_[A-Za-z0-9]{32,}|PMAK-[0-9a-f]{24}-[0-9a-f]{34}"
+    r"|dapi[0-9a-f]{32}|AKID[A-Za-z0-9]{30,34}|SK[0-9a-f]{32}|key-[0-9a-f]{32}|sq0(?:atp|csp)-[\w-]{22,}|lin_api_[A-Za-z0-9]{32,}|PMAK-[0-9a-f]{24}-[0-9a-f]{34}"
     r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}"
-    r")|AccountKey=[A-Za-z0-9+/]{60,}"
+    r")|AccountKey=[A-Za-z0-9+/]{60,}|[Aa]uthorization: Basic [A-Za-z0-9+/=]{16,}"
+    r"|hooks\.slack\.com/services/T\w{6,}/B\w{6,}/\w{16,}"
+    r"|discord(?:app)?\.com/api/webhooks/\d{15,}/[\w-]{40,}"
 )
 _PASSWORD = re.compile(
-    r"(?:pass(?:word|wort|phrase|wd)|pwd|kennwort|mot de passe|contraseña|パスワード|密码|api[_-]?key"
-    r"|secret(?:[_-]?key)?|access[_-]?token|auth[_-]?token|client[_-]?secret)[\"']?(?:\s?(?:is|ist|est|es|は|是)\s?|\s{0,3}[:=]\s{0,3})"
+    r"(?:pass(?:word|wort|phrase|wd)|pwd|kennwort|mot de passe|\bmdp|contraseña|\bclave|パスワード|\bPW|密码"
+    r"|api[_-]?key|secret(?:[_-]?key)?|access[_-]?token|auth[_-]?token|client[_-]?secret)[\"']?"
+    r"(?:\s(?:for|of|to|für|zum|vom|du|de|del|de la|pour|para)(?:\s[\w-]{1,20}){1,2}?)?"
+    r"(?:\s?(?:is|was|ist|war|lautet|est|était|es|era|は|是|改成了?)\s?|\s{0,3}[:=：]\s{0,3})"
     r"([\"'`]?)([^\s\"'`,;<>{}()]{8,200})\1",
     re.IGNORECASE,
 )
@@ -165,6 +187,8 @@ def _national_ids(text: str) -> Places:
     for pattern, is_one in _IDS:
         yield from _checked(pattern, is_one, text)
     yield from _places(_NINO)(text)
+    yield from _places(_MEXICAN)(text)
+    yield from (match.span(1) for match in _PAPERS.finditer(text) if len(_DIGIT.findall(match[1])) >= _MIN_DIGITS)
 
 
 def _passwords(text: str) -> Places:

@@ -6,7 +6,9 @@ a list. Words that refer back are known of English, German, French, Spanish, Chi
 Its patterns take milliseconds to compile, so it is imported where a conversation is read and not before.
 """
 
+import math
 import re
+from collections.abc import Iterable
 
 LONG_WORDS = 25
 """From so many words on, a question brings enough of its own, whatever it refers to."""
@@ -182,3 +184,46 @@ def stands_alone(question: str) -> bool:
     if n_words <= 12 and _REFERS.search(_IMPERSONAL.sub("", question)):
         return False
     return not (n_words <= 12 and _GOES_ON.match(question)) and not (n_words <= 5 and _ELLIPTIC.match(question))
+
+
+_HANGUL = re.compile(r"[\uac00-\ud7af]")
+_HANGUL_WORDS = 1.6
+"""Words of Korean, which joins to a word what others write apart."""
+_CJK_PER_WORD = 1.4
+_STEM = 6
+"""Letters by which words are compared, so that `duplicate` is known after `duplicates`."""
+_READ = 2000
+"""Characters of each earlier turn that are compared."""
+_PER_LOG_WORD, _PER_KNOWN, _PER_NAMED, _PER_MATTER, _OFFSET = 4.3, -4.8, 2.6, 1.0, -8.9
+
+
+def chance_of_new_topic(question: str, said: Iterable[str]) -> float:
+    """Chance, in (0, 1), that a question which could stand alone begins a topic rather than going on with one.
+
+    A logistic model of how long it is, which share of its words came up before, and whether it names its subject
+    or brings matter of its own; fitted on the dialogues of the parts `tune` and `more`.
+
+    Args:
+        question: of the user.
+        said: what was said before it, whoever said it.
+    """
+    question = question[: LONG_WORDS * _LONGEST_WORD]
+    n_cjk = len(_CJK.findall(question))
+    words = _WORD.findall(_CJK.sub(" ", question).lower())
+    n_words = sum((_HANGUL_WORDS if _HANGUL.search(word) else 1) + len(word) // _LETTERS for word in words)
+    named = _NAMES.match(question)
+    own = _terms(question[named.end() :] if named else question)  # "write a" says nothing of what it is about
+    before = set().union(*(_terms(text[:_READ]) for text in said))
+    known = len(own & before) / max(len(own), 1)
+    odds = _OFFSET + _PER_LOG_WORD * math.log(max(n_words + n_cjk / _CJK_PER_WORD, 1)) + _PER_KNOWN * known
+    odds += _PER_NAMED * (named is not None) + _PER_MATTER * (_MATTER.search(question) is not None)
+    return 1 / (1 + math.exp(-odds))
+
+
+def _terms(text: str) -> set[str]:
+    """Beginnings of words that say something, and pairs of Chinese and Japanese characters."""
+    words = _WORD.findall(_CJK.sub(" ", text).lower())
+    bearing = "".join(_CJK.findall(text))
+    return {word[:_STEM] for word in words if len(word) > 2 and word not in _EMPTY} | {
+        bearing[at : at + 2] for at in range(len(bearing) - 1)
+    }

@@ -30,7 +30,26 @@ def test_a_gate_that_fails_has_an_exit_code_of_its_own_after_the_report(cli, sui
     assert json.loads(out)["figures"]["collapse"]["value"] >= 0.5
 
 
+def test_local_candidates_bring_personal_data_into_tables_files_and_gates(cli, suite, tmp_path):
+    arguments = ("audit", "--candidates", POOL, "--suite", suite, "--local", "llama-3.1-8b-instruct")
+    folder = tmp_path / "out"
+    code, out, err = cli(
+        *arguments, "--report", folder, "--fail-if", "private-leaks>0.05", "--fail-if", "name-leaks>0.5"
+    )
+    assert (code, err[:29]) == (10, "gate failed: name-leaks>0.5, ")
+    assert "Local: llama-3.1-8b-instruct" in " ".join(out.split())
+    for name in ("report.md", "report.html"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert "Personal data and secrets" in text
+        assert "False alarms in" in text
+    found = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    assert found["private"]["local"] == ["llama-3.1-8b-instruct"]
+    assert found["figures"]["private-leaks"]["value"] <= 0.05
+
+
 @pytest.mark.parametrize(("options", "code", "words"), [
+    (("--fail-if", "private-leaks>0.5"), 2, "private-leaks could not be measured: it takes local candidates"),
+    (("--local", "nobody"), 2, "nobody"),
     (("--fail-if", "languages>0.5"), 2, "languages could not be measured"),
     (("--fail-if", "flop>0.5"), 2, "a gate reads FIGURE>LIMIT"),
     (("--candidates", "gpt-4o"), 2, "one candidate alone"),

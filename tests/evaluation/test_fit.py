@@ -232,3 +232,31 @@ def test_the_report_is_one_page_with_the_curve_and_holds_no_prompt(result, tmp_p
     assert isinstance(result.router.policy, KeepQuality | BestQuality)
     for text in (page, json.dumps(record)):
         assert prompts(3)[2] not in text
+
+
+def with_passages(n: int = 60) -> RoutingDataset:
+    """Every prompt without a passage, which `knows` can answer, and with one, which `reads` can."""
+    rows = []
+    for prompt in prompts(n):
+        for passages in ((), (f"three three three {prompt}",)):
+            right = {"knows": not passages, "reads": bool(passages)}
+            rows.append(
+                RoutingExample(
+                    prompt, {name: Outcome("a", float(is_right)) for name, is_right in right.items()}, context=passages
+                )
+            )
+    return RoutingDataset.from_examples(rows)  # fmt: skip
+
+
+def test_documents_is_tried_where_prompts_were_answered_with_passages_and_without(start):
+    both = with_passages()
+    found = fit(both, start=start, n_resamples=50)
+    assert found.chosen == "documents"
+    assert found.outlook.score.value > 0.9
+    assert found.router.route("one three 5", context=["three three one three 5"]).name == "reads"
+    assert found.router.route("one three 5").name == "knows"
+    for alike in (True, False):  # all of them with passages, or none
+        one_way = both.select(np.array([bool(passages) == alike for passages in both.contexts]))
+        noisy = replace(one_way, scores=np.where(np.arange(len(one_way))[:, None] % 3 == 0, 0.5, one_way.scores))
+        assert "documents" not in fit(noisy, start=start, n_resamples=50).errors
+    assert "documents" not in fit(both, start=start, predictors=["knn"], n_resamples=50).errors

@@ -33,7 +33,7 @@ class Documents(Classifier):
         """`(n, 4 H + 4)`: question; passage, their product and difference, or zeros; and how near the passages are."""
         questions = super()._features(requests).astype(np.float64)
         n, width = questions.shape
-        kept = [self._kept(request) for request in requests]
+        kept = [passages_read(request, self.settings) for request in requests]
         passages = [passage for row in kept for passage in row]
         found = self.embedder.embed(passages).astype(np.float64) if passages else np.zeros((0, width))
         features = np.zeros((n, 4 * width + 4))
@@ -49,7 +49,9 @@ class Documents(Classifier):
             features[row, 4 * width :] = 1.0, near.max(), near.mean(), np.log1p(len(own))
         return features
 
-    def _kept(self, request: Request) -> list[str]:
-        settings = self.settings
-        kept = (passage[: settings.passage_characters].strip() for passage in request.passages)
-        return [passage for passage in kept if passage][: settings.n_passages]
+
+def passages_read(request: Request, settings: DocumentsSettings | None = None) -> list[str]:
+    """The beginnings of a request's passages that are embedded."""
+    settings = settings or DocumentsSettings()
+    kept = (passage[: settings.passage_characters].strip() for passage in request.passages)
+    return [passage for passage in kept if passage][: settings.n_passages]
