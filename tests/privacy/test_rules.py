@@ -94,7 +94,8 @@ def test_a_finding_says_where_and_holds_nothing():
 
 
 @pytest.mark.parametrize(
-    "piece", ["1234 ", "a.", "a@", "AB12 ", "0 ", "電話", "password ", "eyJ", "+1 (", "4-", "x://a:", "(0 ", "passport "]
+    "piece",
+    ["1234 ", "a.", "a@", "AB12 ", "0 ", "電話", "password ", "eyJ", "+1 (", "4-", "x://a:", "(0 ", "passport "],
 )
 def test_a_megabyte_of_anything_takes_seconds_at_most(piece):
     start = time.perf_counter()
