@@ -202,6 +202,9 @@ def main() -> None:
         "predictions": {path.name: reading.predicted(path) for path in sorted((folder / "predictors").iterdir())},
         "files": reading.read_files(folder),
     }
+    if (folder / "expected.json").exists():  # what was read from what is there stays as it was
+        then = json.loads((folder / "expected.json").read_text())
+        expected = {part: {**found, **then[part]} for part, found in expected.items()}
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}: {len(expected['predictions'])} predictors, {size / 1000:.0f} kB")
