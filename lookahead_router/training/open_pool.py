@@ -22,7 +22,7 @@ from lookahead_router.predictors.open_pool import Foreseer, Member
 from lookahead_router.predictors.open_pool_folder import write_profiles
 from lookahead_router.predictors.profiles import Foreseen
 from lookahead_router.predictors.tokenization import PromptTokenizer
-from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
+from lookahead_router.saved.folder import WEIGHTS, PredictorConfig, PredictorFolder
 from lookahead_router.training.everyday import EVERYDAY, read_everyday
 from lookahead_router.training.population import PublicAnswers, fit_population
 from lookahead_router.types import Candidate, CandidatePool
@@ -92,7 +92,7 @@ def build_open_pool(
     members = [_member(catalogue, each) for each in pool]
     with replacing_folder(output) as temporary:
         target = PredictorFolder(temporary)
-        for file in ("tokenizer.json", "model.safetensors", "onnx/model.onnx", "onnx/model_int8.onnx", "training.json"):
+        for file in ("tokenizer.json", "training.json", *WEIGHTS.values()):
             if (network / file).is_file():
                 (temporary / file).parent.mkdir(exist_ok=True)
                 shutil.copyfile(network / file, temporary / file)
