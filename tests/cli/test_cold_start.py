@@ -47,8 +47,8 @@ def test_a_decision_loads_few_modules(route):
 @pytest.mark.parametrize(
     "name",
     [
-        "torch", "huggingface_hub", "pyarrow", "asyncio", "concurrent.futures", "rich.progress", "rich.markdown",
-        "lookahead_router.failures", "lookahead_router.saved.card", "lookahead_router.saved.push",
+        "torch", "huggingface_hub", "pyarrow", "asyncio", "logging", "concurrent.futures", "rich.progress",
+        "rich.markdown", "lookahead_router.failures", "lookahead_router.saved.card", "lookahead_router.saved.push",
         "lookahead_router.predictors.lookahead", "lookahead_router.predictors.fitted.base", "lookahead_router.data",
         "lookahead_router.evaluation", "lookahead_router.cli.evaluate", "lookahead_router.cli.serve",
         "lookahead_router.live",
