@@ -76,12 +76,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("prompts", type=Path, help="JSONL with prompt, kind and language.")
     parser.add_argument("--router", help="Folder or org/name; the embedded one if absent.")
+    parser.add_argument("--backend", default="auto", help="Runtime of the network; static is none.")
     parser.add_argument("--candidates", help="Names, separated by commas; the router's own if absent.")
     parser.add_argument("--every", type=int, default=1, help="Ask every n-th prompt only.")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     names = arguments.candidates.split(",") if arguments.candidates else None
-    router = Router.from_pretrained(arguments.router, candidates=names)
+    router = Router.from_pretrained(arguments.router, candidates=names, backend=arguments.backend)
     records = [json.loads(line) for line in arguments.prompts.read_text(encoding="utf-8").splitlines()]
     questions = [record["prompt"] for record in records][:: arguments.every]
     draw = random.Random(arguments.seed)
