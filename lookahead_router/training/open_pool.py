@@ -118,12 +118,23 @@ def _with_everyday(
     foreseen: Foreseen, answers: PublicAnswers, network: Path, path: Path
 ) -> tuple[Foreseen, PublicAnswers]:
     """The prompts with `N_EVERYDAY` of everyday's after them, and what is expected there."""
+    prompts, chances = expected_of_everyone(path)
+    return join_expected(foreseen, answers, foresee_all(network, prompts), chances)
+
+
+def expected_of_everyone(path: Path) -> tuple[list[str], np.ndarray]:
+    """`N_EVERYDAY` of the everyday prompts with a label, and the chance that any candidate answers each well."""
     told = [(prompt, EVERYDAY[kind]) for prompt, kind in read_everyday(path) if np.isfinite(EVERYDAY[kind])]
     told = [told[row] for row in np.random.default_rng(0).permutation(len(told))[:N_EVERYDAY]]
-    more = foresee_all(network, [prompt for prompt, _ in told])
-    rows = len(foreseen) + np.arange(len(told))
-    joined = {name: np.concatenate([values, getattr(more, name)]) for name, values in vars(foreseen).items()}
-    chances = np.array([chance for _, chance in told])
+    return [prompt for prompt, _ in told], np.array([chance for _, chance in told])
+
+
+def join_expected(
+    foreseen: Foreseen, answers: PublicAnswers, everyday: Foreseen, chances: np.ndarray
+) -> tuple[Foreseen, PublicAnswers]:
+    """Everyday prompts put behind the others, and what is expected of every candidate there among the answers."""
+    rows = len(foreseen) + np.arange(len(everyday))
+    joined = {name: np.concatenate([values, getattr(everyday, name)]) for name, values in vars(foreseen).items()}
     return Foreseen(**joined), replace(answers, expected=np.stack([rows, chances], axis=1))
 
 

@@ -1,4 +1,4 @@
-"""What a demand network foresees of the prompts of the open-pool corpus, for the study.
+"""What a demand network foresees of the prompts of the open-pool corpus and of everyday ones, for the study.
 
     python research/any_pool/features.py NETWORK DATA --output features.npz
 
@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from lookahead_router.training.open_pool import foresee_all
+from lookahead_router.training.open_pool import expected_of_everyone, foresee_all
+
+EVERYDAY = Path(__file__).parents[2] / "recipes" / "everyday" / "prompts.jsonl"
 
 
 def main() -> None:
@@ -31,8 +33,12 @@ def main() -> None:
     foreseen = foresee_all(
         arguments.network, prompts["prompt"], lambda step, share: print(f"{share:4.0%} {step}", flush=True)
     )
+    asked, chances = expected_of_everyone(EVERYDAY)
+    everyday = foresee_all(arguments.network, asked)
     np.savez(
         arguments.output,
+        expected=chances,
+        **{f"expected_{name}": np.asarray(values, dtype=np.float32) for name, values in vars(everyday).items()},
         prompt_ids=np.array(prompts["prompt_id"]),
         split=np.array(prompts["split"]),
         **{name: np.asarray(values, dtype=np.float32) for name, values in vars(foreseen).items()},

@@ -3,7 +3,7 @@
     python research/any_pool/study.py DATA FEATURES EMBEDDINGS --held-out HELD.json --output study.json [--draws 20]
 
 DATA holds openpool_outcomes.parquet, openpool_prompts.parquet and openpool_models.json. FEATURES is what the study's
-network foresees of the prompts (npz: prompt_ids and the fields of `Foreseen`); EMBEDDINGS are those of the frozen
+network foresees of the prompts and of everyday ones (npz, from features.py); EMBEDDINGS are those of the frozen
 encoder (npz: prompt_ids, embedding), which the fitted lines read. Both in any order.
 
 A draw is a pool of 3 to 8 held-out candidates and a mixture of 3 to 6 kinds of graded sources, or one source alone
@@ -27,8 +27,9 @@ from sklearn.model_selection import KFold
 
 from lookahead_router import metrics
 from lookahead_router.predictors.catalogue import CatalogueEntry, Spelling, facts_of_entry
+from lookahead_router.predictors.open_pool import OUTPUTS
 from lookahead_router.predictors.profiles import Foreseen, Profile
-from lookahead_router.training.open_pool import UNRELATED
+from lookahead_router.training.open_pool import UNRELATED, join_expected
 from lookahead_router.training.population import PublicAnswers, fit_population
 
 COUNTS = (0, 10, 20, 50, 100, 200, 500)
@@ -58,6 +59,9 @@ class World:
         self.kind = prompts["kind"].astype(str)
         self.length = np.array([len(text) for text in prompts["prompt"]]) / 4.0
         self.foreseen = self.read(features)
+        given = np.load(features, allow_pickle=False)
+        self.everyday = Foreseen(**{name: given[f"expected_{name}"].astype(np.float64) for name in OUTPUTS})
+        self.expected = given["expected"]
         given = np.load(embeddings, allow_pickle=False)
         self.embedding = given["embedding"][self._order(given["prompt_ids"])].astype(np.float64)
         self.names = sorted(set(outcomes["model"].tolist()))
@@ -86,8 +90,7 @@ class World:
         """What a network foresees of the prompts."""
         given = np.load(features, allow_pickle=False)
         order = self._order(given["prompt_ids"])
-        names = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
-        return Foreseen(**{name: given[name][order].astype(np.float64) for name in names})
+        return Foreseen(**{name: given[name][order].astype(np.float64) for name in OUTPUTS})
 
     def _order(self, ids: np.ndarray) -> np.ndarray:
         place = {str(each): i for i, each in enumerate(ids)}
@@ -110,9 +113,10 @@ class World:
             np.where(self.tokens[use] > 0, self.tokens[use], np.nan),
             (self.split != "train")[self.prompt[use]],
         )  # fmt: skip
+        foreseen, answers = join_expected(self.foreseen, answers, self.everyday, self.expected)
         names = [self.names[k] for k in known]
         population, profiles = fit_population(
-            self.foreseen,
+            foreseen,
             answers,
             self.facts[known],
             names,
