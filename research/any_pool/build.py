@@ -26,6 +26,8 @@ NAME = "Llama-lookahead-any-pool-minilm"
 POOL = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4", "gemini-2.5-pro", "deepseek-r1", "llama-3.1-8b-instruct")
 """What the embedded router decides among where the user names none."""
 WIDE = ("lookahead7", "lookahead7_gemma", "mmlupro12", "routerbench3")
+WINDOWS = {"llama-3-8b-instruct": 8_192, "llama-3.1-8b-instruct": 131_072}
+"""Their maker's, where some host lists more."""
 EXCLUDED = ("alpaca_eval*", "swe-bench-verified*", "faithbench*", "AlpacaEval", "MT-Bench*")
 """For their terms (CC BY-NC, or no grading that we may pass on)."""
 
@@ -89,7 +91,8 @@ def _list_prices(about: dict, listed: dict) -> None:
         same = by_words.get(tuple(Spelling.of(name).words), [])
         makers = [] if facts["open"] else [record for key, record in same if "/" not in key]
         windows = [record.get("max_input_tokens") for record in makers or [record for _, record in same]]
-        facts["context_window_tokens"] = max((w for w in windows if isinstance(w, int)), default=None)
+        largest = max((w for w in windows if isinstance(w, int)), default=None)
+        facts["context_window_tokens"] = WINDOWS.get(name, largest)
         priced = [record for record in makers if record.get("input_cost_per_token")]
         if priced:
             facts["usd_per_m_in"] = round(1e6 * priced[0]["input_cost_per_token"], 6)
