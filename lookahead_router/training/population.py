@@ -14,8 +14,9 @@ MIN_VARIANCE = 1e-4
 SEEN_WEIGHT = 0.3
 """What an answer counts as where the network was fitted on its prompt, whose demands it foresees better than those of
 any new one; chosen on validation."""
-EXPECTED_WEIGHT = 1.0
-"""What an answer counts as that nobody gave, but that is expected of every candidate: to an everyday prompt."""
+EXPECTED_WEIGHT = 2.0
+"""What an answer counts as that nobody gave, but that is expected of every candidate: to an everyday prompt. The
+population learns nothing from such answers: they would tell it that abilities hardly differ."""
 MIN_NEW_ANSWERS = 20
 """Answers, to prompts that are new to the network, that a candidate needs to tell how far abilities spread."""
 N_COMPONENTS = 64
@@ -83,7 +84,7 @@ def fit_population(
     """Expectation maximisation: profiles under the population, then the population of these profiles.
 
     How far abilities spread, and what facts tell of them, is learnt from answers to prompts that are new to the
-    network, where there are such; the profiles then rest on all answers.
+    network, where there are such, and from none that nobody gave; the profiles then rest on all answers.
 
     Args:
         foreseen: all prompts.
@@ -107,11 +108,12 @@ def fit_population(
     teachers, taught = _new_answers(answers)
     fit = _Rounds(foreseen, facts.shape[1])
     kin = _kinships([families[k] for k in teachers], [models[k] for k in teachers])
+    taught = replace(taught, expected=None)
     for round_ in range(n_rounds):
         on_progress(f"population, round {round_ + 1} of {n_rounds}", round_ / n_rounds)
         found = fit.profiles(taught, facts[teachers], kin)
         fit.learn_population(found, facts[teachers])
-    if taught is not answers:
+    if taught is not answers or answers.expected is not None:
         for _ in range(N_LENIENCY_ROUNDS):
             found = fit.profiles(answers, facts, _kinships(families, models))
     verbosities = tuple(np.quantile(foreseen.verbosity[answers.prompts], VERBOSITY_SHARES).tolist())
