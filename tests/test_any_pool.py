@@ -131,7 +131,7 @@ def test_good_answers_lower_no_chance(router):
         RoutingExample(prompt, {name: Outcome(score=1.0) for name in CURRENT}) for prompt in asked
     )
     before, after = router.predict(prompts).probabilities, router.onboard(perfect).predict(prompts).probabilities
-    assert (after > before - 0.005).all()
+    assert (after > before - 0.01).all()
 
 
 def test_a_saved_router_keeps_what_it_learnt(router, tmp_path):
