@@ -154,7 +154,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def targets(
-    stack: ExitStack, folder: Path, litellm: str | None, answer_seconds: float
+    stack: ExitStack, folder: Path, litellm: str | None, answer_seconds: float, beside: Path | None
 ) -> dict[str, tuple[int, str, int]]:
     """Port and model of everything that is asked, and the process behind it."""
     behind, ours = free_port(), free_port()
@@ -171,6 +171,12 @@ def targets(
         "our server, candidate named": (ours, CANDIDATES[1], server),
         "our server, auto": (ours, "auto", server),
     }
+    if beside is not None:
+        port = free_port()
+        command = [sys.executable, "-m", "lookahead_router.cli.main", "serve", str(pool), "--port", str(port)]
+        paths = {"PYTHONPATH": str(beside.resolve())}
+        other = start(stack, [*command, "--log-level", "warning"], port, folder / "beside.log", paths)
+        found["the other checkout, auto"] = (port, "auto", other)
     if litellm is not None:
         port = free_port()
         config = folder / "litellm.json"
@@ -188,6 +194,7 @@ def targets(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--litellm", help="its command, in an environment of its own")
+    parser.add_argument("--beside", type=Path, help="another checkout of this repository, whose server takes part")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--requests", type=int, default=300)
     parser.add_argument("--answer-seconds", type=float, default=0.0, help="mean of what an answer takes")
@@ -200,7 +207,7 @@ def main() -> None:
     results: dict[str, dict] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        asked = targets(stack, folder, arguments.litellm, arguments.answer_seconds)
+        asked = targets(stack, folder, arguments.litellm, arguments.answer_seconds, arguments.beside)
         alone: list[float] = []
         for n_clients in (1, 10, 100):
             for port, model, _ in asked.values():  # warm
@@ -227,10 +234,11 @@ def main() -> None:
             print(f"{name:32} {n_clients:>4} clients {medians}")
     pass_ms = statistics.median(alone)
     print(f"routing alone: {pass_ms:.2f} ms; a routed request may add {1.3 * pass_ms + 3:.2f} ms at p50")
-    itself, ours = results["the candidate itself"], results["our server, auto"]
-    for n_clients in itself:
-        added = statistics.median(ours[n_clients]["p50"]) - statistics.median(itself[n_clients]["p50"])
-        print(f"added by our server, auto, {n_clients} clients: {added:.2f} ms")
+    itself = results["the candidate itself"]
+    for name in (name for name in results if name.endswith("auto")):
+        for n_clients in itself:
+            added = statistics.median(results[name][n_clients]["p50"]) - statistics.median(itself[n_clients]["p50"])
+            print(f"added by {name}, {n_clients} clients: {added:.2f} ms")
     if arguments.output:
         arguments.output.write_text(json.dumps({"targets": results, "routing_alone_ms": alone}, indent=2))
 

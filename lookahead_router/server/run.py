@@ -1,6 +1,7 @@
 """The process of a server: its socket, its signals, and its log."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -104,14 +105,20 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.started:
             return
+        gc.collect()
+        gc.freeze()  # what was loaded stays, so that the collector need not look through it again and again
         if hasattr(signal, "SIGHUP"):
             loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, self._service.reload))
+            loop.add_signal_handler(signal.SIGHUP, lambda: loop.run_in_executor(None, self._reload))
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         print(f"serving {len(self._service.serving.models())} models at http://{shown}:{port}/v1", flush=True)
         if self._service.settings.log_prompts:
             logger.warning("PROMPTS ARE LOGGED: their text is written to %s", self._service.settings.decisions)
+
+    def _reload(self) -> None:
+        gc.unfreeze()  # what was loaded before may go
+        self._service.reload()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Takes no more work; what is under way has its time."""
