@@ -40,9 +40,7 @@ def test_windows_of_known_models_are_known_and_ones_own_go_before(router):
 
 def test_easy_prompts_are_answered_well_by_all_and_open_problems_by_none(router):
     for prompt in ("hi", "What is 2+2?"):
-        chances = dict(router.route(prompt).probabilities)
-        assert chances.pop("llama-3.1-8b-instruct") > 0.88  # of 2024, and small
-        assert min(chances.values()) > 0.9
+        assert min(router.route(prompt).probabilities.values()) > 0.9
     textbook = router.route("Prove that the square root of 2 is irrational.").probabilities
     assert min(textbook.values()) > 0.85
     assert max(router.route("Prove the Riemann hypothesis.").probabilities.values()) < 0.2

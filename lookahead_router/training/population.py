@@ -14,7 +14,7 @@ MIN_VARIANCE = 1e-4
 SEEN_WEIGHT = 0.3
 """What an answer counts as where the network was fitted on its prompt, whose demands it foresees better than those of
 any new one; chosen on validation."""
-EXPECTED_WEIGHT = 4.0
+EXPECTED_WEIGHT = 12.0
 """What an answer counts as that nobody gave, but that is expected of every candidate: to an everyday prompt. The
 population learns nothing from such answers: they would tell it that abilities hardly differ."""
 MIN_NEW_ANSWERS = 20
