@@ -18,6 +18,7 @@ PARTS = {
     "model.safetensors": b"weights",
     "onnx/model.onnx": b"graph",
     "onnx/model_int8.onnx": b"small graph",
+    "onnx/static.onnx": b"vectors",
     "calibration.json": b"{}",
     "README.md": b"# card",
     "training.json": b'{"seed": 0}',
@@ -122,9 +123,9 @@ def test_all_missing_parts_are_listed_at_once(tmp_path):
     assert len(caught.value.missing) == 4
 
 
-@pytest.mark.parametrize("kept", ["weights", "onnx", "onnx_int8"])
+@pytest.mark.parametrize("kept", ["weights", "onnx", "onnx_int8", "static"])
 def test_one_file_of_weights_is_enough(folder, kept):
-    for name in {"weights", "onnx", "onnx_int8"} - {kept}:
+    for name in {"weights", "onnx", "onnx_int8", "static"} - {kept}:
         getattr(folder, name).unlink()
     folder.check()
     getattr(folder, kept).unlink()
