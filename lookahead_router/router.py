@@ -426,13 +426,16 @@ class Router(Learning):
 
     def _decide(self, requests: list[Request]) -> list[Decision]:
         start = time.perf_counter()
-        prediction = self._predict(requests)
         if self.routes is None and self.privacy is None:
+            prediction = self._predict(requests)
             return self.decide(prediction, latency_seconds=(time.perf_counter() - start) / max(len(requests), 1))
+        from lookahead_router.predictors.shared import one_pass
         from lookahead_router.routes.definition import Match
         from lookahead_router.routes.opening import matches_of
 
-        matches = matches_of(requests, [self.private_in(request) for request in requests], self.routes)
+        with one_pass():
+            prediction = self._predict(requests)
+            matches = matches_of(requests, [self.private_in(request) for request in requests], self.routes)
         seconds = (time.perf_counter() - start) / max(len(requests), 1)
         found: dict[int, Decision] = {}
         for kind in dict.fromkeys(Match(match.route, private=match.private) for match in matches):

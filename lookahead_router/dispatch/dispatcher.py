@@ -268,6 +268,24 @@ class Dispatcher:
         if forced is not None:
             self._check_private(self.check_name(forced), request)
             return Attempts(self, [forced], {"candidate": forced, "reason": "forced"}, thread=thread)
+        if self.router.routes is None:
+            return self._planned(request, needs, keep, held, thread, policy, cascades)
+        from lookahead_router.predictors.shared import one_pass
+
+        with one_pass():  # the route is matched on what the decision reads
+            return self._planned(request, needs, keep, held, thread, policy, cascades)
+
+    def _planned(
+        self,
+        request: Request,
+        needs: frozenset[str],
+        keep: str | None,
+        held: str | None,
+        thread: str | None,
+        policy: Any,
+        cascades: bool,
+    ) -> Attempts:
+        """See `plan`."""
         router, facts = self._routed(self.router, request, policy)
         ruled_out = router.excluded
         admitted = [name for name in self.candidates if name not in ruled_out]

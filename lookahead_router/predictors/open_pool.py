@@ -22,6 +22,7 @@ from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.catalogue import PUBLIC, Catalogue, Match, facts_of_candidate, widened
 from lookahead_router.predictors.passes import passes
 from lookahead_router.predictors.profiles import Foreseen, Panel, Population, Profile
+from lookahead_router.predictors.shared import shared
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.find import OPEN_EMBEDDED, Found, LoadOptions, check_unchanged, find
@@ -69,7 +70,10 @@ class Foreseer:
     """Names of which was said that little is known."""
 
     def __call__(self, texts: Sequence[str]) -> tuple[Foreseen, np.ndarray]:
-        """What is foreseen, and the lengths of the prompts in tokens, `(n,)`."""
+        """What is foreseen, and the lengths of the prompts in tokens, `(n,)`; read once within `one_pass`."""
+        return shared(self, texts, self._read)
+
+    def _read(self, texts: Sequence[str]) -> tuple[Foreseen, np.ndarray]:
         rows, is_truncated = self.tokenizer.encode(texts)
         if is_truncated.any() and not self.has_warned:
             self.has_warned = True
@@ -77,7 +81,7 @@ class Foreseer:
                 f"a prompt is longer than the window of {self.tokenizer.max_prompt_tokens} tokens; "
                 "only a part of it is routed (said once)",
                 TruncatedPromptWarning,
-                stacklevel=4,
+                stacklevel=6,
             )
         found: dict[str, Any] = dict.fromkeys(OUTPUTS)
 

@@ -84,21 +84,45 @@ def presidio(
     Args:
         analyzer: a `presidio_analyzer.AnalyzerEngine`, with the models that it takes.
         language: of the texts.
-        entities: what it looks for, such as `PERSON`; all that it knows when absent.
+        entities: what it looks for, such as `PERSON`; all that it knows when absent, dates and addresses of sites
+            among it.
         minimum_score: of a finding, in [0, 1].
 
     Raises:
-        ConfigurationError: no analyzer.
+        ConfigurationError: no analyzer; or one that finds nothing in this language, or does not know an entity; or a
+            score out of its range.
     """
     if isinstance(analyzer, type) or not callable(getattr(analyzer, "analyze", None)):
         raise ConfigurationError(f"an analyzer has analyze(text, language), got {type(analyzer).__name__}")
+    if isinstance(minimum_score, bool) or not isinstance(minimum_score, int | float) or not 0 <= minimum_score <= 1:
+        raise ConfigurationError(f"minimum_score must be in [0, 1], got {minimum_score!r}")
+    if isinstance(entities, str):
+        raise ConfigurationError("entities is a list; wrap the single name in one")
     wanted = None if entities is None else list(entities)
+    _check_entities(analyzer, language, wanted)
 
     def detect(text: str) -> list[str]:
         found = analyzer.analyze(text=text, language=language, entities=wanted, score_threshold=minimum_score)
         return [each.entity_type for each in found]
 
+    detect.__name__ = "presidio"
     return detect
+
+
+def _check_entities(analyzer: Any, language: str, wanted: list[str] | None) -> None:
+    """Raises `ConfigurationError` for what an analyzer that tells what it knows would refuse with every text."""
+    if not callable(getattr(analyzer, "get_supported_entities", None)):
+        return
+    try:
+        known = set(analyzer.get_supported_entities(language=language))
+    except ValueError:  # no recognizer at all
+        known = set()
+    if not known:
+        raise ConfigurationError(f"the analyzer finds nothing in the language {language!r}; give it a model for that")
+    if unknown := [name for name in wanted or () if name not in known]:
+        raise ConfigurationError(
+            f"the analyzer does not know {', '.join(unknown)}; choose of {', '.join(sorted(known))}"
+        )
 
 
 def _kinds_of(detector: Detector, text: str) -> set[str]:

@@ -92,6 +92,9 @@ def test_presidio_hands_over_the_kinds_of_what_it_finds():
     assert found("Anna kommt", Privacy(detectors=[detector])) == ("PERSON",)
     with pytest.raises(ConfigurationError, match="an analyzer has analyze"):
         presidio(Analyzer)
+    for wrong in ({"minimum_score": 2}, {"minimum_score": "0.5"}, {"entities": "PERSON"}):
+        with pytest.raises(ConfigurationError):
+            presidio(Analyzer(), **wrong)
 
 
 def test_wrong_settings_are_errors_when_it_is_built():
