@@ -7,6 +7,7 @@ import pytest
 from predictors.open_folder import write_open_folder
 
 from lookahead_router import Dispatcher, Route, Router, Routes, read_request
+from lookahead_router.errors import TruncatedPromptWarning
 from lookahead_router.predictors.open_pool import Foreseer, OpenPoolPredictor
 from lookahead_router.predictors.shared import one_pass
 
@@ -21,7 +22,8 @@ def router(tmp_path_factory):
         Route(name="ones", description="about one", examples=["one one one", "one three"], candidates=[first]),
         Route(name="twos", description="about two", examples=["two two", "two four"], candidates=[second]),
     ]
-    return router.with_routes(Routes(routes))  # fmt: skip
+    with pytest.warns(TruncatedPromptWarning):  # plain prompts are longer than the toy's window
+        return router.with_routes(Routes(routes))  # fmt: skip
 
 
 @pytest.fixture
