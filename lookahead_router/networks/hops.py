@@ -57,7 +57,7 @@ def learn_policy(
             torch.nn.utils.clip_grad_norm_(p.values(), 0.5)
             optimizer.step()
         schedule.step()
-    return {name: value.detach().numpy() for name, value in p.items() if name != "judge" and name != "judge_bias"}
+    return {name: value.detach().numpy() for name, value in p.items() if not name.startswith("value")}
 
 
 def _start(n_seen: int, n_hidden: int, n_actions: int, chance: torch.Generator) -> Tensors:
@@ -71,7 +71,7 @@ def _start(n_seen: int, n_hidden: int, n_actions: int, chance: torch.Generator) 
         "inner": matrix(n_seen, n_hidden), "inner_bias": zeros(n_hidden),
         "outer": matrix(n_hidden, n_hidden), "outer_bias": zeros(n_hidden),
         "act": matrix(n_hidden, n_actions, 0.01), "act_bias": zeros(n_actions),
-        "judge": matrix(n_hidden, 1), "judge_bias": zeros(1),
+        "value": matrix(n_hidden, 1), "value_bias": zeros(1),
     }  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def _heads(p: Tensors, seen: torch.Tensor, allowed: torch.Tensor) -> tuple[torch
     """Log-probabilities of actions, and what is still to be earned."""
     hidden = ((seen @ p["inner"] + p["inner_bias"]).tanh() @ p["outer"] + p["outer_bias"]).tanh()
     logits = (hidden @ p["act"] + p["act_bias"]).masked_fill(~allowed, -1e9)
-    return logits.log_softmax(dim=1), (hidden @ p["judge"] + p["judge_bias"])[:, 0]
+    return logits.log_softmax(dim=1), (hidden @ p["value"] + p["value_bias"])[:, 0]
 
 
 def _episodes(p, observe, reward, rows, worth, n_candidates: int, chance: torch.Generator) -> Tensors:
