@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import math
 import os
 import random
 import re
@@ -136,15 +137,22 @@ async def measure(port: int, model: str, n_clients: int, n_requests: int) -> tup
     return 1e3 * np.array(seconds), len(seconds) / (time.perf_counter() - started)
 
 
-def routing_alone(n: int) -> np.ndarray:
-    """Milliseconds of the decision in a process that does nothing else."""
+def routing_alone(n: int, rate: float = math.inf) -> np.ndarray:
+    """Milliseconds of the decision in a process that does nothing else.
+
+    Args:
+        n: decisions.
+        rate: of them a second, at random moments: a core that slept in between, and its caches, make each one slower.
+    """
     router = Router.from_pretrained(candidates=CANDIDATES, n_threads=1)  # as the server does
-    times = []
-    for k in range(n + 20):
+    rng, times = random.Random(0), []
+    n_warm = 20 if rate == math.inf else 3
+    for k in range(n + n_warm):
+        time.sleep(rng.expovariate(rate) if rate < math.inf else 0.0)
         started = time.perf_counter()
         router.route(PROMPTS[k % len(PROMPTS)])
         times.append(1e3 * (time.perf_counter() - started))
-    return np.array(times[20:])
+    return np.array(times[n_warm:])
 
 
 def cpu_seconds(pid: int) -> float:
@@ -233,7 +241,11 @@ def main() -> None:
             medians = {key: round(statistics.median(values), 2) for key, values in figures.items()}
             print(f"{name:32} {n_clients:>4} clients {medians}")
     pass_ms = statistics.median(alone)
-    print(f"routing alone: {pass_ms:.2f} ms; a routed request may add {1.3 * pass_ms + 3:.2f} ms at p50")
+    print(f"routing alone, one after the other: {pass_ms:.2f} ms; a routed request may add {1.3 * pass_ms + 3:.2f} ms")
+    if arguments.answer_seconds:
+        for n_clients in (1, 10, 100):
+            pass_ms = float(np.median(routing_alone(max(20, n_clients), n_clients / arguments.answer_seconds)))
+            print(f"at the pace of {n_clients} clients: {pass_ms:.2f} ms; it may add {1.3 * pass_ms + 3:.2f} ms")
     itself = results["the candidate itself"]
     for name in (name for name in results if name.endswith("auto")):
         for n_clients in itself:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROUTER_HELP = "Folder of a saved predictor, or org/name on the Hugging Face Hub; the embedded one if absent."
 REVISION_HELP = "Branch, tag or commit of org/name."
-POLICY_HELP = "best-quality, cost-aware:SCORE_PER_USD or threshold:PROBABILITY."
+POLICY_HELP = "best-quality, within-margin:SCORE, cost-aware:SCORE_PER_USD or threshold:PROBABILITY."
 BACKEND_HELP = "Runtime of the network: auto, onnx-int8, onnx, torch, or static, which is fast and runs none."
 DATA_HELP = "Routing dataset: Parquet, JSONL, or org/name on the Hugging Face Hub."
 
@@ -58,8 +58,9 @@ def parse_policy(text: str) -> "Policy":
     Raises:
         ConfigurationError: an unknown name, or a number that is missing, malformed or out of range.
     """
-    from lookahead_router.policies import BestQuality, CostAware, Threshold
+    from lookahead_router.policies import BestQuality, CostAware, Threshold, WithinMargin
 
+    kinds = {"within-margin": WithinMargin, "cost-aware": CostAware, "threshold": Threshold}
     name, _, value = text.partition(":")
     if text == "best-quality":
         return BestQuality()
@@ -67,17 +68,19 @@ def parse_policy(text: str) -> "Policy":
         number = float(value)
     except ValueError:
         number = None
-    if number is None or name not in ("cost-aware", "threshold"):
+    if number is None or name not in kinds:
         raise ConfigurationError(f"--policy: expected {POLICY_HELP.rstrip('.')}, got {text!r}")
-    return CostAware(number) if name == "cost-aware" else Threshold(number)
+    return kinds[name](number)
 
 
-def policy_words(policy: "BestQuality | CostAware | Threshold") -> str:
+def policy_words(policy: "BestQuality | WithinMargin | CostAware | Threshold") -> str:
     """What `parse_policy` reads as that policy."""
-    from lookahead_router.policies import CostAware, Threshold
+    from lookahead_router.policies import CostAware, Threshold, WithinMargin
 
     if isinstance(policy, CostAware):
         return f"cost-aware:{policy.score_per_usd:.6g}"
+    if isinstance(policy, WithinMargin):
+        return f"within-margin:{policy.margin:.6g}"
     return f"threshold:{policy.minimum_probability:.6g}" if isinstance(policy, Threshold) else "best-quality"
 
 

@@ -10,7 +10,7 @@ from lookahead_router.cli._options import parse_policy, policy_words
 from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.evaluation.entries import Entry
 from lookahead_router.evaluation.evaluate import evaluate
-from lookahead_router.policies import BestQuality, CostAware, Threshold
+from lookahead_router.policies import BestQuality, CostAware, Threshold, WithinMargin
 from lookahead_router.predictors.fitted.rule import Rule
 from lookahead_router.router import Router
 
@@ -47,13 +47,14 @@ def test_a_name_that_is_nothing_says_what_there_is(names):
 def test_policies_by_name():
     assert parse_policy("best-quality") == BestQuality()
     assert parse_policy("cost-aware:20") == CostAware(20.0)
+    assert parse_policy("within-margin:0.02") == WithinMargin(0.02)
     assert parse_policy("threshold:0.7") == Threshold(0.7)
-    for policy in (BestQuality(), CostAware(1234.5), Threshold(0.8125)):
+    for policy in (BestQuality(), WithinMargin(0.02), CostAware(1234.5), Threshold(0.8125)):
         assert parse_policy(policy_words(policy)) == policy
 
 
 @pytest.mark.parametrize(
-    "text", ["", "best", "threshold", "threshold:x", "cost-aware:", "best-quality:1", "threshold:2"]
+    "text", ["", "best", "threshold", "threshold:x", "cost-aware:", "within-margin:-1", "best-quality:1", "threshold:2"]
 )
 def test_a_policy_that_is_none_says_how(text):
     with pytest.raises(ConfigurationError):
