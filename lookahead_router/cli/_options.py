@@ -8,7 +8,7 @@ import typer
 from lookahead_router.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from lookahead_router.policies import BestQuality, CostAware, Policy, Threshold
+    from lookahead_router.policies import BestQuality, CostAware, Policy, Threshold, WithinMargin
     from lookahead_router.router import Router
 
 ROUTER_HELP = "Folder of a saved predictor, or org/name on the Hugging Face Hub; the embedded one if absent."
