@@ -53,7 +53,6 @@ def test_a_decision_takes_a_fifth_of_the_networks_at_most(network, static):
 def test_it_says_much_what_the_network_says_of_everyday_prompts(network, static):
     theirs, ours = network.predict(EVERYDAY), static.predict(EVERYDAY)
     assert np.abs(ours.scores - theirs.scores).mean() < 0.1
-    assert np.corrcoef(ours.scores.mean(axis=1), theirs.scores.mean(axis=1))[0, 1] > 0.7
 
 
 def test_a_greeting_is_answered_well_by_anybody(static):
