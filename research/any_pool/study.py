@@ -284,11 +284,11 @@ def mixed(y: np.ndarray, usd: np.ndarray, single: int) -> dict[str, float]:
 
 def one_draw(world: World, population, known: dict[int, Profile], kmeans: KMeans, seed: int, options) -> list[dict]:
     generator = np.random.default_rng(seed)
-    held = np.flatnonzero(world.is_held)
-    pool, train, test, kind_of = draw(world, held, generator, options.within)
+    candidates = np.array(sorted(known)) if options.known else np.flatnonzero(world.is_held)
+    pool, train, test, kind_of = draw(world, candidates, generator, options.within)
     y_test, usd_test = matrices(world, pool, test, kind_of)
     single = int(y_test.mean(axis=0).argmax())
-    strangers = [population.start(world.facts[k]) for k in pool]
+    strangers = [known[k] if options.known else population.start(world.facts[k]) for k in pool]
     others = list(known.values())[:: max(1, len(known) // 40)]
     foreseen_test = world.foreseen.select(test)
     rows = []
@@ -305,7 +305,8 @@ def one_draw(world: World, population, known: dict[int, Profile], kmeans: KMeans
         y, _ = matrices(world, pool, picked, kind_of)
         foreseen = world.foreseen.select(picked)
         x, x_test = world.embedding[picked], world.embedding[test]
-        add("profile", n, population.predict(foreseen_test, population.onboard(foreseen, strangers, y))[0])
+        if not options.known:  # whose profiles rest on these very answers
+            add("profile", n, population.predict(foreseen_test, population.onboard(foreseen, strangers, y))[0])
         if options.profiles_only:
             continue
         mean = np.tile((y.sum(axis=0) + 0.5) / (n + 1), (len(test), 1))
@@ -314,7 +315,8 @@ def one_draw(world: World, population, known: dict[int, Profile], kmeans: KMeans
         add("clusters", n, clusters(x, y, x_test, kmeans))
         if n >= 20:
             add("logistic regression", n, logistic(x, y, x_test))
-        add("ridge on known", n, ridge_on_known(population.predict(foreseen, others)[0], y, full))
+        if not options.known:
+            add("ridge on known", n, ridge_on_known(population.predict(foreseen, others)[0], y, full))
         if options.ablations:
             import dataclasses
 
@@ -371,6 +373,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--within", action="store_true", help="within one source")
+    parser.add_argument("--known", action="store_true", help="pools of the population's candidates, by name alone")
     parser.add_argument("--ablations", action="store_true")
     parser.add_argument("--profiles-only", action="store_true", help="leave out what profiles are compared with")
     parser.add_argument("--kinds", default="", help="kinds of sources that mixtures are made of, comma-separated")
