@@ -429,7 +429,7 @@ class Router(Learning):
         if self.routes is None and self.privacy is None:
             prediction = self._predict(requests)
             return self.decide(prediction, latency_seconds=(time.perf_counter() - start) / max(len(requests), 1))
-        from lookahead_router.predictors.shared import one_pass
+        from lookahead_router.predictors.passes import one_pass
         from lookahead_router.routes.definition import Match
         from lookahead_router.routes.opening import matches_of
 

@@ -46,6 +46,13 @@ def test_easy_prompts_are_answered_well_by_all_and_open_problems_by_none(router)
     assert max(router.route("Prove the Riemann hypothesis.").probabilities.values()) < 0.2
 
 
+def test_easy_prompts_are_no_matter_for_models_that_nobody_knows():
+    with pytest.warns(UnknownProfileWarning):
+        router = Router.from_pretrained(candidates=["gpt-4o", "my-own-model", "my-llama-70b"])
+    for prompt in ("hi", "What is 2+2?", "Plan a weekend in Rome."):
+        assert min(router.route(prompt).probabilities.values()) > 0.83
+
+
 def test_a_quality_is_kept_with_the_cheapest(router):
     cheap = Router.from_pretrained(candidates=CURRENT, quality=0.9)
     assert cheap.route("hi").name == "llama-3.1-8b-instruct"
@@ -148,7 +155,7 @@ def test_a_saved_router_keeps_what_it_learnt(router, tmp_path):
 def test_it_stays_small():
     size = sum(path.stat().st_size for path in OPEN_EMBEDDED.rglob("*") if path.is_file())
     facts = sum((OPEN_EMBEDDED / name).stat().st_size for name in ("profiles.npz", "catalogue.json"))
-    assert size < 30e6
+    assert size < 34e6
     assert facts < 2e6
 
 

@@ -270,7 +270,7 @@ class Dispatcher:
             return Attempts(self, [forced], {"candidate": forced, "reason": "forced"}, thread=thread)
         if self.router.routes is None:
             return self._planned(request, needs, keep, held, thread, policy, cascades)
-        from lookahead_router.predictors.shared import one_pass
+        from lookahead_router.predictors.passes import one_pass
 
         with one_pass():  # the route is matched on what the decision reads
             return self._planned(request, needs, keep, held, thread, policy, cascades)

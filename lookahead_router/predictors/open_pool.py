@@ -20,9 +20,8 @@ from lookahead_router.errors import (
 )
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.catalogue import PUBLIC, Catalogue, Match, facts_of_candidate, widened
-from lookahead_router.predictors.passes import passes
+from lookahead_router.predictors.passes import passes, shared
 from lookahead_router.predictors.profiles import Foreseen, Panel, Population, Profile
-from lookahead_router.predictors.shared import shared
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.find import OPEN_EMBEDDED, Found, LoadOptions, check_unchanged, find

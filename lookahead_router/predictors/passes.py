@@ -1,7 +1,9 @@
-"""Prompts through a backend: batches by length, and as many at one time as the backend has threads."""
+"""Prompts through a backend: batches by length, as many at one time as it has threads, and no text twice in a call."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -51,3 +53,27 @@ def passes(
         yield from pool.map(one, batches)
     finally:
         pool.shutdown(cancel_futures=True)  # after an error nobody waits for the rest
+
+
+_PASSES: ContextVar[dict[tuple[int, tuple[str, ...]], Any] | None] = ContextVar("_PASSES", default=None)
+
+
+@contextmanager
+def one_pass() -> Iterator[None]:
+    """Within it, and in this thread or task alone, a network reads the same texts once; nothing is kept beyond it."""
+    token = _PASSES.set({} if _PASSES.get() is None else _PASSES.get())
+    try:
+        yield
+    finally:
+        _PASSES.reset(token)
+
+
+def shared(owner: object, texts: Sequence[str], read: Callable[[Sequence[str]], Any]) -> Any:
+    """What `read` gives of these texts; where the same owner read them within this `one_pass`, what it gave then."""
+    passes = _PASSES.get()
+    if passes is None:
+        return read(texts)
+    key = id(owner), tuple(texts)
+    if key not in passes:
+        passes[key] = read(texts)
+    return passes[key]

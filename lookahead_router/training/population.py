@@ -15,8 +15,11 @@ SEEN_WEIGHT = 0.3
 """What an answer counts as where the network was fitted on its prompt, whose demands it foresees better than those of
 any new one; chosen on validation."""
 EXPECTED_WEIGHT = 12.0
-"""What an answer counts as that nobody gave, but that is expected of every candidate: to an everyday prompt. The
-population learns nothing from such answers: they would tell it that abilities hardly differ."""
+"""What an answer counts as that nobody gave, but that is expected of every candidate: to an everyday prompt. How
+far abilities spread is not learnt from such answers: they would say that it is hardly at all."""
+STRANGERS_SHARE = 0.7
+"""Of what such answers lift known candidates by, what a stranger is lifted by. With all of it later answers
+are met less well; with none easy prompts look hard for everybody new."""
 MIN_NEW_ANSWERS = 20
 """Answers, to prompts that are new to the network, that a candidate needs to tell how far abilities spread."""
 N_COMPONENTS = 64
@@ -84,7 +87,8 @@ def fit_population(
     """Expectation maximisation: profiles under the population, then the population of these profiles.
 
     How far abilities spread, and what facts tell of them, is learnt from answers to prompts that are new to the
-    network, where there are such, and from none that nobody gave; the profiles then rest on all answers.
+    network, where there are such; the profiles then rest on all answers. What is expected of everybody lifts the
+    profiles, and by `STRANGERS_SHARE` of that the start of whoever is not known.
 
     Args:
         foreseen: all prompts.
@@ -108,14 +112,22 @@ def fit_population(
     teachers, taught = _new_answers(answers)
     fit = _Rounds(foreseen, facts.shape[1])
     kin = _kinships([families[k] for k in teachers], [models[k] for k in teachers])
+    given = replace(answers, expected=None)
     taught = replace(taught, expected=None)
     for round_ in range(n_rounds):
         on_progress(f"population, round {round_ + 1} of {n_rounds}", round_ / n_rounds)
         found = fit.profiles(taught, facts[teachers], kin)
         fit.learn_population(found, facts[teachers])
-    if taught is not answers or answers.expected is not None:
+    relatives = _kinships(families, models)
+    if len(taught.scores) < len(answers.scores):
         for _ in range(N_LENIENCY_ROUNDS):
-            found = fit.profiles(answers, facts, _kinships(families, models))
+            found = fit.profiles(given, facts, relatives)
+    if answers.expected is not None:
+        plain = np.stack([mode for mode, _ in found])
+        for _ in range(N_LENIENCY_ROUNDS):
+            found = fit.profiles(answers, facts, relatives)
+        lift = np.stack([mode for mode, _ in found]) - plain
+        fit.regression += STRANGERS_SHARE * _ridge(facts, lift)
     verbosities = tuple(np.quantile(foreseen.verbosity[answers.prompts], VERBOSITY_SHARES).tolist())
     lengths, spread, variance = _fit_lengths(foreseen, answers, len(names), verbosities)
     everyday = [] if answers.expected is None else answers.expected[:, 0].astype(int)

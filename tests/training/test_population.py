@@ -82,6 +82,23 @@ def test_what_is_expected_of_every_candidate_holds_for_one_of_few_answers(world)
     assert probabilities[1] > 0.87
 
 
+def test_what_is_expected_of_all_lifts_strangers_and_says_nothing_of_how_far_abilities_spread(world):
+    foreseen, _, chances = world
+    answers = answers_of(chances, np.arange(100))
+    easy = np.arange(500, 560)
+    foreseen = replace(foreseen, difficulty=np.where(np.isin(np.arange(N_PROMPTS), easy), -2.0, foreseen.difficulty))
+    expected = np.stack([easy, np.full(len(easy), 0.98)], axis=1)
+    plain, _ = fit_population(foreseen, answers, FACTS, NAMES)
+    told, profiles = fit_population(foreseen, replace(answers, expected=expected), FACTS, NAMES)
+    before, after = (
+        population.predict(foreseen.select(easy), [population.start(FACTS[0])])[0].mean()
+        for population in (plain, told)
+    )
+    known = told.predict(foreseen.select(easy), profiles)[0].mean()
+    assert before + 0.02 < after < known
+    np.testing.assert_array_equal(told.covariance, plain.covariance)
+
+
 def test_a_lenient_judge_makes_no_candidate_able(world):
     foreseen, abilities, chances = world
     graded, lenient = answers_of(chances, np.arange(0, 300)), answers_of(chances**0.4, np.arange(300, 600))

@@ -9,7 +9,7 @@ from predictors.open_folder import write_open_folder
 from lookahead_router import Dispatcher, Route, Router, Routes, read_request
 from lookahead_router.errors import TruncatedPromptWarning
 from lookahead_router.predictors.open_pool import Foreseer, OpenPoolPredictor
-from lookahead_router.predictors.shared import one_pass
+from lookahead_router.predictors.passes import one_pass
 
 TEXTS = ["one one three", "two two four", "one four"]
 
