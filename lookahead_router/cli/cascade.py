@@ -42,7 +42,9 @@ def cascade(
         str | None,
         typer.Option(help="Sentence encoder of fitted predictors: folder, or org/name; MiniLM-L6 if absent."),
     ] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder that keeps embeddings, fits and predictions.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps embeddings, fits, predictions and learnt policies.")
+    ] = None,
     resamples: Annotated[int, typer.Option(min=10, help="Bootstrap samples behind the intervals.")] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:

@@ -23,7 +23,7 @@ from lookahead_router.evaluation.cascades import (
     stop_in_hindsight,
 )
 from lookahead_router.evaluation.compare import Material
-from lookahead_router.evaluation.entries import Ask, Entry, Foreseen, Foresight, ask_here
+from lookahead_router.evaluation.entries import Ask, Entry, Foreseen, Foresight, Tell, ask_here, within
 from lookahead_router.evaluation.hops import Hops, alike, experience
 from lookahead_router.evaluation.measure import Yardstick
 from lookahead_router.metrics import Interval
@@ -35,8 +35,6 @@ QUALITY_SHARES = (1.0, 0.98, 0.95)
 """Shares of the best single candidate's quality at which dollars are compared."""
 N_WEIGHTS = 25
 """Settings of the score that a dollar is worth."""
-
-Tell = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ def compare_cascades(
         n_learnt: seeds of a policy that is learnt on the train and validation rows (`Hops`), as two lines more: what it
             does, and the optimum on the evaluated rows by dynamic programming.
         embedder: gives the encoder that fitted predictors share.
-        cache: folder for fits and predictions.
+        cache: folder for fits, predictions and learnt policies.
         n_resamples: bootstrap samples behind the 95 % intervals.
         seed: of the bootstrap and the shuffling.
         ask: has predictors predict.
@@ -155,23 +153,47 @@ def compare_cascades(
     start, results = time.perf_counter(), []
     n_steps = len(materials) * len(entries)
     for at, material in enumerate(materials):
-        world = _World(material, checks, max_calls, order, n_learnt, n_resamples, seed)
+        looking = _told(_about(material.name, within(on_progress, at, at, of=len(materials))), "looking at answers")
+        world = _World(material, checks, max_calls, order, n_learnt, n_resamples, seed, cache, looking)
         foresight = Foresight(
             world.one.rows, material.aligned_train, world.validation, BestQuality(), embedder, cache, 1, ask
         )
         found = []
         for number, entry in enumerate(entries):
-            on_progress(f"{material.name}: {entry.label}", (at * len(entries) + number) / n_steps)
-            found.append(world.entry(entry.label, next(iter(foresight.of(entry)))))
+            step = at * len(entries) + number
+            tell = _about(f"{material.name}: {entry.label}", within(on_progress, step, step + 1, of=n_steps))
+            foreseen = next(iter(foresight.of(entry, within(tell, 0, _FORESEEN))))
+            found.append(world.entry(entry.label, foreseen, within(tell, _FORESEEN, 1)))
         results.append(world.result(material, found))
     return CascadeReport(tuple(results), n_resamples, __version__, time.perf_counter() - start)
+
+
+_FORESEEN, _REPLAYED = 0.1, 0.2
+"""Shares of an entry's work that are done once all is foreseen, and all but policies replayed."""
+
+
+def _about(name: str, tell: Tell) -> Tell:
+    return lambda what, share: tell(f"{name}: {what}", share)
+
+
+def _told(tell: Tell, what: str) -> Callable[[float], None]:
+    return lambda share: tell(what, share)
 
 
 class _World:
     """One dataset: its answers, what the checks say of them, and the figures of a way of asking."""
 
     def __init__(
-        self, material: Material, checks, max_calls: int, order, n_learnt: int, n_resamples: int, seed: int
+        self,
+        material: Material,
+        checks,
+        max_calls: int,
+        order,
+        n_learnt: int,
+        n_resamples: int,
+        seed: int,
+        cache: Path | None,
+        tell: Callable[[float], None],
     ) -> None:
         name = f"{material.name}: " if material.name else ""
         self.validation = material.aligned_validation
@@ -183,9 +205,9 @@ class _World:
         if not self.one.has_costs:
             raise DataError(f"{name}dollars are not known of every candidate; give cost_usd of the answers")
         rows = self.one.rows
-        self.looked, self.looked_before = Looked.at(rows, checks), Looked.at(self.validation, checks)
+        self.looked, self.looked_before = (Looked.at(each, checks, tell) for each in (rows, self.validation))
         self.checks, self.max_calls, self.n_learnt, self.seed = checks, max_calls, n_learnt, seed
-        self.train = material.aligned_train
+        self.train, self.cache = material.aligned_train, cache
         self.order = None if order is None else tuple(rows.pool.index(each) for each in order)
         self.expected = np.tile(self.one.call_costs, (len(rows), 1))
         spread = max(float(np.ptp(self.one.call_costs)), 1e-12)
@@ -193,8 +215,9 @@ class _World:
         self.single = self.one.best_single
         self.is_solvable = rows.scores.max(axis=1) >= 0.5
 
-    def entry(self, label: str, foreseen: Foreseen) -> CascadeEntry:
+    def entry(self, label: str, foreseen: Foreseen, tell: Tell) -> CascadeEntry:
         """A predictor's lines."""
+        tell("asking again", 0.0)
         rows, validation = self.one.rows, self.validation
         predictor = foreseen.router.predictor
         asked = validation.requests() if getattr(predictor, "reads_context", False) else validation.prompts
@@ -217,20 +240,27 @@ class _World:
         runs = self._replay(stopping, shuffled, chances)
         lines.append(self._line("checks shuffled", self.max_calls, runs, plain[1])[0])
         if self.n_learnt:
-            lines += self._learnt(predictor, chances, chances_before, plain[1])
+            lines += self._learnt(predictor, chances, chances_before, plain[1], within(tell, _REPLAYED, 1))
         return CascadeEntry(label, tuple(found), tuple(lines))
 
     def _learnt(
-        self, predictor, chances: np.ndarray, chances_before: np.ndarray, before: np.ndarray
+        self, predictor, chances: np.ndarray, chances_before: np.ndarray, before: np.ndarray, tell: Tell
     ) -> list[CascadeLine]:
         """What learnt policies do, and the best that could be done with what they see."""
-        rows, known = experience(predictor, self.train, self.validation, chances_before)
+        rows, known = experience(predictor, self.train, self.validation, chances_before, within(tell, 0, 0.1))
         prices = self.one.call_costs
-        world = Hops(log_odds_of(known), Looked.at(rows, self.checks), rows.scores, prices, self.max_calls)
+        looked = Looked.at(rows, self.checks, _told(within(tell, 0.1, 0.2), "looking at answers to learn from"))
+        world = Hops(log_odds_of(known), looked, rows.scores, prices, self.max_calls)
         here = Hops(log_odds_of(chances), self.looked, self.one.rows.scores, prices, self.max_calls)
-        policies = [world.learn(self.weights, seed=self.seed + each) for each in range(self.n_learnt)]
+        policies, folder = [], None if self.cache is None else self.cache / "policies"
+        learning = within(tell, 0.2, 0.8)
+        for number in range(self.n_learnt):
+            told = _told(within(learning, number, number + 1, of=self.n_learnt), f"learning policy {number + 1}")
+            policies.append(world.learn(self.weights, seed=self.seed + number, cache=folder, tell=told))
+        tell("replaying the policies", 0.8)
         runs = [run for policy in policies for run in (here.run(policy, weight) for weight in self.weights)]
-        best = [solved.done for solved in here.solve(self.weights, alike(chances))]
+        told = _told(within(tell, 0.9, 1), "solving for the optimum")
+        best = [solved.done for solved in here.solve(self.weights, alike(chances), tell=told)]
         return [
             self._line(f"learnt, up to {self.max_calls} calls", self.max_calls, runs, before)[0],
             self._line("optimum on these prompts", self.max_calls, best, before)[0],

@@ -1,6 +1,6 @@
 """Cascades on answers that are there already: how reliable checks are, and what asking again would have brought."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,8 +40,15 @@ class Looked:
     """Arrays, one a check: `(n, K)`, or `(n, K, K)` beside every other candidate's answer."""
 
     @classmethod
-    def at(cls, rows: RoutingDataset, checks: Sequence[Check]) -> "Looked":
+    def at(
+        cls, rows: RoutingDataset, checks: Sequence[Check], tell: Callable[[float], None] = lambda share: None
+    ) -> "Looked":
         """Has the checks look at all responses.
+
+        Args:
+            rows: with responses.
+            checks: what looks at them.
+            tell: told what share is done.
 
         Raises:
             DataError: no response is there to look at.
@@ -49,7 +56,10 @@ class Looked:
         replies = [[None if text is None else Reply(text) for text in row] for row in rows.responses]
         if not any(reply is not None for row in replies for reply in row):
             raise DataError("no row holds a response, so no check can look at one; a cascade needs the answers' texts")
-        return cls(tuple(checks), tuple(_look(check, rows, replies) for check in checks))
+        found = []
+        for number, check in enumerate(checks):
+            found.append(_look(check, rows, replies, lambda share, done=number: tell((done + share) / len(checks))))
+        return cls(tuple(checks), tuple(found))
 
     def select(self, rows: np.ndarray) -> "Looked":
         """The rows of an index or a bool mask."""
@@ -69,11 +79,14 @@ class Looked:
         ]
 
 
-def _look(check: Check, rows: RoutingDataset, replies: list[list[Reply | None]]) -> np.ndarray:
+def _look(
+    check: Check, rows: RoutingDataset, replies: list[list[Reply | None]], tell: Callable[[float], None]
+) -> np.ndarray:
     n, n_candidates = rows.scores.shape
     shape = (n, n_candidates, n_candidates) if check.compares else (n, n_candidates)
     found = np.full(shape, np.nan)
     for row, (question, own) in enumerate(zip(rows.prompts, replies, strict=True)):
+        tell(row / n)
         for k, reply in enumerate(own):
             if reply is None:
                 continue

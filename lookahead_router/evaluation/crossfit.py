@@ -116,6 +116,20 @@ class Remembered:
         return self.foreseen.select(rows), self.lengths[rows]
 
 
+class Embedded:
+    """An embedder that has read known prompts, and reads them once for all folds."""
+
+    def __init__(self, embedder: Any, prompts: Sequence[str]) -> None:
+        self._embedder, self.fingerprint, self.location = embedder, embedder.fingerprint, embedder.location
+        self._vectors = embedder.embed(prompts)
+        self._rows = {prompt: row for row, prompt in enumerate(prompts)}
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors, as the embedder gives them."""
+        rows = [self._rows.get(text, -1) for text in texts]
+        return self._embedder.embed(texts) if -1 in rows else self._vectors[rows]
+
+
 def _rows_of(prediction: Prediction, rows: Sequence[int]) -> Prediction:
     arrays = {name: values[rows] for name, values in _arrays(prediction).items()}
     return Prediction(prediction.pool, **arrays)

@@ -127,7 +127,7 @@ class Foresight:
         elif entry.baseline is None:
             fitting = self._fitting(entry)
             for seed, predictor in enumerate(fitting):
-                yield self._ask(self._router(predictor), None, _within(tell, seed, seed + 1, of=len(fitting)))
+                yield self._ask(self._router(predictor), None, within(tell, seed, seed + 1, of=len(fitting)))
         else:
             kind = fitted_class(entry.baseline)
             if self.train is None:
@@ -135,7 +135,7 @@ class Foresight:
             encoder = self.embedder() if kind.reads_embeddings else None
             n_seeds = self.n_seeds if kind.is_random else 1
             for seed in range(n_seeds):
-                fit, ask = (_within(tell, at, at + 0.5, of=n_seeds) for at in (seed, seed + 0.5))
+                fit, ask = (within(tell, at, at + 0.5, of=n_seeds) for at in (seed, seed + 0.5))
                 predictor, seconds = self._fit(kind(embedder=encoder, seed=seed), fit)
                 yield self._ask(self._router(predictor), seconds, ask)
 
@@ -178,7 +178,7 @@ class Foresight:
                 return loaded, json.loads(folder.with_suffix(".json").read_bytes())["fit_seconds"]
         for at, dataset in enumerate((self.train, self.validation)):
             if dataset is not None:
-                _embed_ahead(predictor, dataset, _within(tell, at, at + 1, of=3))
+                _embed_ahead(predictor, dataset, within(tell, at, at + 1, of=3))
         tell("fitting", 2 / 3)
         start = time.perf_counter()
         predictor.fit(self.train)
@@ -212,9 +212,9 @@ class Foresight:
             embedder = getattr(predictor, "embedder", None)
             if isinstance(embedder, Embedder) and self.cache is not None:
                 embedder.cache = embedder.cache or self.cache / "embeddings"
-            _embed_ahead(predictor, self.rows, _within(tell, 0, 1, of=2))
+            _embed_ahead(predictor, self.rows, within(tell, 0, 1, of=2))
             start = time.perf_counter()
-            ask, told = (self.ask, tell) if embedder is None else (ask_here, _within(tell, 1, 2, of=2))
+            ask, told = (self.ask, tell) if embedder is None else (ask_here, within(tell, 1, 2, of=2))
             reads_context = getattr(predictor, "reads_context", False)
             prompts = self.rows.requests() if reads_context else self.rows.prompts
             asked = _predict(predictor, prompts, ask, told)
@@ -231,7 +231,7 @@ def _key(*parts: str) -> str:
     return hashlib.sha256(json.dumps([__version__, *parts]).encode()).hexdigest()[:24]
 
 
-def _within(tell: Tell, low: float, high: float, *, of: float) -> Tell:
+def within(tell: Tell, low: float, high: float, *, of: float = 1.0) -> Tell:
     """Progress of a part of what is told, from `low` to `high` of so many."""
     return lambda what, share: tell(what, (low + (high - low) * share) / of)
 

@@ -5,16 +5,24 @@ holds; here each answers for itself, checks look at the answers, and the policy 
 What was spent is part of the state. `solve` is the optimum of what can be told apart, by dynamic programming.
 """
 
-from collections.abc import Sequence
+import hashlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
+from lookahead_router import __version__
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.evaluation.cascades import Asked, Looked
-from lookahead_router.evaluation.crossfit import crossfit, folds_of
+from lookahead_router.evaluation.crossfit import Embedded, crossfit, folds_of
 from lookahead_router.extras import require
+from lookahead_router.files import replacing_file
 from lookahead_router.predictors.base import Predictor
 from lookahead_router.predictors.fitted.base import FittedPredictor
 
@@ -92,12 +100,22 @@ class Hops:
         k = actions % len(self.prices)
         return np.where(actions < len(self.prices), -weights * self.prices[k], self.scores[rows, k])
 
-    def learn(self, weights: np.ndarray, *, seed: int = 0, **options: float) -> "Learnt":
+    def learn(
+        self,
+        weights: np.ndarray,
+        *,
+        seed: int = 0,
+        cache: Path | None = None,
+        tell: Callable[[float], None] = lambda share: None,
+        **options: float,
+    ) -> "Learnt":
         """A policy by proximal policy optimisation on these prompts, for all weights of a dollar.
 
         Args:
             weights: those that it is for; it is learnt between them too.
             seed: of all that is random.
+            cache: folder that keeps the policy, so that the same one is not learnt again; nothing is kept when absent.
+            tell: told what share is done.
             options: of `learn_policy`, in place of the defaults.
 
         Raises:
@@ -118,8 +136,23 @@ class Hops:
             "n_hidden": N_HIDDEN,
             "learning_rate": LEARNING_RATE,
         }
-        sizes = {"n_rows": len(self.scores), "n_candidates": len(self.prices)}
-        return Learnt(learn_policy(self.observe, self.reward, draw, **sizes, **{**chosen, **options}, seed=seed))
+        chosen |= {**options, "n_rows": len(self.scores), "n_candidates": len(self.prices), "seed": seed}
+        path = None if cache is None else cache / f"{self._key(weights, chosen)}.npz"
+        if path is not None:
+            with suppress(OSError, ValueError, EOFError, BadZipFile):  # nothing there, or damaged
+                return Learnt(dict(np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)))
+        learnt = Learnt(learn_policy(self.observe, self.reward, draw, **chosen, tell=tell))
+        if path is not None:
+            with replacing_file(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, **learnt.actor)
+        return learnt
+
+    def _key(self, weights: np.ndarray, options: dict[str, float]) -> str:
+        """A file name for what these answers, weights, options and this version of the library determine."""
+        digest = hashlib.sha256(json.dumps([__version__, self.max_calls, options], sort_keys=True).encode())
+        for array in (self.log_odds, self.alone, self.beside, self.scores, self.prices, weights):
+            digest.update(f"{array.dtype.str} {array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()[:24]
 
     def run(self, policy: "Learnt", weight: float) -> Asked:
         """What a policy does on these prompts."""
@@ -138,7 +171,14 @@ class Hops:
         scores = self.scores[np.arange(len(self.scores)), done.accepted]
         return float((scores - weight * (done.is_asked * self.prices).sum(axis=1)).mean())
 
-    def solve(self, weights: Sequence[float], cells: np.ndarray, *, min_group: int = MIN_GROUP) -> list[Solved]:
+    def solve(
+        self,
+        weights: Sequence[float],
+        cells: np.ndarray,
+        *,
+        min_group: int = MIN_GROUP,
+        tell: Callable[[float], None] = lambda share: None,
+    ) -> list[Solved]:
         """The best of all rules that see a prompt's cell and what checks said, by dynamic programming.
 
         It knows the mean scores of who looks alike, on these very prompts: what it gains is an upper bound for such
@@ -148,9 +188,13 @@ class Hops:
             weights: scores that a dollar is worth.
             cells: `(n,)` int: prompts of one cell look alike before the first call.
             min_group: prompts below which nobody else is asked.
+            tell: told what share is done.
         """
-        table = _Table(self, min_group)
-        return [table.solve(weight * self.prices, cells) for weight in weights]
+        table, solved = _Table(self, min_group), []
+        for weight in weights:
+            tell(len(solved) / len(weights))
+            solved.append(table.solve(weight * self.prices, cells))
+        return solved
 
 
 class _Table:
@@ -231,7 +275,11 @@ def alike(chances: np.ndarray) -> np.ndarray:
 
 
 def experience(
-    predictor: Predictor, train: RoutingDataset, validation: RoutingDataset, before: np.ndarray
+    predictor: Predictor,
+    train: RoutingDataset,
+    validation: RoutingDataset,
+    before: np.ndarray,
+    tell: Callable[[str, float], None] = lambda what, share: None,
 ) -> tuple[RoutingDataset, np.ndarray]:
     """Rows to learn a policy on, and chances of them by a predictor that was not fitted on them.
 
@@ -243,16 +291,20 @@ def experience(
         train: what it was fitted on.
         validation: rows that it was not fitted on.
         before: `(n, K)` its chances of the validation rows.
+        tell: told what comes, and what share is done.
     """
     rows, chances = [validation], [before]
     if isinstance(predictor, FittedPredictor):
-        settings = predictor.settings.model_dump()
+        settings, embedder = predictor.settings.model_dump(), predictor.embedder
+        if predictor.reads_embeddings:
+            tell("embedding", 0.0)
+            embedder = Embedded(embedder, train.prompts)
 
         def again(part: RoutingDataset) -> FittedPredictor:
-            return type(predictor)(embedder=predictor.embedder, **settings).fit(part)
+            return type(predictor)(embedder=embedder, **settings).fit(part)
 
         folds = folds_of(train.prompts, N_FOLDS, predictor.settings.seed)
-        scores = crossfit({predictor.kind: again}, train, folds)[predictor.kind].predict(train.requests()).scores
+        scores = crossfit({predictor.kind: again}, train, folds, tell)[predictor.kind].predict(train.requests()).scores
         curves = predictor.calibration
         rows.append(train)
         chances.append(scores if curves is None else curves.probabilities(scores, train.pool.names))

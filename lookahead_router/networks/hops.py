@@ -28,6 +28,7 @@ def learn_policy(
     n_hidden: int,
     learning_rate: float,
     seed: int,
+    tell: Callable[[float], None] = lambda share: None,
 ) -> dict[str, np.ndarray]:
     """The actor that earns most, as arrays: two hidden layers `(inner, outer)` and the actions' `act`, with biases.
 
@@ -42,6 +43,7 @@ def learn_policy(
         n_hidden: width of both hidden layers.
         learning_rate: of Adam in the first round; it falls to zero along a cosine.
         seed: of all that is random.
+        tell: told before every round what share of them is done.
     """
     generator, chance = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     seen, _ = observe(np.zeros(1, dtype=int), np.zeros((1, n_candidates), dtype=bool), np.zeros(1))
@@ -49,6 +51,7 @@ def learn_policy(
     optimizer = torch.optim.Adam(p.values(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_updates)
     for update in range(n_updates):
+        tell(update / n_updates)
         rows, worth = generator.integers(n_rows, size=n_episodes), weights(generator, n_episodes)
         batch = _episodes(p, observe, reward, rows, worth, n_candidates, chance)
         for _ in range(_EPOCHS):

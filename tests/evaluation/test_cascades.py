@@ -16,7 +16,7 @@ from lookahead_router.evaluation.cascades import Looked, measure_checks, replay,
 from lookahead_router.evaluation.compare import Material
 from lookahead_router.evaluation.crossfit import folds_of
 from lookahead_router.evaluation.entries import Entry
-from lookahead_router.predictors.fitted import BestSingle
+from lookahead_router.predictors.fitted import BestSingle, NearestNeighbors
 
 N = 600
 TELLS = OwnCheck(lambda question, text: text == "right", Reliability(0.5, 0.4), name="tells")
@@ -72,6 +72,34 @@ def test_a_learnt_policy_finds_what_a_perfect_check_is_worth(monkeypatch):
     assert optimum.frontier_score[0] == pytest.approx(1.0)
 
 
+def test_a_comparison_tells_how_far_it_is_up_to_the_policies_that_it_learns(monkeypatch):
+    monkeypatch.setattr(hops, "N_UPDATES", 3)
+    told = []
+    run(world(120), [TELLS], n_learnt=2, on_progress=lambda what, share: told.append((what, share)))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[0] >= 0
+    assert shares[-1] < 1
+    words = list(dict.fromkeys(what for what, _ in told))
+    assert words[0] == "world: looking at answers"
+    assert "world: rule: learning policy 2" in words
+    assert words[-1] == "world: rule: solving for the optimum"
+
+
+class Lengths:
+    """Embeds a prompt by its length, and keeps what it was asked."""
+
+    fingerprint = location = "lengths"
+
+    def __init__(self):
+        self.texts = []
+
+    def embed(self, texts):
+        self.texts.extend(texts)
+        angles = np.array([len(text) for text in texts], dtype=np.float32)
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
 def test_a_policy_is_learnt_on_chances_of_predictors_that_have_not_seen_the_prompt():
     dataset = world(300)
     train, validation = (dataset.filter(split=split) for split in ("train", "validation"))
@@ -83,6 +111,13 @@ def test_a_policy_is_learnt_on_chances_of_predictors_that_have_not_seen_the_prom
     folds = folds_of(train.prompts, hops.N_FOLDS, 0)
     others = [train.scores[folds != fold].mean(axis=0) for fold in folds]
     np.testing.assert_allclose(chances[len(validation) :], others)
+    knn = NearestNeighbors(embedder=Lengths(), n_neighbors=5).fit(train)
+    knn.embedder.texts.clear()
+    _, chances = hops.experience(knn, train, validation, before)
+    assert sorted(knn.embedder.texts) == sorted(train.prompts)  # each is embedded once
+    part = NearestNeighbors(embedder=Lengths(), n_neighbors=5).fit(train.select(folds != 0))
+    held = train.select(folds == 0)
+    np.testing.assert_allclose(chances[len(validation) :][folds == 0], part.predict(held.prompts).scores)
     rows, chances = hops.experience(object(), train, validation, before)
     assert len(rows) == len(chances) == len(validation)
 

@@ -9,6 +9,7 @@ from lookahead_router.dispatch.checks import OwnCheck, Reliability
 from lookahead_router.dispatch.stopping import log_odds_of
 from lookahead_router.evaluation.cascades import Looked
 from lookahead_router.evaluation.hops import Hops
+from lookahead_router.networks import hops as networks
 
 RIGHT = np.array([[0.9, 0.3, 0.6], [0.2, 0.8, 0.7]])
 """Chance of a right answer by kind of prompt and candidate; kinds are alike in number."""
@@ -111,3 +112,35 @@ def test_the_same_seed_learns_the_same_policy():
     one, again, other = (hops.learn(weights, seed=seed, n_updates=3, n_episodes=32) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one.actor["act"], again.actor["act"])
     assert not np.array_equal(one.actor["act"], other.actor["act"])
+
+
+def test_a_policy_that_is_kept_is_not_learnt_again_and_a_damaged_or_another_one_is(tmp_path, monkeypatch):
+    times, learn = [], networks.learn_policy
+    monkeypatch.setattr(networks, "learn_policy", lambda *args, **options: times.append(1) or learn(*args, **options))
+    options = {"cache": tmp_path, "n_updates": 2, "n_episodes": 16}
+    weights = np.array([0.0, 1.0])
+    hops, _ = world(100)
+    one = hops.learn(weights, **options)
+    again = world(100)[0].learn(weights, **options)
+    assert len(times) == 1
+    for name, value in one.actor.items():
+        np.testing.assert_array_equal(again.actor[name], value)
+    hops.learn(weights, seed=1, **options)
+    hops.learn(weights * 2, **options)
+    world(100, seed=1)[0].learn(weights, **options)
+    assert len(times) == 4
+    for path in tmp_path.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    hops.learn(weights, **options)
+    assert len(times) == 5
+
+
+def test_learning_and_solving_tell_how_far_they_are():
+    hops, kinds = world(200)
+    for work in (
+        lambda tell: hops.learn(np.array([0.0, 1.0]), n_updates=4, n_episodes=16, tell=tell),
+        lambda tell: hops.solve([0.0, 1.0, 2.0, 3.0], kinds, tell=tell),
+    ):
+        shares = []
+        work(shares.append)
+        assert shares == [0.0, 0.25, 0.5, 0.75]
