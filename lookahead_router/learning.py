@@ -1,4 +1,4 @@
-"""What a router over a predictor for any pool learns: from scored answers, and from what was learnt elsewhere."""
+"""What a router learns: from scored answers, and from what was learnt elsewhere. Most is for predictors of any pool."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -28,6 +28,8 @@ class Learning:
     def onboard(self, dataset: "RoutingDataset", *, beside: "RoutingDataset | None" = None) -> Self:
         """A router that has seen scored answers: better profiles, and new candidates for names that it does not have.
 
+        An `in-context` predictor learns too: records grow, and whoever has at least 20 scored answers joins.
+
         Args:
             dataset: prompts with observed scores in [0, 1], under this router's names; a part of the prompts is
                 enough for each candidate.
@@ -35,13 +37,21 @@ class Learning:
                 tell which of these are harder than they look, and are not learnt from again.
 
         Raises:
-            ConfigurationError: the predictor's pool is fixed.
-            DataError: a score outside [0, 1], a candidate without any score, no prompt, or answers beside to others.
+            ConfigurationError: the predictor's pool is fixed, or answers beside for one that knows no profiles.
+            DataError: a score outside [0, 1], a candidate without any score, or, on record, with too few of them, no
+                prompt, or answers beside to others.
         """
         names = dict(zip(self.pool.names, self._names, strict=True))
-        predictor = self._open("onboard").onboard(
-            dataset.rename(names), beside=None if beside is None else beside.rename(names)
-        )
+        if not isinstance(self.predictor, OpenPoolPredictor) and callable(getattr(self.predictor, "onboard", None)):
+            if beside is not None:
+                raise ConfigurationError(
+                    f"{self.predictor!r} has no profiles, of which answers beside tell; leave them out"
+                )
+            predictor = self.predictor.onboard(dataset.rename(names))
+        else:
+            predictor = self._open("onboard").onboard(
+                dataset.rename(names), beside=None if beside is None else beside.rename(names)
+            )
         joined = [name for name in predictor.pool.names if name not in self.predictor.pool.names]
         return self._over(predictor, joined)
 
@@ -95,8 +105,8 @@ class Learning:
     def _open(self, verb: str) -> OpenPoolPredictor:
         if not isinstance(self.predictor, OpenPoolPredictor):
             raise ConfigurationError(
-                f"{self.predictor!r} cannot {verb}: its pool is fixed by its training; use a predictor for any pool, "
-                "such as the embedded one"
+                f"{self.predictor!r} cannot {verb}: its pool is fixed by its training; fit all answers together again, "
+                "or use a predictor for any pool, such as the embedded one"
             )
         return self.predictor
 

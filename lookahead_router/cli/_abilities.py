@@ -8,6 +8,7 @@ from lookahead_router.errors import ConfigurationError
 if TYPE_CHECKING:
     import numpy as np
 
+    from lookahead_router.predictors.fitted.base import FittedPredictor
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
     from lookahead_router.predictors.profiles import Profile
     from lookahead_router.router import Router
@@ -54,16 +55,30 @@ def open_predictor(router: "Router", command: str) -> "OpenPoolPredictor":
     if not isinstance(router.predictor, OpenPoolPredictor):
         raise ConfigurationError(
             f"{command} is for predictors of any pool, such as the embedded one; the pool of {router.predictor!r} is "
-            "fixed by its training; of a fitted one, fit all answers together again"
+            "fixed by its training; of a fitted one, fit old and new answers together again: lookahead-router fit OLD "
+            "NEW --output FOLDER"
         )
     return router.predictor
 
 
 def chances(predictor: "OpenPoolPredictor", profiles: "Sequence[Profile]") -> "np.ndarray":
     """`(n_profiles, n_kinds)` expected chances of a good answer, in the order of `KINDS`."""
+    return _by_kind(predictor.population.predict(predictor.foresee(_typical())[0], profiles)[0])
+
+
+def chances_of(predictor: "FittedPredictor") -> "np.ndarray":
+    """`(n_candidates, n_kinds)` predicted scores, or probabilities where they are known, in the order of `KINDS`."""
+    found = predictor.predict(_typical())
+    return _by_kind(found.scores if found.probabilities is None else found.probabilities)
+
+
+def _typical() -> list[str]:
+    return [prompt for prompts in TYPICAL_PROMPTS.values() for prompt in prompts]
+
+
+def _by_kind(found: "np.ndarray") -> "np.ndarray":
+    """Means of `(n_prompts, K)` over the prompts of a kind, `(K, n_kinds)`."""
     import numpy as np
 
-    foreseen, _ = predictor.foresee([prompt for prompts in TYPICAL_PROMPTS.values() for prompt in prompts])
-    found, _ = predictor.population.predict(foreseen, profiles)
     ends = np.cumsum([len(prompts) for prompts in TYPICAL_PROMPTS.values()])
     return np.stack([part.mean(axis=0) for part in np.split(found, ends[:-1])], axis=1)

@@ -8,6 +8,10 @@ from predictors.open_folder import write_open_folder
 
 from lookahead_router import Router, RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.predictors.fitted import BestSingle, InContext
+from lookahead_router.predictors.network_embedder import NetworkEmbedder
+from lookahead_router.predictors.open_pool import OpenPoolPredictor
 
 
 @pytest.fixture(scope="module")
@@ -178,3 +182,45 @@ def test_a_router_that_was_fitted_goes_on_with_more_answers_and_a_candidate_that
 def test_a_router_is_named_once(cli, folder, answers, tmp_path):
     code, _, err = cli("onboard", folder, answers, "--router", folder, "--output", tmp_path / "x")
     assert (code, "give a router once" in err) == (2, True)
+
+
+def test_who_brings_a_record_joins_an_in_context_router(cli, folder, tmp_path):
+    reader, wider = tmp_path / "reader", tmp_path / "wider"
+    embedder = NetworkEmbedder(OpenPoolPredictor.load(folder))
+    known = {name: Outcome(score=float(k)) for k, name in enumerate(("weak", "good"))}
+    rows = [RoutingExample(f"{'one two'[row % 2 * 4 :]} {row}", known) for row in range(60)]
+    InContext(embedder=embedder, n_epochs=1).fit(RoutingDataset.from_examples(rows)).save(reader)
+    answers = tmp_path / "answers.jsonl"
+    examples = [RoutingExample(f"one {row}", {"new": Outcome(score=1.0), "good": known["good"]}) for row in range(25)]
+    RoutingDataset.from_examples(examples).to_jsonl(answers)
+    code, out, err = cli("onboard", reader, answers, "--output", wider)
+    assert code == 0, err
+    for word in ("– → ", "85 answers on record", "25 answers on record", "60 answers on record", f"--router {wider}"):
+        assert word in out
+    assert Router.from_pretrained(wider).pool.names == ("weak", "good", "new")
+    code, out, err = cli("onboard", reader, answers, "--output", wider, "--candidates", "new,weak", "--json")
+    assert code == 0, err
+    found = {each["name"]: each for each in json.loads(out)["candidates"]}
+    assert (found["new"]["n_answers"], found["new"]["before"], found["weak"]["n_answers"]) == (25, None, 0)
+    assert found["weak"]["before"].keys() == found["new"]["after"].keys()
+    assert Router.from_pretrained(wider).pool.names == ("new", "weak")
+    for options, code, words in (
+        (("--candidates", "new=gpt-5"), 2, "knows no profiles that new could start from"),
+        (("--beside", answers), 2, "of which answers beside tell"),
+        (("--candidates", "nobody"), 2, "nobody"),
+    ):
+        found, _, err = cli("onboard", reader, answers, "--output", tmp_path / "not", *options)
+        assert (found, words in err) == (code, True)
+    few = tmp_path / "few.jsonl"
+    RoutingDataset.from_examples(examples[:19]).to_jsonl(few)
+    code, _, err = cli("onboard", reader, few, "--output", tmp_path / "not")
+    assert (code, "at least 20 scored answers" in err) == (4, True)
+    assert not (tmp_path / "not").exists()
+
+
+def test_a_fitted_router_that_takes_nobody_in_says_what_to_do(cli, answers, tmp_path):
+    BestSingle().fit(RoutingDataset.from_file(answers)).save(tmp_path / "fitted")
+    code, _, err = cli("onboard", tmp_path / "fitted", answers, "--output", tmp_path / "not")
+    assert (code, "lookahead-router fit OLD NEW --output FOLDER" in err) == (2, True)
+    with pytest.raises(ConfigurationError, match="fit all answers together again"):
+        Router.from_pretrained(tmp_path / "fitted").onboard(RoutingDataset.from_file(answers))

@@ -7,7 +7,7 @@ import pytest
 
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
-from lookahead_router.errors import DataError, NotFittedError, UnknownCandidateError
+from lookahead_router.errors import ConfigurationError, DataError, NotFittedError, UnknownCandidateError
 from lookahead_router.predictors.fitted import InContext
 from lookahead_router.predictors.fitted.descending import scaled
 from lookahead_router.predictors.fitted.in_context import Episodes, log_odds
@@ -172,3 +172,14 @@ def test_predicting_without_torch_is_what_was_trained(reader):
     tensors = {name: torch.tensor(value) for name, value in network.items()}
     given = (torch.tensor(each) for each in (x, anchors, np.nan_to_num(scores), (~np.isnan(scores)).astype(float)))
     np.testing.assert_allclose(log_odds(network, x, key, scores), read(tensors, *given).numpy(), atol=1e-9)
+
+
+def test_a_router_takes_in_records_under_its_own_names(reader):
+    router = Router(reader, aliases={"known 0": "mine"})
+    wider = router.onboard(answers({**NEWCOMER, "mine": np.ones(N_CLUSTERS)}, 40, 3, first=2000))
+    assert wider.pool.names == ("mine", *reader.pool.names[1:], "new", "flat")
+    assert wider.predictor.pool.names == (*reader.pool.names, "new", "flat")
+    assert wider.predictor.n_on_record["known 0"] == reader.n_on_record["known 0"] + 40
+    assert wider.predictor.n_on_record["new"] == 40
+    with pytest.raises(ConfigurationError, match="answers beside tell"):
+        router.onboard(answers(NEWCOMER, 40, 3), beside=answers(NEWCOMER, 40, 3))

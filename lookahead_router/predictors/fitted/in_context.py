@@ -112,6 +112,16 @@ class InContext(FittedPredictor):
         anchors = np.concatenate([arrays["anchors"], self._features(rows.requests())])
         return self._like(both, {**arrays, "anchors": anchors, "scores": scores})
 
+    @property
+    def n_on_record(self) -> dict[str, int]:
+        """Scored answers on each candidate's record.
+
+        Raises:
+            NotFittedError: before `fit`.
+        """
+        names = self._fitted_pool().names
+        return dict(zip(names, (~np.isnan(self._arrays["scores"])).sum(axis=0).tolist(), strict=True))
+
     def with_candidates(self, names: "Sequence[str]") -> Self:
         """A predictor of these candidates alone, in this order, by the same network and records. It is not calibrated.
 
