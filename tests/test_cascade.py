@@ -234,3 +234,35 @@ def test_why_an_answer_ended_and_how_probable_it_was_are_read_from_what_apis_tel
     assert read_reply("x", told).mean_logprob == pytest.approx(-0.2)
     for odd in ({"logprobs": None}, {"logprobs": {"content": [{"token": "a"}]}}, {"logprobs": {"content": []}}):
         assert read_reply("x", odd).mean_logprob is None
+
+
+def test_why_it_ended_is_on_record():
+    def stopped(cascade, answers, chances=(0.7, 0.9, 0.5)):
+        return run(make(cascade, chances), answers).record["cascade"]["stopped"]
+
+    bad = dict.fromkeys(NAMES, "bad")
+    assert stopped(Cascade([GOOD], 10), {"small": "good"}) == "not-worth-it"
+    assert stopped(Cascade([GOOD], 0), bad) == "max-calls"
+    assert stopped(Cascade([GOOD], 0, max_calls=4), bad) == "nobody-left"
+    assert stopped(Cascade([GOOD], 10), {"small": "bad", "large": HTTPError(503)}) == "failure"
+    settled = OwnCheck(lambda question, text: True, Reliability(0.55, 0.5))
+    assert stopped(Cascade([settled], 10), bad, (0.95, 0.9, 0.5)) == "settled"
+    attempts = make().plan("x")
+    attempts.settles("bad", lambda: Reply("bad"))
+    assert "stopped" not in attempts.record["cascade"] or attempts.is_final
+    attempts.stop()
+    assert attempts.record["cascade"]["stopped"] == "budget"
+
+
+def test_the_plan_foretells_who_is_asked_where_answers_pass_or_fail():
+    from lookahead_router import Agreement
+
+    cascade = Cascade([GOOD, Agreement(AGREES)], 2, max_calls=3)
+    for chances in ((0.6, 0.7, 0.6), (0.3, 0.9, 0.8), (0.95, 0.5, 0.5)):
+        plan = make(cascade, chances).plan("Which river?").plan
+        apart = run(make(cascade, chances), {name: f"bad {name}" for name in NAMES})
+        assert [call["candidate"] for call in plan["if_failing"]] == asked(apart)
+        alike = run(make(cascade, chances), dict.fromkeys(NAMES, "good"))
+        assert [call["candidate"] for call in plan["if_passing"]] == asked(alike)
+        hops = apart.record["cascade"]["hops"]
+        assert [call["chance"] for call in plan["if_failing"]] == pytest.approx([hop["chance"] for hop in hops])

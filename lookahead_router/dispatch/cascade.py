@@ -135,6 +135,7 @@ class Hops(Attempts):
         self._answers: dict[str, Any] = {}
         self._replies: dict[str, Reply] = {}
         self._finality: tuple[tuple[str, int], bool] = ("", -1), False
+        self._stopped: str | None = None
         column = self._next()
         first = facts["candidate"] if column < 0 else self._names[column]  # the order holds nobody who may be asked
         super().__init__(dispatcher, [first], facts, thread=thread)
@@ -155,12 +156,15 @@ class Hops(Attempts):
         `cascade` holds `hops`, the answers in the order in which they came: `candidate`, `chance` (that it was right,
         before it was there), `checks` (what each check said: true, false or null), `chance_after`, and as far as they
         are known `expected_usd`, `input_tokens`, `output_tokens` and `usd`. Besides: `accepted`, once it is known whose
-        answer is taken, `expected_usd` and `usd` of all answers together, where all are known.
+        answer is taken, and in `stopped` why nobody is asked after it: `settled` (whatever checks could have said),
+        `not-worth-it` (a further call would cost more than it may gain), `max-calls`, `nobody-left`, `failure` (of
+        whoever was asked last) or `budget`; `expected_usd` and `usd` of all answers together, where all are known.
         """
         asked = [] if self._is_over else [{"candidate": self.name, "error": None, "failure": None}]
         cascade: dict[str, Any] = {"hops": [dict(hop) for hop in self._hops], "accepted": None}
         if self._answers if self._is_over else self.is_final:
             cascade["accepted"] = self.name
+            cascade["stopped"] = self._stopped or self._why(len(self._hops) + 1, is_final=True)
         cascade["expected_usd"] = sum(hop["expected_usd"] for hop in self._hops)
         if self._hops and all("usd" in hop for hop in self._hops):
             cascade["usd"] = sum(hop["usd"] for hop in self._hops)
@@ -185,7 +189,7 @@ class Hops(Attempts):
         self._hops.append(self._hop(column, seen, chance, said))
         following = -1 if is_final else self._next()
         if following < 0:
-            self._finish(self.name if is_final else self._best())
+            self._finish(self.name if is_final else self._best(), self._why(len(self._hops), is_final=is_final))
             return True
         self.name = self._names[following]
         return False
@@ -209,7 +213,7 @@ class Hops(Attempts):
             self.name = self._names[following]
             return True
         if self._answers:
-            self._finish(self._best())
+            self._finish(self._best(), "failure")
             return False
         self._is_over = True
         before = [each for each in self._attempted[:-1] if each["error"]]
@@ -219,15 +223,16 @@ class Hops(Attempts):
         return False
 
     def stop(self) -> bool:
-        """Takes the best of the answers that are there, after which nobody is asked; false where there is none."""
+        """Takes the best of the answers that are there, since no budget is left for more; false where there is none."""
         if self._answers:
-            self._finish(self._best())
+            self._finish(self._best(), "budget")
         return bool(self._answers)
 
     @property
     def plan(self) -> dict[str, Any]:
-        """What may come, in plain JSON: `checks`, `score_per_usd`, `max_calls`, `order`, and whether the first answer
-        is taken whatever it says, in `is_final`."""
+        """What may come, in plain JSON: `checks`, `score_per_usd`, `max_calls`, `order`, whether the first answer is
+        taken whatever it says, in `is_final`, and who would be asked one after the other if each answer passed all that
+        look at it, in `if_passing`, or failed, in `if_failing`: `candidate`, `chance` by then, `expected_usd`."""
         cascade = self._cascade
         return {
             "checks": [check.name for check in cascade.checks],
@@ -235,24 +240,50 @@ class Hops(Attempts):
             "max_calls": cascade.max_calls,
             "order": None if cascade.order is None else list(cascade.order),
             "is_final": self.is_final,
+            "if_passing": self._foreseen(passes=True),
+            "if_failing": self._foreseen(passes=False),
         }
+
+    def _foreseen(self, *, passes: bool) -> list[dict[str, Any]]:
+        log_odds, is_asked, column, calls = self._log_odds, self._is_asked.copy(), self._column, []
+        while column >= 0:
+            chance = float(sigmoid(log_odds[0, column]))
+            calls.append({"candidate": self._names[column], "chance": chance, "expected_usd": self._usd[column]})
+            silent = [check.compares and not is_asked.any() for check in self._cascade.checks]
+            looked = [np.array([np.nan if each else float(passes)]) for each in silent]
+            log_odds = self._stopping.updated(log_odds, is_asked, np.array([column]), looked)
+            is_asked[0, column] = True
+            column = self._following(log_odds, is_asked, len(self._hops) + len(calls))
+        return calls
 
     @property
     def _column(self) -> int:
         return self._names.index(self.name)
 
     def _next(self) -> int:
-        stopping, n_calls = self._stopping, len(self._hops)
+        return self._following(self._log_odds, self._is_asked, len(self._hops))
+
+    def _following(self, log_odds: np.ndarray, is_asked: np.ndarray, n_calls: int) -> int:
+        """Whom to ask after so many calls, -1 for nobody."""
+        stopping = self._stopping
         if stopping.order is not None and n_calls >= len(stopping.order):
             return -1
-        return int(stopping.next(self._log_odds, self._is_asked, self._prices, n_calls)[0])
+        return int(stopping.next(log_odds, is_asked, self._prices, n_calls)[0])
+
+    def _why(self, n_calls: int, *, is_final: bool) -> str:
+        """Why nobody is asked after so many answers."""
+        if n_calls >= self._cascade.max_calls:
+            return "max-calls"
+        if n_calls >= self._stopping.max_calls:
+            return "nobody-left"
+        return "settled" if is_final else "not-worth-it"
 
     def _best(self) -> str:
         best = best_of(self._log_odds, self._is_asked)
         return self._names[int(np.flatnonzero(self._is_asked[0] & (self._log_odds[0] == best))[-1])]
 
-    def _finish(self, name: str) -> None:
-        self.name, self.answer, self._is_over = name, self._answers[name], True
+    def _finish(self, name: str, why: str) -> None:
+        self.name, self.answer, self._is_over, self._stopped = name, self._answers[name], True, why
         self._dispatcher.remember(self._thread, name)
 
     def _rule_out(self, names: Any) -> None:

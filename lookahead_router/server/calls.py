@@ -270,7 +270,9 @@ class Call:
         if answer.content is None and answer.is_live:
             expected = self.expected_usd(answer.name)
             usd = None if expected is None else expected + (usd or 0.0)
-        return decision_headers(self.id, self.attempts.record, answer.name, usd)
+        record = self.attempts.record
+        headers = decision_headers(self.id, record, answer.name, usd)
+        return headers | {"x-lookahead-cascade": _compact(record)} if self.is_looked_at else headers
 
 
 def decision_headers(decision_id: str, record: Mapping[str, Any], name: str, usd: float | None) -> dict[str, str]:
@@ -289,6 +291,17 @@ def decision_headers(decision_id: str, record: Mapping[str, Any], name: str, usd
     if usd is not None and math.isfinite(usd):
         headers["x-lookahead-cost"] = f"{usd:.8f}"
     return headers
+
+
+def _compact(record: Mapping[str, Any]) -> str:
+    """What a cascade did, as a header's value: JSON in ASCII."""
+    attempts = [{"candidate": each["candidate"], "failure": each["failure"]} for each in record["attempts"]]
+    told = {"attempts": attempts, **record["cascade"]}
+    told["hops"] = [
+        {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in hop.items()}
+        for hop in told["hops"]
+    ]
+    return json.dumps(told, separators=(",", ":"))
 
 
 def _plain(name: str) -> str:

@@ -163,8 +163,10 @@ async def route(request: Request, response: Response, visit: AtWork) -> dict[str
     visit.decision["kind"] = "dry run"
     visit.decision["attempts"] = []
     record["seconds"] = {name: round(seconds, 3) for name, seconds in service.call_seconds.items()}
-    if isinstance(call.attempts, Hops):
-        record["cascade"] = call.attempts.plan
+    if isinstance(hops := call.attempts, Hops):
+        record["cascade"] = await service.compute(lambda: hops.plan)
+    elif call.serving.dispatcher.cascade is not None:
+        record["cascade"] = None
     record |= {"needs": sorted(call.request.needs), "n_tokens": call.request.n_tokens}
     if body.get("curve") and call.request.text:
         record["curve"] = await service.compute(call.serving.curve, call.request.text)

@@ -62,10 +62,11 @@ class Decision(BaseModel):
     expected_usd: ByName = Field(default={}, description="US dollars that an answer is expected to cost, by candidate.")
     seconds: ByName = Field(default={}, description="That answers took of late, by candidate.")
     excluded: dict[str, Any] = Field(default={}, description="Why candidates cannot take the request, by name.")
-    cascade: dict[str, Any] = Field(
-        default={},
-        description="Of a request whose answer is looked at: checks, score_per_usd, max_calls, order, and in is_final "
-        "whether the first answer is taken whatever it says.",
+    cascade: dict[str, Any] | None = Field(
+        default=None,
+        description="Of a request whose answer is looked at: checks, score_per_usd, max_calls, order, in is_final "
+        "whether the first answer is taken whatever it says, and in if_passing and if_failing who would be asked one "
+        "after the other. Null where the pool has a cascade and the request goes without.",
     )
     needs: list[str] = []
     n_tokens: float
@@ -139,6 +140,10 @@ _HEADERS = {
     "x-lookahead-cost": (
         "US dollars of all calls; of a stream that is shown while it comes the expected ones",
         "number",
+    ),
+    "x-lookahead-cascade": (
+        "of an answer that was looked at, as JSON: attempts, hops with what checks said, accepted, stopped",
+        "string",
     ),
     "x-lookahead-decision-id": ("for feedback, and for the log", "string"),
 }

@@ -7,62 +7,15 @@ from contextlib import ExitStack
 
 import openai
 import pytest
-from servers.openai_server import OpenAIServer, Reply
-from servers.router_server import CHEAP, STRONG, ServerProcess, World, until
+from servers.cascaded_server import PRICES, QUESTION, SORRY, Cascaded
+from servers.openai_server import Reply
+from servers.router_server import CHEAP, STRONG, until
 
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.live.pool import PoolConfig
-from lookahead_router.server.keys import new_key
 from lookahead_router.server.serving import Memory, Serving
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
-QUESTION = [{"role": "user", "content": "hello there"}]
-SORRY = "I'm sorry, I cannot say."
-CASCADE = {
-    "checks": [
-        {"name": "refusal", "reliability": {"passes_right": 0.99, "passes_wrong": 0.2}},
-        {"name": "confidence", "minimum": 0.5, "reliability": {"passes_right": 0.9, "passes_wrong": 0.3}},
-    ],
-    "score_per_usd": 20,
-    "order": [CHEAP, STRONG],
-}
-PRICES = {CHEAP: (1.0, 2.0), STRONG: (1.0, 20.0)}
-
-
-class Cascaded(World):
-    """A server with a cascade, and keys: of `rich` and of `poor`, whose budget pays for one cheap answer."""
-
-    def __init__(self, stack: ExitStack, folder) -> None:
-        self.behind = {name: stack.enter_context(OpenAIServer()) for name in PRICES}
-        self.folder, self.pool, keys = folder, folder / "pool.json", folder / "keys.json"
-        entries = [
-            {"name": name, "base_url": self.behind[name].url, "input_price": asked, "output_price": said, "timeout": 20}
-            for name, (asked, said) in PRICES.items()
-        ]
-        self.pool.write_text(json.dumps({"candidates": entries, "cascade": CASCADE}))
-        self.keys = {"rich": new_key(keys, "rich"), "poor": new_key(keys, "poor", budget_usd=0.001, period="total")}
-        options = ("--keys", str(keys), "--decisions", str(folder / "decisions.jsonl"))
-        self.server = ServerProcess(self.pool, *options)
-        stack.callback(self.server.end)
-        self.server.client.headers["authorization"] = f"Bearer {self.keys['rich']}"
-
-    def say(self, cheap: Reply, strong: Reply) -> None:
-        """What the two answer."""
-        for name, reply in ((CHEAP, cheap), (STRONG, strong)):
-            self.behind[name].script = lambda request, reply=reply: reply
-
-    def client(self, name: str = "rich") -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.server.url}/v1", api_key=self.keys[name], max_retries=0)
-
-    def ask(self, key: str = "rich", **fields):
-        """Headers, and the answer or the chunks, by OpenAI's client."""
-        with self.client(key) as client:
-            raw = client.chat.completions.with_raw_response.create(**{"model": "auto", "messages": QUESTION, **fields})
-            answer = raw.parse()
-            return raw.headers, list(answer) if fields.get("stream") else answer
-
-    def asked(self) -> dict[str, int]:
-        return {name: len(server.requests) for name, server in self.behind.items()}
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +168,8 @@ def test_a_budget_that_pays_for_one_call_gets_the_answer_in_hand(world):
     headers, answer = world.ask("poor")
     assert answer.choices[0].message.content == SORRY
     assert world.asked() == {CHEAP: 1, STRONG: 0}
-    assert world.decision(headers["x-lookahead-decision-id"])["cascade"]["accepted"] == CHEAP
+    cascade = world.decision(headers["x-lookahead-decision-id"])["cascade"]
+    assert (cascade["accepted"], cascade["stopped"]) == (CHEAP, "budget")
 
 
 def test_a_client_that_leaves_ends_the_call_under_way_and_pays_for_those_before(world):
@@ -240,6 +194,12 @@ def test_a_client_that_leaves_ends_the_call_under_way_and_pays_for_those_before(
 def test_a_dry_run_shows_the_plan(world):
     plan = world.server.client.post("/v1/route", json={"messages": QUESTION}).json()
     assert plan["candidate"] == CHEAP
+    paths = {words: plan["cascade"].pop(words) for words in ("if_passing", "if_failing")}
+    assert [call["candidate"] for call in paths["if_passing"]] == [CHEAP]
+    assert [call["candidate"] for call in paths["if_failing"]] == [CHEAP, STRONG]
+    for call in paths["if_failing"]:
+        assert call["expected_usd"] == pytest.approx(plan["expected_usd"][call["candidate"]])
+    assert paths["if_failing"][0]["chance"] == pytest.approx(plan["probabilities"][CHEAP])
     assert plan["cascade"] == {
         "checks": ["refusal", "confidence"],
         "score_per_usd": 20,
@@ -248,8 +208,31 @@ def test_a_dry_run_shows_the_plan(world):
         "is_final": False,
     }
     forced = world.server.client.post("/v1/route", json={"messages": QUESTION, "model": CHEAP}).json()
-    assert "cascade" not in forced
+    assert forced["cascade"] is None
     assert world.n_requests == 0
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_header_tells_what_was_asked_and_why_it_ended(world, is_stream):
+    world.say(Reply(SORRY), Reply("It is four."))
+    headers, _ = world.ask(stream=is_stream)
+    told, record = json.loads(headers["x-lookahead-cascade"]), world.decision(headers["x-lookahead-decision-id"])
+    assert told["attempts"] == [{"candidate": name, "failure": None} for name in (CHEAP, STRONG)]
+    assert (told["accepted"], told["stopped"]) == (STRONG, "max-calls")
+    hop, logged = told["hops"][0], record["cascade"]["hops"][0]
+    assert (hop["candidate"], hop["checks"]) == (CHEAP, logged["checks"])
+    assert hop["chance_after"] == pytest.approx(logged["chance_after"], rel=1e-5)
+    assert len(told["hops"]) == (1 if is_stream else 2)  # a stream's last one is still coming
+    assert SORRY not in headers["x-lookahead-cascade"]
+    headers, _ = world.ask(stream=is_stream, model=CHEAP)
+    assert "x-lookahead-cascade" not in headers
+
+
+def test_the_header_tells_of_failures(world):
+    world.say(Reply(SORRY), Reply("down", status=500))
+    told = json.loads(world.ask()[0]["x-lookahead-cascade"])
+    assert [each["failure"] for each in told["attempts"]] == [None, "server error"]
+    assert (told["accepted"], told["stopped"]) == (CHEAP, "failure")
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 import re
 import shutil
+from contextlib import ExitStack
 
 import pytest
+from servers.cascaded_server import SORRY, Cascaded
 from servers.openai_server import Reply
 from servers.router_server import CHEAP, STRONG
 
@@ -177,3 +179,94 @@ def test_a_server_with_keys_asks_for_one(browser, make_world, tmp_path):
     page.locator("tr.chosen").wait_for()
     assert key not in page.content()
     context.close()
+
+
+@pytest.fixture(scope="module")
+def cascaded(tmp_path_factory):
+    with ExitStack() as stack:
+        yield Cascaded(stack, tmp_path_factory.mktemp("cascaded"))
+
+
+@pytest.fixture
+def cascade_page(browser, cascaded):
+    """The page of a pool with a cascade, on which no error may be reported; a key is to be given."""
+    context = browser.new_context()
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(cascaded.server.url)
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def enter(page, key):
+    page.get_by_role("textbox", name="Prompt").fill(PROMPT)
+    page.get_by_label("Key", exact=True).fill(key)
+    page.get_by_role("button", name="Use it").press("Enter")
+    page.locator("#cascade-row").wait_for()
+    page.get_by_text("Its answer is looked at (refusal, confidence): up to 2 calls").wait_for()
+
+
+@in_a_browser
+def test_a_cascade_is_foretold_and_its_calls_are_shown_in_order_with_why_it_ended(cascade_page, cascaded):
+    page = cascade_page
+    cascaded.say(Reply(SORRY), Reply("It is four."))
+    enter(page, cascaded.keys["rich"])
+    assert chosen(page) == CHEAP
+    planned = page.get_by_role("list", name="If each answer fails").get_by_role("listitem").all_inner_texts()
+    assert [words.split(":")[0] for words in planned] == [CHEAP, STRONG]
+    assert f"If each passes: {CHEAP}, about $" in page.locator("#passing").inner_text()
+    assert page.get_by_role("slider").is_disabled()
+    page.get_by_role("button", name="Ask, and look at the answer").press("Enter")
+    page.get_by_text("these are all calls that the pool file allows. In all about $").wait_for()
+    assert (page.locator("h3").inner_text(), page.locator(".answer").inner_text()) == (STRONG, "It is four.")
+    calls = page.get_by_role("list", name="Calls, in their order").get_by_role("listitem").all_inner_texts()
+    assert calls[0].startswith(f"{CHEAP}: ")
+    assert "fails refusal, confidence says nothing" in calls[0]
+    assert calls[0].endswith("Another answer is worth asking for")
+    assert calls[1].startswith(f"{STRONG}: given whatever it says")
+    cascaded.say(Reply("Fine."), Reply("Better."))
+    page.get_by_role("button", name="Ask, and look at the answer").click()
+    page.get_by_text("another answer was expected to gain less than it costs").wait_for()
+    assert page.locator("h3").inner_text() == CHEAP
+
+
+@in_a_browser
+def test_without_its_box_the_page_asks_one_candidate_by_the_knob(cascade_page, cascaded):
+    page = cascade_page
+    cascaded.say(Reply(SORRY), Reply("It is four."))
+    enter(page, cascaded.keys["rich"])
+    page.get_by_label("Look at the answer").press("Space")
+    page.get_by_text("The best chance of all.").wait_for()
+    assert page.locator("#calls").is_hidden()
+    page.get_by_role("slider").fill("0")
+    assert chosen(page) == CHEAP
+    page.get_by_role("button", name="Ask the chosen one").click()
+    page.get_by_role("button", name="Poor answer").wait_for()
+    assert page.locator(".answer").inner_text() == SORRY
+    assert page.get_by_role("list", name="Calls, in their order").count() == 0
+
+
+@in_a_browser
+def test_a_budget_that_ends_a_cascade_is_said(cascade_page, cascaded):
+    page = cascade_page
+    cascaded.say(Reply(SORRY), Reply("It is four."))
+    enter(page, cascaded.keys["poor"])
+    page.get_by_role("button", name="Ask, and look at the answer").click()
+    page.get_by_text("The budget of this key pays for no further call").wait_for()
+
+
+@in_a_browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_cascade_can_be_read_and_worked_by_everyone_on_any_screen(cascade_page, cascaded, scheme, tmp_path):
+    page = cascade_page
+    page.emulate_media(color_scheme=scheme)
+    cascaded.say(Reply(SORRY), Reply("down", status=500))
+    enter(page, cascaded.keys["rich"])
+    page.get_by_role("button", name="Ask, and look at the answer").click()
+    page.get_by_text("Whoever was asked last failed").wait_for()
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.screenshot(path=tmp_path / f"cascade-{scheme}-{width}.png", full_page=True)
+        assert page.evaluate(CHECK) == []
