@@ -98,7 +98,7 @@ def route_parquet_part(
     column: str = "prompt",
     told: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """The same of some row groups of the source, by their numbers; of all where it is `None`."""
+    """Decides for some row groups of the source, by their numbers; for all where it is `None`."""
     pa, pq = require("pyarrow", "eval"), require("pyarrow.parquet", "eval")
     if not source.is_file():
         raise SchemaError("no such file", path=str(source))

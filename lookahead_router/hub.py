@@ -49,7 +49,7 @@ class Snapshot:
     path: Path
     """`<cache>/models--org--name/snapshots/<commit>`, whose files are links into `models--org--name/blobs`."""
     patterns: tuple[str, ...]
-    """Of the names that were asked for."""
+    """Patterns of the names that were asked for."""
     options: HubOptions = field(repr=False)
     repo_type: str = "model"
 

@@ -111,7 +111,7 @@ class Learning:
         return self.predictor
 
     def _over(self, predictor: Predictor, joined: Iterable[str]) -> Self:
-        """The same router over a predictor that has learnt, and has new candidates at the end of its pool."""
+        """This router over a predictor that has learnt, and has new candidates at the end of its pool."""
         router = copy.copy(self)
         router.predictor, router._names = predictor, (*self._names, *joined)
         candidates = [*self.pool, *(predictor.pool[name] for name in joined)]

@@ -161,7 +161,7 @@ def _slope(first: tuple[float, float], second: tuple[float, float]) -> float:
 
 
 _ROUNDING = 1e-6
-"""Of means that are computed in another order, in single precision where there are many."""
+"""Difference of means that are computed in another order, in single precision where there are many."""
 
 
 def cost_at_quality(costs: np.ndarray, qualities: np.ndarray, target: float) -> float:

@@ -370,7 +370,7 @@ class Router(Learning):
         return router
 
     def with_privacy(self, privacy: "Privacy | None") -> "Router":
-        """The same router, in which requests with personal data or secrets go to local candidates alone.
+        """A router in which requests with personal data or secrets go to local candidates alone.
 
         Raises:
             UnknownCandidateError: it names a candidate that is not in the pool.

@@ -16,7 +16,7 @@ class DemandBackend(Protocol):
     n_threads: int
     """Calls that run well beside each other; 1 where a backend does not say."""
     beside: "DemandBackend"
-    """The same for calls beside each other; asked for where `n_threads` is more than 1."""
+    """The backend for calls beside each other; asked for where `n_threads` is more than 1."""
 
     def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
         """Demands `(B, R)`, difficulty, log tokens and verbosity `(B,)`, embeddings `(B, H)`, float32.
@@ -38,7 +38,7 @@ class Backend(Protocol):
     n_threads: int
     """Calls that run well beside each other; 1 where a backend does not say."""
     beside: "Backend"
-    """The same for calls beside each other; asked for where `n_threads` is more than 1."""
+    """The backend for calls beside each other; asked for where `n_threads` is more than 1."""
 
     def score_logits(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
         """Score logits `(B, K)` float32, unbounded.

@@ -29,7 +29,7 @@ _WRITES = {
     "save_external_prepacked_constant_initializers": "1",
 }
 _LENGTHS = (1, 17, 120)
-"""Of the prompts by which a copy is held against its graph."""
+"""Tokens of the prompts by which a copy is held against its graph."""
 _TOKENS = 100
 _MAKE_SECONDS = 120
 

@@ -46,7 +46,7 @@ class _Attention(NamedTuple):
     """The operators of one layer's attention."""
 
     products: list[Any]
-    """Of query, key and value: `MatMulIntegerToFloat` of one input, each with a bias."""
+    """Products of query, key and value: `MatMulIntegerToFloat` of one input, each with a bias."""
     mask: str
     """What is added to the scores."""
     scale: float

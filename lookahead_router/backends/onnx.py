@@ -43,7 +43,7 @@ class OnnxBackend:
 
     @property
     def beside(self) -> Self:
-        """The same for passes beside each other, which have one thread each."""
+        """The backend for passes beside each other, which have one thread each."""
         one = copy(self)
         one._session = self._session.lone
         return one

@@ -121,7 +121,7 @@ class Session:
 
     @property
     def lone(self) -> "Session":
-        """The same graph with one thread, for passes beside each other; itself where its file is another by now."""
+        """This graph with one thread, for passes beside each other; this session where its file is another by now."""
         if self.n_threads > 1 and self._lone is None and _file_state(self.path) == self._state:
             lone = Session.shared(self.path, n_threads=1, **self._about)
             if lone._state == self._state:

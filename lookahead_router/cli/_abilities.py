@@ -40,7 +40,7 @@ TYPICAL_PROMPTS = {
         "How do I ask my landlord to repair the heating?",
     ),
 }
-"""By kind; the figures are means over the prompts of a kind."""
+"""Prompts by kind; the figures are means over the prompts of a kind."""
 KINDS = tuple(TYPICAL_PROMPTS)
 
 

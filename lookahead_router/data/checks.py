@@ -11,7 +11,7 @@ from lookahead_router.errors import LookaheadRouterWarning, PromptError, SchemaE
 from lookahead_router.prompts import clean_text, prompt_text
 
 RARE_SHARE = 0.05
-"""Of the rows of a candidate, below which a name like its own is taken for a misspelling of it."""
+"""Share of a candidate's rows below which a name like its own is taken for a misspelling of it."""
 
 
 def checked_prompt(example: RoutingExample, *, path: str | None, row: int) -> str:

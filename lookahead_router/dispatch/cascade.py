@@ -151,7 +151,7 @@ class Hops(Attempts):
 
     @property
     def record(self) -> dict[str, Any]:
-        """As of any call, with all calls in `attempts`, and `cascade`.
+        """The record of a call, with all calls in `attempts`, and `cascade`.
 
         `cascade` holds `hops`, the answers in the order in which they came: `candidate`, `chance` (that it was right,
         before it was there), `checks` (what each check said: true, false or null), `chance_after`, and as far as they

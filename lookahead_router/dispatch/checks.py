@@ -118,7 +118,7 @@ class Refusal:
     """Passes what is no refusal: an apology, "as an AI", "I cannot", in eight languages, or an empty answer."""
 
     reliability: Reliability = Reliability(0.997, 0.989, others_failed=-1.0)
-    """As measured on MMLU-Pro (docs/results/cascades.md)."""
+    """Reliability as measured on MMLU-Pro (docs/results/cascades.md)."""
     name = "refusal"
     compares = False
 
@@ -167,7 +167,7 @@ class Agreement:
     a few words. Says nothing of programs and of free text, where agreement told nothing when it was measured."""
 
     reliability: Reliability = Reliability(0.974, 0.332, 0.012, 0.35, others_passed=0.41, others_failed=-0.44)
-    """As measured on MMLU-Pro (docs/results/cascades.md)."""
+    """Reliability as measured on MMLU-Pro (docs/results/cascades.md)."""
     name = "agreement"
     compares = True
 

@@ -19,7 +19,7 @@ from lookahead_router.metrics import sigmoid
 NUMBERS_AT_ONCE = 500_000
 """In the largest array that is held in memory at one time."""
 _LIMIT = 12.0
-"""Of log-odds: nothing is ever certain."""
+"""Largest log-odds: nothing is ever certain."""
 
 
 class Branch(NamedTuple):
@@ -40,7 +40,7 @@ class Stopping:
     """The rule by which a cascade asks and stops."""
 
     reliabilities: tuple[Reliability, ...]
-    """Of the checks, in the order in which they look; one with `passes_mixed` compares an answer with the best one
+    """Reliabilities of the checks in the order of looking; one with `passes_mixed` compares an answer with the best one
     before it."""
     max_calls: int
     order: tuple[int, ...] | None = None

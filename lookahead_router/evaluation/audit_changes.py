@@ -113,7 +113,7 @@ CHANGES: dict[str, dict[str, Callable[[str, random.Random], str]]] = {
         ),
     },
 }
-"""By kind and form: from a prompt to the same in other clothes. The prompts stay harmless in the jailbreaks' forms."""
+"""Changes by kind and form, from a prompt to the same in other clothes. In the jailbreaks' forms it stays harmless."""
 
 SURFACE = ("typos", "case", "whitespace", "zero-width", "boilerplate")
 """Kinds that change nothing about what is asked, nor how it is to be answered."""

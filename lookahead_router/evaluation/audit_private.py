@@ -63,11 +63,11 @@ class Leaks:
     leaks: Interval
     """Share that goes to a candidate that is not local."""
     unguarded: Interval
-    """The same share without `privacy`."""
+    """Share that would go there without `privacy`."""
     refused: Interval
     """Share that goes nowhere."""
     found: dict[str, float]
-    """By detector, the share in which it finds anything."""
+    """Share in which each detector finds anything, by its name."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class PrivateData:
     """All that have a shape first, then each."""
     n_clean: int
     alarms: dict[str, Interval]
-    """By detector, the share of clean prompts in which it finds anything; empty for a router without `privacy`."""
+    """Share of clean prompts in which each detector finds anything; empty for a router without `privacy`."""
     alarmed: Interval | None
     """The same, of all detectors together."""
 

@@ -56,7 +56,7 @@ class CascadeLine:
     frontier_usd: tuple[float, ...]
     frontier_score: tuple[float, ...]
     seed_areas: tuple[float, ...] = ()
-    """Of a learnt policy: the area of each seed, whose runs count as one another's equals in the other figures."""
+    """Area of each seed of a learnt policy; in the other figures the runs count alike."""
 
 
 @dataclass(frozen=True)
@@ -316,7 +316,7 @@ class _World:
         return line, area
 
     def _areas(self, usd: np.ndarray, scores: np.ndarray) -> list[float]:
-        """Of each seed, by `(n_seeds, n, n_weights)` dollars and scores."""
+        """Area of each seed, by `(n_seeds, n, n_weights)` dollars and scores."""
         means = self.one.costs.mean(axis=0)
         curves = zip(usd.mean(axis=1), scores.mean(axis=1), strict=True)
         return [float(metrics.area_under_frontier(*each, means.min(), means.max())) for each in curves]

@@ -93,7 +93,7 @@ def crossfit(
 
 
 def remembering(predictor: OpenPoolPredictor, prompts: Sequence[str]) -> OpenPoolPredictor:
-    """The same predictor, which runs its network on these prompts now and on none of them again."""
+    """A copy of the predictor that runs its network on these prompts now and on none of them again."""
     return with_parts(predictor, foresee=Remembered(*predictor.foresee(list(prompts)), prompts))
 
 

@@ -14,7 +14,7 @@ require("litellm", "litellm")
 from litellm.integrations.custom_logger import CustomLogger  # noqa: E402 - after the message that says what to install
 
 RECORD_KEY = "lookahead_router"
-"""Of a call's metadata, under which LiteLLM's logs find the record."""
+"""Key of a call's metadata under which LiteLLM's logs find the record."""
 
 
 class LookaheadRouting(CustomLogger):

@@ -47,7 +47,7 @@ class Question:
         return hashlib.sha256(json.dumps(asked, ensure_ascii=False, sort_keys=True).encode()).hexdigest()[:16]
 
     def redacted(self, redact: Redact) -> "Question":
-        """The same without what the function takes out of prompt, messages and a reference that is text.
+        """The question without what the function takes out of prompt, messages and a reference that is text.
 
         Raises:
             DataError: the function gives no text, or an empty one.

@@ -16,7 +16,7 @@ class CheckConfig(Value):
     name: CheckName
     """A check of one's own is a function, which no file holds."""
     minimum: float | None = None
-    """Of `confidence`: mean probability of an answer's tokens that passes, in (0, 1)."""
+    """Mean probability of an answer's tokens that passes `confidence`, in (0, 1)."""
     reliability: dict[str, float] | None = None
     """The fields of `Reliability`; as measured when absent, which `cut-off` and `confidence` were not."""
 

@@ -35,7 +35,7 @@ class CandidateSummary:
     n_missing: int
     """Prompts that it was not asked, or whose calls failed; another run asks them."""
     cost_usd: float | None
-    """Of its answers; `None` without a price."""
+    """Dollars of its answers; `None` without a price."""
     output_tokens: float | None
     """Mean of its answers."""
     latency_seconds: float | None

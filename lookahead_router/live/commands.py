@@ -20,7 +20,7 @@ _FENCED = re.compile(r"^```[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _LAST_LINE_BYTES = 1000
 _NO_SUCH_COMMAND = (126, 127)
 _KEPT = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT")
-"""Of the environment: no key reaches what a model wrote."""
+"""Variables of the environment that are passed on: no key reaches what a model wrote."""
 
 
 class Command:

@@ -13,7 +13,7 @@ class Completion:
 
     text: str
     input_tokens: int | None = None
-    """As the endpoint counted them; `None` where it does not say."""
+    """Tokens as the endpoint counted them; `None` where it does not say."""
     output_tokens: int | None = None
     finish_reason: str = "stop"
     """`stop`, `length`, `content_filter`, `refusal`, or the endpoint's own word."""

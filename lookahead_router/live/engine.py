@@ -19,9 +19,9 @@ from lookahead_router.live.sent import was_free
 from lookahead_router.types import Candidate
 
 MOST_TRIES = 6
-"""Of one call that fails for reasons of the moment."""
+"""Tries of one call that fails for reasons of the moment."""
 MOST_PAID_TRIES = 3
-"""Of one that may have been paid although it failed."""
+"""Tries of one that may have been paid although it failed."""
 MOST_FAILURES = 3
 """Calls in a row that came to nothing before a candidate is set aside."""
 FIRST_WAIT_SECONDS = 0.5
@@ -41,7 +41,7 @@ class Task:
     """One call to be made."""
 
     id: str
-    """The same in every run on the same output."""
+    """Name of the task, the same in every run on the same output."""
     messages: Sequence[ChatMessage]
     about: Any = None
     """Whatever the caller needs to make a record of the answer."""

@@ -27,7 +27,7 @@ from lookahead_router.prompts import read_request
 _SAMPLE = 300
 """Prompts whose answers' lengths are foreseen; the others are taken to be like them."""
 _REPLY_TOKENS = 200
-"""Of a judge."""
+"""Tokens of a judge's reply."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Expected:
     n_there: int
     """Answers or verdicts that are there already."""
     unset_keys: Mapping[str, str]
-    """By candidate, the environment variable of its key where it is not set."""
+    """Environment variables of keys that are not set, by candidate."""
 
 
 def expected_calls(

@@ -36,7 +36,7 @@ Judge = JudgeConfig | str | Path | Callable[[Answer], Any]
 """A judge's settings, its file, the name of a way to grade by reference, or a function from an answer to its score."""
 
 _FUNCTION_CALLS = 8
-"""Of a user's function, at one time."""
+"""Calls of a user's function at one time."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Judged:
     judges: tuple[JudgeSummary, ...]
     """The LLM judges."""
     human: HumanAgreement | None
-    """Of the scores with those of people, where there are some."""
+    """Agreement of the scores with those of people, where there are some."""
     n_new: int
     """Verdicts of this run."""
     n_short: int

@@ -31,13 +31,14 @@ class JudgeConfig(Value):
     command_timeout: float = Field(default=10.0, gt=0)
     """Seconds."""
     tolerance: float = Field(default=TOLERANCE, ge=0)
-    """Relative, of `number`."""
+    """Relative difference that `number` lets through."""
     judges: tuple[CandidateConfig, ...] = ()
     """LLMs that judge, with the settings of a pool's candidates. Their scores are averaged."""
     method: Literal["rating", "pairwise"] = "rating"
-    """From 1 to 10 against the rubric; or every two answers to a prompt against each other, in both orders."""
+    """`rating`, from 1 to 10 against the rubric; or `pairwise`, every two answers to a prompt against each other, in
+    both orders."""
     against: str | None = Field(default=None, min_length=1)
-    """Of `pairwise`: compare with the answers of this candidate alone."""
+    """Candidate that `pairwise` compares all others' answers with; every two with each other when absent."""
     rubric: str | None = Field(default=None, min_length=1)
     """What counts, in words for the judges; ours when absent."""
     again: float = Field(default=0.1, ge=0, le=1)

@@ -49,11 +49,11 @@ class JudgeSummary:
     n_again: int
     """Verdicts asked for twice, and readable both times."""
     order_agreement: float | None
-    """Of pairs: share that had the same winner in both orders; `None` for ratings."""
+    """Share of pairs that had the same winner in both orders; `None` for ratings."""
     position_bias: float | None
-    """Of pairs: share of verdicts for the first answer less that for the second, in [-1, 1]; `None` for ratings."""
+    """Share of pairwise verdicts for the first answer less that for the second, in [-1, 1]; `None` for ratings."""
     human: HumanAgreement | None
-    """Of its own scores with those of people, where there are some."""
+    """Agreement of its scores with those of people, where there are some."""
     is_constant: bool
     """Whether it said the same every time."""
     aside: str | None
@@ -260,7 +260,7 @@ class Panel:
 
 
 _SHARE = {FIRST: 1.0, TIE: 0.5, SECOND: 0.0}
-"""Of a verdict, for the answer that stood first."""
+"""Share of a win that a verdict gives the answer that stood first."""
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -151,7 +151,7 @@ class CandidateConfig(Value):
         return {**given, LIMITS[self.url == OPENAI_URL]: DEFAULT_MAX_TOKENS}
 
     def candidate(self) -> Candidate:
-        """The same as the router's `Candidate`; prices that are not given stay unknown."""
+        """The router's `Candidate` of these settings; prices that are not given stay unknown."""
         return Candidate(
             name=self.name,
             input_usd_per_million_tokens=self.input_price,

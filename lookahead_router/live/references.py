@@ -10,9 +10,9 @@ from typing import Any
 from lookahead_router.errors import DataError
 
 TOLERANCE = 1e-6
-"""Relative, of numbers."""
+"""Relative difference that numbers may have."""
 _MOST_CHARS = 100_000
-"""Of a response, that a regular expression of the user's is run over."""
+"""Characters of a response that a regular expression of the user's is run over."""
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _NUMBER = re.compile(
@@ -83,7 +83,7 @@ GRADERS: dict[str, Callable[[str, Any], float]] = {
     "regex": regex,
     "json": json_equal,
 }
-"""By the name that a judge's file has for them."""
+"""Graders by the name that a judge's file has for them."""
 
 
 def check_reference(kind: str, reference: Any) -> None:

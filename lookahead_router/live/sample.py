@@ -37,7 +37,7 @@ class Topic:
     example: str
     """The prompt of the sample that is nearest to all of them."""
     share: float
-    """Of the log's prompts, repeats included, in [0, 1]."""
+    """Share of the log's prompts, repeats included, in [0, 1]."""
     n_sampled: int
 
 
@@ -48,7 +48,7 @@ class Sample:
     questions: tuple[Question, ...]
     """In the order of the log."""
     topics: tuple[Topic, ...]
-    """By falling share."""
+    """Topics by falling share."""
     n_records: int
     n_unreadable: int
     """Records in which no prompt was found."""
@@ -57,7 +57,7 @@ class Sample:
     nearness: float
     """Median cosine of a prompt of the log to the nearest one of the sample, at most 1."""
     nearness_random: float
-    """The same of as many prompts drawn by chance."""
+    """Median cosine to the nearest of as many prompts drawn by chance."""
 
     def write(self, path: str | Path) -> None:
         """Writes a prompt file, as `collect` reads it, whole or not at all."""

@@ -12,7 +12,7 @@ from typing import Any
 from lookahead_router.live.client import ChatMessage
 
 LOWEST, HIGHEST = 1, 10
-"""Of a rating."""
+"""Bounds of a rating."""
 FIRST, SECOND, TIE = "A", "B", "tie"
 """Verdicts on two answers, by the place in which they stood."""
 

@@ -68,7 +68,7 @@ def descend_on(
     learning_rate: float,
     weight_decay: float,
 ) -> dict[str, np.ndarray]:
-    """The same over batches that are drawn in another way.
+    """Descent over batches that are drawn in another way.
 
     Args:
         parameters: where to start, by name.

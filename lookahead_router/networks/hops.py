@@ -8,10 +8,10 @@ import torch
 from lookahead_router.networks.descent import Tensors, one_thread
 
 Observe = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""Of rows `(b,)`, who was asked `(b, K)` and weights of a dollar `(b,)`: what is seen `(b, D)` and which of the
+"""From rows `(b,)`, who was asked `(b, K)` and weights of a dollar `(b,)` to what is seen `(b, D)` and which of the
 `2 K` actions are allowed, bool. The first K ask a candidate, the others give its answer and end."""
 Reward = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-"""Of rows, actions and weights, each `(b,)`: `(b,)` what an action brings at once."""
+"""From rows, actions and weights, each `(b,)`, to what an action brings at once, `(b,)`."""
 _EPOCHS, _CLIP, _ENTROPY = 4, 0.2, 0.02
 
 

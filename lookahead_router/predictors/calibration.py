@@ -63,7 +63,7 @@ class Calibration(BaseModel):
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     curves: dict[str, Annotated[Platt | Isotonic, Field(discriminator="method")]]
-    """By the candidate's name in the predictor's pool."""
+    """Curves by the candidate's name in the predictor's pool."""
     n_prompts: int = Field(ge=1)
     """Judged prompts that the curves were fitted on."""
     expected_calibration_error: float = Field(ge=0, le=1)

@@ -47,7 +47,7 @@ class Match:
     """What a name was taken for."""
 
     name: str
-    """As the user wrote it."""
+    """The name as the user wrote it."""
     entry: CatalogueEntry | None
     """`None` where nothing is known of the name."""
     how: str
@@ -208,7 +208,7 @@ class Spelling:
     words: tuple[str, ...]
     """Runs of letters and of digits."""
     bare: tuple[str, ...]
-    """The same without `instruct`, `chat` and the like."""
+    """The parts without `instruct`, `chat` and the like."""
     date: str
     """Digits; empty where the name has none."""
     setting: str
@@ -269,7 +269,7 @@ class Spelling:
 
 
 def _largest(pairs: list[tuple[CatalogueEntry, Spelling]]) -> list[tuple[CatalogueEntry, Spelling]]:
-    """Of names that differ by `instruct` or the like, those with most answers: what people mean who leave it out."""
+    """The entry with most answers of those that differ by `instruct` or the like: what people mean who leave it out."""
     counts: dict[tuple[str, ...], int] = {}
     for entry, spelling in pairs:
         counts[spelling.words] = counts.get(spelling.words, 0) + entry.n_answers

@@ -16,11 +16,11 @@ from lookahead_router.saved.card import PARITY, record_result, write_card
 from lookahead_router.saved.folder import PredictorFolder
 
 MAX_SCORE_DIFFERENCE = 1e-4
-"""Of fp32 scores from torch's."""
+"""Largest difference of fp32 scores from torch's."""
 MIN_SAME_DECISIONS = 0.98
 """Share of the given prompts on which int8 decides as fp32 does."""
 MIN_SAME_PLAIN_DECISIONS = 0.95
-"""The same share of plain prompts, whose candidates are often close."""
+"""Share of plain prompts, whose candidates are often close, on which it does."""
 TORCH_SAMPLE = 256
 """Prompts, evenly spaced, that torch scores too."""
 
@@ -36,7 +36,7 @@ class Parity:
     same_plain_decisions: float
     """Share of `PLAIN_PROMPTS`, in [0, 1]."""
     weight_bits: int = 8
-    """Of the int8 graph."""
+    """Bits of the int8 graph's weights."""
 
     @property
     def fp32_holds(self) -> bool:

@@ -22,7 +22,7 @@ class OpenNetwork:
     tokenizer: PromptTokenizer
     backend: Backend | DemandBackend
     weights_sha256: str | None
-    """As recorded; `None` where the hash was not."""
+    """Hash of the weights as recorded; `None` where it was not."""
 
 
 def open_network(found: Found, kind: str) -> OpenNetwork:

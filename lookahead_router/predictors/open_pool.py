@@ -38,7 +38,7 @@ OUTPUTS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
 RELATIVE_SHARE = 0.5
 """Share of the population's spread that a relative's profile is widened by."""
 CHARACTERS_PER_TOKEN = 4
-"""Of a text that does not fit the window, for its price."""
+"""Characters taken for a token in a text that does not fit the window, for its price."""
 
 
 @dataclass(frozen=True, eq=False)

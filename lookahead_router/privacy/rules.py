@@ -102,7 +102,7 @@ _IDS: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
 )
 _DIGIT = re.compile(r"\d")
 _MIN_DIGITS = 6
-"""Of a number of papers, which may be letters in part."""
+"""Digits of a number of papers, at least; the rest may be letters."""
 _NINO = re.compile(
     r"(?<![\w-])(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D](?![\w-])"
 )

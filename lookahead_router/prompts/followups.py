@@ -19,7 +19,7 @@ _LETTERS = 15
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
 _CHARACTERS_PER_WORD = 2
-"""Of Chinese and Japanese, which put no spaces between words."""
+"""Length of a word of Chinese and Japanese, which put no spaces between words."""
 _MATTER = re.compile(
     r"\d\s*[-+*/^×÷=<>]\s*[\da-z(]|[a-z]\s*[\^=<>]\s*-?[\da-z(]|https?://|```|[:：]\s*\S+\s+\S+\s+\S|\n\s*\S+\s+\S+\s+\S"
     r"|[\"“„«「『][^\"”“»」』]{8,}[\"”“»」』]",

@@ -67,7 +67,7 @@ class AskedRoutes:
         return [self._asked(request) for request in requests]
 
     def over(self, routes: Routes) -> "AskedRoutes":
-        """The same for the same routes over candidates of other names."""
+        """This matcher for the same routes over candidates of other names."""
         return AskedRoutes(routes, self.complete, self.timeout_seconds, not self.asks_elsewhere)
 
     def prompt(self, request: Request) -> str:

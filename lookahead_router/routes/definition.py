@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lookahead_router.routes.matching import AskedRoutes, EmbeddedRoutes, Labelled, TextEmbedder
 
 MAX_BYTES = 2_000_000
-"""Of a file of routes: what is larger was written by no hand, and is another file."""
+"""Size of a file of routes, at most: what is larger was written by no hand, and is another file."""
 MAX_CHARACTERS = 20_000
-"""Of a description or an example."""
+"""Characters of a description or an example, at most."""
 TIMEOUT_SECONDS = 10.0
 _EXAMPLE = "routes: [{name: ..., description: ..., examples: [...], candidates: [...]}, ...]"
 
@@ -196,7 +196,7 @@ class Routes(Value):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the routes, in their order."""
+        """Names of the routes, in their order."""
         return tuple(route.name for route in self.routes)
 
     @property
@@ -247,7 +247,7 @@ class Routes(Value):
         return AskedRoutes(self, complete, timeout_seconds, local)
 
     def policy(self, name: str | None, policy: Policy) -> Policy:
-        """By which a router of some policy decides within a route, or within none.
+        """The policy by which a router of some policy decides within a route, or within none.
 
         Args:
             name: of the route; `None` for a request of no route.

@@ -17,13 +17,13 @@ from lookahead_router.prompts import Prompt, Request
 from lookahead_router.routes.definition import Match, Routes
 
 N_FOLDS = 10
-"""In which examples are held out to see how similar a request of a route is to it."""
+"""Folds in which examples are held out to see how similar a request of a route is to it."""
 MAX_GROUPS = 20
-"""Of routes that are left out in turn, to see how similar a request of none is."""
+"""Groups of routes that are left out in turn, to see how similar a request of none is."""
 MIN_LABELLED = 10
 """Labelled requests of a kind, of some route or of none, from which on they say how similar that kind is."""
 FAR_SHARE = 0.75
-"""Of plain prompts, those that are least like the routes: the rest may belong to one."""
+"""Share of plain prompts taken, those least like the routes: the rest may belong to one."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class RouteMatcher(Protocol):
         ...
 
     def over(self, routes: Routes) -> Self:
-        """The same matcher for the same routes over candidates of other names."""
+        """This matcher for the same routes over candidates of other names."""
         ...
 
 
@@ -74,7 +74,7 @@ class Discriminant:
 
     @classmethod
     def fit(cls, vectors: np.ndarray, owner: np.ndarray, n_routes: int) -> "Discriminant":
-        """Of examples.
+        """The space that examples span.
 
         Args:
             vectors: `(n, H)` unit embeddings.
@@ -168,7 +168,7 @@ class EmbeddedRoutes:
         return self.discriminant.similarities(_embedded(self.embedder, texts))
 
     def over(self, routes: Routes) -> "EmbeddedRoutes":
-        """The same matcher for the same routes over candidates of other names."""
+        """This matcher for the same routes over candidates of other names."""
         return EmbeddedRoutes(routes, self.embedder, self.discriminant, self.threshold, self.held_out, self.owner)
 
 

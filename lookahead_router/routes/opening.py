@@ -75,7 +75,7 @@ def matches_of(
 def policy_within(
     match: Match, policy: Policy, routes: Routes | None, privacy: Privacy | None, pool: CandidatePool
 ) -> Policy:
-    """By which a router of some policy decides for requests of a match.
+    """The policy by which a router of some policy decides for requests of a match.
 
     What is private goes to local candidates of its route and, where the route has none, to any local one.
 

@@ -36,7 +36,7 @@ class CardSettings(Value):
     """What a model card says beyond what the run's files know; the recipe's section `card`."""
 
     license: str | None = None
-    """As the Hub spells licences, e.g. `apache-2.0`, `cc-by-nc-4.0`, `other`."""
+    """Licence as the Hub spells it, e.g. `apache-2.0`, `cc-by-nc-4.0`, `other`."""
     language: tuple[str, ...] = ("en",)
     datasets: tuple[str, ...] = ()
     """Ids on the Hub."""
@@ -49,7 +49,7 @@ class CardSettings(Value):
     benchmarks: tuple[HubBenchmark, ...] = ()
 
     def with_dataset(self, dataset_id: str) -> "CardSettings":
-        """The same with a dataset of the Hub among its datasets."""
+        """These settings with a dataset of the Hub among its datasets."""
         return self.model_copy(update={"datasets": tuple(dict.fromkeys([*self.datasets, dataset_id]))})
 
 

@@ -19,7 +19,7 @@ class Upload:
     files: dict[str, int]
     """Bytes of every file, by its name in the repository."""
     url: str | None = None
-    """Of the commit or the pull request; `None` for a dry run."""
+    """Address of the commit or the pull request; `None` for a dry run."""
     commit: str | None = None
     """40 hex digits; `None` for a dry run."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lookahead_router.server.calls import Call
 
 _REFUSED = (400, 422)
-"""By which a candidate may say that it gives no log-probabilities."""
+"""Statuses by which a candidate may say that it gives no log-probabilities."""
 
 
 class Heard:
@@ -44,7 +44,7 @@ class Heard:
         self._tokens += content if isinstance(content, list) else []
 
     def reply(self, usage: Usage) -> Reply:
-        """As checks see it."""
+        """The answer as checks see it."""
         told = {"finish_reason": self._reason, "logprobs": {"content": self._tokens}}
         counts = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
         return read_reply("".join(self._texts), told, **counts)
@@ -56,7 +56,7 @@ class Answer:
     def __init__(self, call: "Call", name: str) -> None:
         self._call, self.name = call, name
         self.id: str | None = None
-        """By which later requests may go on from it."""
+        """Name by which later requests may go on from the answer."""
         self._protocol, self._service = call.protocol, call.service
         self._config = call.serving[name]
         self._asked: float | None = None
@@ -219,7 +219,7 @@ class Answer:
         return Usage(self._call.request.n_tokens, self._n_shown) if self._usage is None else self._usage
 
     def reply(self) -> Reply:
-        """As checks of a cascade see it."""
+        """The answer as checks of a cascade see it."""
         return self._heard.reply(self.usage)
 
     def broke_off(self) -> None:

@@ -37,7 +37,7 @@ class Call:
         self.service, self.visit, self.protocol = service, visit, protocol
         self._content = content
         self.serving: Serving = service.serving
-        """As it was when the request came."""
+        """What was served when the request came."""
         self.id = f"dec_{secrets.token_hex(12)}"
         self.body: dict[str, Any] = {}
         self.request = Request("")

@@ -204,7 +204,7 @@ async def feedback(request: Request, visit: AtWork) -> FeedbackTaken:
 
 @_get("/v1/models", summary="The candidates, and the ways to choose.")
 async def models(request: Request, visit: Admitted) -> Models:
-    """As OpenAI lists models."""
+    """The models, as OpenAI lists them."""
     return Models(data=[Model(id=name) for name in _service_of(request).serving.models()])
 
 
@@ -221,7 +221,7 @@ async def model(name: str, request: Request, visit: Admitted) -> Model:
 
 @_get("/metrics", summary="Figures for Prometheus.", response_class=PlainTextResponse)
 async def metrics(request: Request, visit: Admitted) -> Response:
-    """Of all processes of this server."""
+    """Figures of all processes of this server."""
     service = _service_of(request)
     return Response(await service.commons.figures(service.metrics), media_type=Metrics.content_type)
 

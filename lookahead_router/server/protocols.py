@@ -90,7 +90,7 @@ class Protocol:
         return _usage(event.get("usage"), "prompt_tokens", "completion_tokens")
 
     def answer_id(self, event: Mapping[str, Any]) -> str | None:
-        """By what later requests name this answer, whose candidate keeps it."""
+        """The id by which later requests name this answer, whose candidate keeps it."""
         return None
 
     def previous(self, body: Mapping[str, Any]) -> str | None:
@@ -185,7 +185,7 @@ class Responses(Protocol):
         return [{"role": item.get("type") or "user", **item} for item in given]
 
     def needs(self, body: Mapping[str, Any]) -> Iterator[str]:
-        """As for chats; the form of the answer stands in `text`."""
+        """What chats need; the form of the answer stands in `text`."""
         yield from super().needs(body)
         text = body.get("text")
         form = text.get("format") if isinstance(text, Mapping) else None

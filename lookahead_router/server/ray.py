@@ -44,7 +44,7 @@ class Options(Settings):
     cores: float = Field(default=1.0, gt=0)
     """That Ray sets aside for a replica."""
     reading: int = 0
-    """Of the pool file and the keys: deployed with another number, they are read anew."""
+    """Number of the reading: deployed with another one, the pool file and the keys are read anew."""
 
     @model_validator(mode="after")
     def _check_replicas(self) -> Self:

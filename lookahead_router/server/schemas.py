@@ -148,7 +148,7 @@ _HEADERS = {
     "x-lookahead-decision-id": ("for feedback, and for the log", "string"),
 }
 HEADERS = {name: {"description": text, "schema": {"type": kind}} for name, (text, kind) in _HEADERS.items()}
-"""Of an answer; as OpenAPI describes them."""
+"""Headers of an answer, as OpenAPI describes them."""
 ERRORS: dict[int | str, dict[str, Any]] = {
     "4XX": {"description": "What is wrong, or too much.", "model": ErrorBody},
     "5XX": {"description": "No candidate answered.", "model": ErrorBody},

@@ -143,7 +143,7 @@ class Serving:
 
     @property
     def router(self) -> Router:
-        """As it is now, with what feedback taught."""
+        """The router as it is now, with what feedback taught."""
         return self.dispatcher.router
 
     @property
@@ -204,7 +204,7 @@ class Serving:
         return Choice(policy=policy)
 
     def policy(self, protocol: Protocol, choice: Choice) -> Policy | None:
-        """By what is chosen among the candidates that speak a protocol; `None` for the pool's own policy.
+        """The policy that chooses among the candidates that speak a protocol; `None` for the pool's own.
 
         Raises:
             Refusal: 404, nobody speaks it.

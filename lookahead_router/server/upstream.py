@@ -57,7 +57,7 @@ class Event:
     """One event of a stream."""
 
     raw: bytes
-    """As it came, with the blank line after it."""
+    """The event as it came, with the blank line after it."""
     data: Mapping[str, Any] | None
     """Its JSON object, if it holds one."""
     is_done: bool

@@ -30,7 +30,7 @@ from lookahead_router.training.demand_recipe import DemandRecipe
 from lookahead_router.training.recipe import LoraSettings, Recipe
 
 NEW_EMBEDDING_STD = 0.02
-"""Of the noise that tells the rows of added MID tokens apart."""
+"""Standard deviation of the noise that tells the rows of added MID tokens apart."""
 
 
 def build_network(recipe: Recipe, location: str, *, n_candidates: int) -> tuple[LookaheadNetwork, Tokenizer]:

@@ -42,7 +42,7 @@ class Population:
     log_tokens: np.ndarray
     """`(n,)` natural logarithm of the answer's tokens, NaN where unknown."""
     responses: tuple[dict[int, str], ...]
-    """By prompt, answers of the reference candidates, by candidate."""
+    """Answers of the reference candidates, by candidate, one mapping a prompt."""
     names: tuple[str, ...]
     n_offsets: int
 

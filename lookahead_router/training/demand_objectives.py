@@ -63,11 +63,11 @@ class Answers:
     """`(n,)` that give prompts with many answers no more than their due."""
 
     def to(self, device: torch.device) -> "Answers":
-        """The same on another device."""
+        """The answers on another device."""
         return Answers(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def shifted(self, n_rows: int) -> "Answers":
-        """The same answers for the rows of a second view of the batch."""
+        """The answers for the rows of a second view of the batch."""
         return Answers(self.rows + n_rows, self.candidates, self.sources, self.scores, self.log_tokens, self.weights)
 
 

@@ -69,9 +69,9 @@ class DemandObjectiveSettings(Value):
     distillation_weight: float = Field(default=1.0, ge=0)
     """Weight of the cosine distance to what the frozen backbone says of the plain question."""
     everyday_weight: float = Field(default=2.0, ge=0)
-    """Of the cross-entropy on everyday prompts, for each of their share in a batch."""
+    """Weight of the cross-entropy on everyday prompts, for each of their share in a batch."""
     reconstruction_weight: float = Field(default=0.15, ge=0)
-    """Of the references' words in their slots."""
+    """Weight of the cross-entropy of the references' words in their slots."""
     ability_std: float = Field(default=0.5, gt=0)
     """Prior spread of abilities in training, which keeps them in scale."""
     level_std: float = Field(default=1.5, gt=0)

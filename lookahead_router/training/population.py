@@ -18,7 +18,7 @@ EXPECTED_WEIGHT = 12.0
 """What an answer counts as that nobody gave, but that is expected of every candidate: to an everyday prompt. How
 far abilities spread is not learnt from such answers: they would say that it is hardly at all."""
 STRANGERS_SHARE = 0.7
-"""Of what such answers lift known candidates by, what a stranger is lifted by. With all of it later answers
+"""Share of a known candidate's lift by such answers that a stranger is lifted by. With all of it later answers
 are met less well; with none easy prompts look hard for everybody new."""
 MIN_NEW_ANSWERS = 20
 """Answers, to prompts that are new to the network, that a candidate needs to tell how far abilities spread."""

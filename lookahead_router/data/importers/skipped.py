@@ -9,7 +9,7 @@ from pathlib import Path
 from lookahead_router.errors import LookaheadRouterWarning, SchemaError
 
 MAX_SHARE = 0.1
-"""Of the rows of one place, up to which malformed ones are left out."""
+"""Share of the rows of one place up to which malformed ones are left out."""
 SHOWN = 3
 
 

@@ -42,7 +42,7 @@ class Settings(Value):
     model_config = ConfigDict(strict=True)
 
     seed: int = Field(default=0, ge=0)
-    """Of whatever is random in fitting; `random` predicts by it."""
+    """Seed of whatever is random in fitting; `random` predicts by it."""
 
 
 class FittedPredictor:
@@ -52,7 +52,7 @@ class FittedPredictor:
     """
 
     kind: ClassVar[str]
-    """As the command line calls it."""
+    """The kind's name on the command line."""
     reads_embeddings: ClassVar[bool] = True
     """Whether `_fit` and `_predict` get embeddings of the prompts, or their texts."""
     reads_context: ClassVar[bool] = False

@@ -17,7 +17,7 @@ class DocumentsSettings(ClassifierSettings):
     """What `documents` can be told."""
 
     n_passages: int = Field(default=8, ge=1)
-    """Of each prompt, the first so many are read."""
+    """Passages of a prompt that are read: the first so many."""
     passage_characters: int = Field(default=2000, ge=100)
     """The beginning of a passage that is read."""
 
