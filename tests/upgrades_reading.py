@@ -11,8 +11,10 @@ from lookahead_router.data.outcomes import OutcomeTable
 from lookahead_router.evaluation.decisions import read_decisions
 from lookahead_router.live import JudgeConfig, PoolConfig, read_answers
 from lookahead_router.live.answers import read_questions
+from lookahead_router.live.journal import read_records
 from lookahead_router.predictors.embedder import Embedder
 from lookahead_router.predictors.fitted import fitted_class
+from lookahead_router.server.keys import KeyFile
 from lookahead_router.training.demand_recipe import read_recipe
 
 PROMPTS = ["sum 1 2 3 ?", "rhyme river stone light ?", "one two three", "a", "six seven eight words of no vocabulary"]
@@ -23,6 +25,8 @@ def opened(folder: Path) -> Router:
     if folder.name.endswith("-sentences"):
         encoder = Embedder.load(folder.parents[1] / "encoder")
         return Router(fitted_class(folder.name.removesuffix("-sentences")).load(folder, embedder=encoder))
+    if folder.name.endswith("-static"):  # names that the catalogue alone knows, read by the word vectors
+        return Router.from_pretrained(folder, candidates=["gpt-5", "llama-3.1-8b-instruct"], backend="static")
     return Router.from_pretrained(folder)
 
 
@@ -53,6 +57,13 @@ def read_files(folder: Path) -> dict[str, Any]:
         ),
         "scores": OutcomeTable.from_file(folder / "scored.jsonl").to_dataset().scores.tolist(),
         "pool": pool.pool().to_dict(),
+        "whole pool": PoolConfig.load(folder / "pool-whole.yaml").model_dump(mode="json"),
+        "keys": KeyFile.load(folder / "keys.json").model_dump(mode="json"),
+        "verdicts": sorted(
+            [each["prompt_id"], *each["candidates"], each["judge"], each["verdict"]]
+            for each in read_records(folder / "rated.jsonl.verdicts")
+            if "verdict" in each
+        ),
         "judge": judge.model_dump(mode="json", include={"reference", "method", "rubric"}),
         "decisions": [[each["kind"], each.get("candidate")] for each in decisions],
         "stored decisions": [[each["kind"], each.get("candidate")] for each in stored],

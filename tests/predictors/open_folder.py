@@ -1,5 +1,7 @@
 """A saved predictor for any pool: a graph made by hand, with the population and the catalogue of `open_world`."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,8 +71,13 @@ def make_graph(n_demands: int = N_DEMANDS, width: int = WIDTH, *, flat: bool = T
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def write_open_folder(path: Path, graph: onnx.ModelProto | None = None, static: onnx.ModelProto | None = None) -> Path:
-    """Writes the folder; its name is the predictor's."""
+def write_open_folder(
+    path: Path,
+    graph: onnx.ModelProto | None = None,
+    static: onnx.ModelProto | None = None,
+    windows: Mapping[str, int] | None = None,
+) -> Path:
+    """Writes the folder; its name is the predictor's, `windows` are tokens by entry."""
     folder = PredictorFolder(path)
     folder.onnx_int8.parent.mkdir(parents=True)
     onnx.save(make_graph() if graph is None else graph, folder.onnx_int8)
@@ -79,7 +86,8 @@ def write_open_folder(path: Path, graph: onnx.ModelProto | None = None, static: 
     make_words().save(str(folder.tokenizer))
     population = make_population()
     made = make_catalogue(population)
-    catalogue = Catalogue(made.entries, made.profiles, prices_as_of=PRICES_AS_OF)
+    entries = [replace(each, context_window_tokens=(windows or {}).get(each.name)) for each in made.entries]
+    catalogue = Catalogue(entries, made.profiles, prices_as_of=PRICES_AS_OF)
     members = []
     for name in POOL:
         match = catalogue.match(name)

@@ -25,17 +25,18 @@ sys.path.insert(0, str(TESTS))
 
 import conftest  # noqa: E402
 import upgrades_reading as reading  # noqa: E402
-from predictors.open_folder import write_open_folder  # noqa: E402
+from predictors.open_folder import make_graph, write_open_folder  # noqa: E402
 from servers.router_server import World, until  # noqa: E402
 
 from lookahead_router import LookaheadPredictor, OpenPoolPredictor, RoutingDataset, __version__  # noqa: E402
 from lookahead_router.backends.export import export_encoder  # noqa: E402
 from lookahead_router.evaluation.decisions import read_decisions  # noqa: E402
-from lookahead_router.live import collect, judge  # noqa: E402
+from lookahead_router.live import JudgeConfig, collect, judge  # noqa: E402
 from lookahead_router.predictors.embedder import Embedder  # noqa: E402
 from lookahead_router.predictors.export import export_predictor  # noqa: E402
 from lookahead_router.predictors.fitted import FITTED, fitted_class  # noqa: E402
 from lookahead_router.predictors.network_embedder import NetworkEmbedder  # noqa: E402
+from lookahead_router.server.keys import new_key  # noqa: E402
 from lookahead_router.training import fit  # noqa: E402
 
 SETTINGS = {"knn": {"n_neighbors": 5}, "clusters": {"n_clusters": 4}, "irt": {"n_epochs": 2},
@@ -57,6 +58,46 @@ candidates:
     input_price: 0.1
     output_price: 0.2
     parameters: {temperature: 0}
+"""
+WHOLE_POOL_FILE = """\
+router: my-router
+quality: 0.95
+candidates:
+  - name: strong
+    base_url: https://api.example.com/v1
+    input_price: 2.5
+    output_price: 10
+    context_window: 128000
+    capabilities: [tools, images]
+    timeout: 60
+  - name: local
+    base_url: http://localhost:8000/v1
+    profile: llama-3.1-8b-instruct
+    input_price: 0
+    output_price: 0
+    system_prompt: Be brief.
+    max_concurrency: 2
+    local: true
+routes:
+  routes:
+    - name: contracts
+      description: Contracts and clauses
+      examples: ["What is the notice period?", Summarise the liability clause]
+      candidates: [strong]
+      order: listed
+      strict: false
+  otherwise: [local]
+  threshold: 0.5
+privacy: {kinds: [e-mail address, IBAN], attachments: true}
+cascade:
+  checks:
+    - refusal
+    - name: confidence
+      minimum: 0.8
+      reliability: {passes_right: 0.8, passes_wrong: 0.3}
+  score_per_usd: 50
+  max_calls: 2
+  order: [local, strong]
 """
 JUDGE_FILE = """\
 reference: number
@@ -121,6 +162,8 @@ def write_networks(folder: Path, work: Path, dataset: RoutingDataset) -> None:
 def write_open(folder: Path, dataset: RoutingDataset) -> OpenPoolPredictor:
     """A predictor for any pool, as it is saved after it has learnt from answers."""
     predictor = OpenPoolPredictor.load(write_open_folder(folder / "predictors" / "open-pool"))
+    windows = {"gpt-5": 400_000, "llama-3.1-8b-instruct": 131_072}
+    write_open_folder(folder / "predictors" / "open-pool-static", static=make_graph(seed=1), windows=windows)
     names = dict(zip(dataset.pool.names, predictor.pool.names, strict=True))
     predictor.onboard(dataset.rename(names)).save(folder / "predictors" / "open-pool-learnt")
     return predictor
@@ -151,8 +194,12 @@ def write_data(folder: Path, dataset: RoutingDataset) -> None:
     models = {"adds": lambda prompt: str(eval(prompt[8:-1])), "guesses": lambda prompt: "It is 5."}
     collect(folder / "prompts.jsonl", models, output=folder / "answers.jsonl")
     judge(folder / "answers.jsonl", "number", output=folder / "scored.jsonl")
+    rating = JudgeConfig(judges=({"name": "rates"},), again=0)
+    judge(folder / "answers.jsonl", rating, output=folder / "rated.jsonl", models={"rates": lambda prompt: "Rating: 7"})
     (folder / "pool.yaml").write_text(POOL_FILE)
+    (folder / "pool-whole.yaml").write_text(WHOLE_POOL_FILE)
     (folder / "judge.yaml").write_text(JUDGE_FILE)
+    new_key(folder / "keys.json", "alice", requests_per_minute=60, budget_usd=20.0, period="day")
     for log in ("decisions.jsonl", "decisions.sqlite"):
         write_log(folder / log)
 
@@ -177,11 +224,13 @@ def write(folder: Path) -> None:
         write_networks(folder, Path(work), dataset)
         write_fitted(folder, Path(work), dataset, write_open(folder, dataset))
     write_data(folder, dataset)
+    for lock in folder.glob(".*.lock"):
+        lock.unlink()
 
 
 def add(there: Path, new: Path) -> None:
     """Moves what is lacking; a predictor's folder is there or lacking as a whole."""
-    for path in sorted([*new.iterdir(), *(new / "predictors").iterdir()]):
+    for path in sorted([*new.iterdir(), *(new / "predictors").iterdir(), *(new / "recipes").iterdir()]):
         place = there / path.relative_to(new)
         if not place.exists():
             shutil.move(path, place)
@@ -204,7 +253,9 @@ def main() -> None:
     }
     if (folder / "expected.json").exists():  # what was read from what is there stays as it was
         then = json.loads((folder / "expected.json").read_text())
+        recipes = {**expected["files"]["recipes"], **then["files"]["recipes"]}
         expected = {part: {**found, **then[part]} for part, found in expected.items()}
+        expected["files"]["recipes"] = recipes
     (folder / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{folder}: {len(expected['predictions'])} predictors, {size / 1000:.0f} kB")
