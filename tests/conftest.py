@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import tempfile
 
 import numpy as np
 import pytest
@@ -151,6 +152,15 @@ def make_network(name: str) -> LookaheadNetwork:
             if parameter_name == "output_embedding":
                 parameter.normal_(std=0.1)  # it starts at zero
     return network
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scratch(tmp_path_factory):
+    """What tests, and the processes they start, put into the folder for temporary files goes with the session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("scratch")))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
 
 
 @pytest.fixture(params=NETWORKS)

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -80,7 +81,11 @@ def test_every_python_that_is_promised_is_tested():
         for each in PROJECT["project"]["classifiers"]
         if (found := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", each))
     }
-    tested = [set(job["strategy"]["matrix"]["python"]) for workflow, _, job in jobs() if workflow == "test"]
+    tested = [
+        set(job["strategy"]["matrix"]["python"])
+        for workflow, _, job in jobs()
+        if workflow == "test" and "strategy" in job
+    ]
     assert tested == [promised, promised]
     for folder in sorted((ROOT / "integrations").glob("*/pyproject.toml")):
         adapter = tomllib.loads(folder.read_text())["project"]["classifiers"]
@@ -98,3 +103,11 @@ def test_hooks_call_tools_that_the_development_environment_holds():
 
 def test_the_citation_is_of_this_version():
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == lookahead_router.__version__
+
+
+def test_a_run_of_tests_leaves_nothing_in_the_folder_for_temporary_files(tmp_path_factory):
+    assert Path(tempfile.gettempdir()).is_relative_to(tmp_path_factory.getbasetemp())
+    for path in [ROOT / "pyproject.toml", *ROOT.glob("integrations/*/pyproject.toml")]:
+        settings = tomllib.loads(path.read_text())["tool"]["pytest"]["ini_options"]
+        assert settings["tmp_path_retention_policy"] == "failed"
+        assert settings["tmp_path_retention_count"] == 1
