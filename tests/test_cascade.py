@@ -152,6 +152,43 @@ def test_without_an_answer_the_error_is_raised_and_fallbacks_ask_on():
         run(make(fallbacks="next-best"), {"small": HTTPError(400)})
 
 
+def test_where_the_window_is_too_small_only_larger_ones_are_asked():
+    from lookahead_router import Abilities
+
+    abilities = {name: Abilities(window_tokens=n) for name, n in zip(NAMES, (4_000, 4_000, 64_000), strict=True)}
+    overflow = HTTPError(413)
+    attempts = run(make(fallbacks="next-best", abilities=abilities), {"small": overflow, "other": "good"})
+    assert asked(attempts) == ["small", "other"]
+
+
+def test_a_call_that_may_ask_nobody_else_takes_the_best_answer_that_is_there():
+    attempts = make().plan("x")
+    assert not attempts.stop()
+    assert not attempts.settles("bad", lambda: Reply("bad"))
+    assert attempts.name == "large"
+    assert attempts.stop()
+    assert (attempts.answer, attempts.record["candidate"]) == ("bad", "small")
+    assert attempts.record["cascade"]["accepted"] == "small"
+
+
+def test_an_empty_answer_after_which_nobody_is_left_is_passed_on():
+    attempts = make().plan("x")
+    assert not attempts.move_on(HTTPError(503))
+    assert attempts.settles("", lambda: Reply(""))
+    assert attempts.answer == ""
+
+
+def test_the_plan_says_what_may_come():
+    plan = make(Cascade(["refusal", GOOD], 10, max_calls=3, order=["small", "large", "other"])).plan("x").plan
+    assert json.loads(json.dumps(plan)) == {
+        "checks": ["refusal", "good"],
+        "score_per_usd": 10,
+        "max_calls": 3,
+        "order": ["small", "large", "other"],
+        "is_final": False,
+    }
+
+
 def test_an_order_goes_on_without_whoever_failed():
     cascade = Cascade([GOOD], 1, max_calls=2, order=["small", "other", "large"])
     attempts = run(make(cascade, fallbacks="next-best"), {"small": "bad", "other": HTTPError(503), "large": "good"})

@@ -14,6 +14,7 @@ from lookahead_router.policies import (
     Policy,
     Restricted,
     Threshold,
+    WithinMargin,
     call_costs,
     rename,
 )
@@ -25,6 +26,8 @@ POLICIES = [
     BestQuality(),
     CostAware(10.0),
     Threshold(0.5),
+    KeepQuality(0.9),
+    WithinMargin(0.1),
     Restricted(Threshold(0.5), allow=["m0", "m1"], max_usd_per_call=1),
 ]
 
@@ -153,6 +156,65 @@ def test_cost_aware_refuses_values_outside_their_domain(field, value):
 
 
 # Threshold
+
+
+def test_seconds_weigh_beside_dollars_and_have_to_be_known():
+    pool = CandidatePool(
+        {"name": name, "usd_per_call": 0.01, "seconds_per_call": seconds} for name, seconds in (("a", 2.0), ("b", 0.5))
+    )
+    scores = np.array([[0.9, 0.8]])
+    utilities = decide(CostAware(10.0, score_per_second=0.25), scores, pool)
+    np.testing.assert_allclose(utilities, [[0.9 - 0.1 - 0.5, 0.8 - 0.1 - 0.125]])
+    with pytest.raises(ConfigurationError, match="needs seconds_per_call; missing: m0, m1"):
+        decide(CostAware(10.0, score_per_second=0.25), scores, priced(1, 2))
+
+
+shares = st.integers(0, 16).map(lambda n: n / 16)
+
+
+@relaxed
+@given(markets(), shares)
+@pytest.mark.parametrize(
+    ("policy", "least"),
+    [(KeepQuality, lambda share, best: share * best), (WithinMargin, lambda margin, best: best - margin)],
+)
+def test_the_cheapest_near_the_best_is_taken_and_no_dearer_one_is_worth_more(policy, least, market, share):
+    scores, pool = market
+    costs = costs_of(pool)
+    for row, utilities in zip(scores, decide(policy(share), scores, pool), strict=True):
+        near = row >= least(share, row.max())
+        chosen = utilities.argmax()
+        assert near[chosen]
+        assert costs[chosen] == costs[near].min()
+        assert utilities[near].min() >= 2 >= 1 >= utilities[~near].max(initial=0.0)
+        np.testing.assert_array_equal(utilities[~near], row[~near])
+        order = np.argsort(costs[near], kind="stable")
+        assert (np.diff(utilities[near][order]) <= 0).all()
+
+
+@pytest.mark.parametrize("policy", [KeepQuality, WithinMargin])
+def test_nothing_to_give_up_is_the_best_and_everything_the_cheapest(policy):
+    scores, pool = np.array([[0.25, 0.75, 0.5]]), priced(1, 3, 2)
+    keep_all, keep_none = (1.0, 0.0) if policy is KeepQuality else (0.0, 1.0)
+    assert decide(policy(keep_all), scores, pool).argmax() == 1
+    assert decide(policy(keep_none), scores, pool).argmax() == 0
+    for outside in (-0.1, 1.1, float("nan"), "0.5", True):
+        with pytest.raises(ConfigurationError):
+            policy(outside)
+
+
+@pytest.mark.parametrize("policy", [KeepQuality(0.5), WithinMargin(0.5), Threshold(0.5)])
+def test_lengths_that_are_given_price_the_calls(policy):
+    pool = CandidatePool(
+        [
+            {"name": "reads", "input_usd_per_million_tokens": 4, "output_usd_per_million_tokens": 1},
+            {"name": "writes", "input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 4},
+        ]
+    )
+    scores = np.array([[0.9, 0.9]])
+    long_prompt, long_answer = ({"input_tokens": n, "output_tokens": 1000 - n} for n in (900, 100))
+    assert decide(dataclasses.replace(policy, **long_prompt), scores, pool).argmax() == 1
+    assert decide(dataclasses.replace(policy, **long_answer), scores, pool).argmax() == 0
 
 
 def test_threshold_takes_the_cheapest_that_passes():
