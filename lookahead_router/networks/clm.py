@@ -62,7 +62,7 @@ class LookaheadCLM(LookaheadNetwork):
         return LookaheadOutput(self._score_logits(self.score_head(latents[:, :, 0])), latents)
 
     def reconstruct(self, states: torch.Tensor) -> torch.Tensor:
-        """Logits as the pretrained head gives them, but for a bias; training refuses backbones of which that is not so."""
+        """Logits as the pretrained head gives them, without its bias; training refuses backbones where they differ."""
         logits = F.linear(states, self.embedding if self.output_embedding is None else self.output_embedding)
         config = self.configuration.backbone_config
         scale = (config.get("logit_scale") or 1.0) / (config.get("logits_scaling") or 1.0)  # Cohere's, Granite's
