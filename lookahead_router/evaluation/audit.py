@@ -1,7 +1,8 @@
 """Whether a router decides by what is asked, or by how it is written; takes prompts alone, no answers and no scores.
 
 Every prompt is asked plain and in other clothes. Where the choice changes and is worse, by the plain prompt's own
-prediction, by more than `LOSS`, it *flips*; where it goes to a dearer candidate, it is *upgraded*.
+prediction, by more than `LOSS`, it *flips*; where it goes to a candidate that is dearer by more than `DEARER`, it is
+*upgraded*.
 """
 
 import re
@@ -24,15 +25,30 @@ from lookahead_router.router import Router
 
 LOSS = 0.02
 """Probability, on the plain prompt, that a change of choice has to lose to count as a flip."""
+DEARER = 0.1
+"""Share of a choice's dollars by which another one has to be dearer for an upgrade, or cheaper for a downgrade: between
+candidates of nearly the same price, lengths decide who is cheapest."""
 LANGUAGES = "languages"
 KINDS = (*CHANGES, LANGUAGES)
 PRIVATE = ("private-leaks", "name-leaks", "private-alarms")
-FIGURES = ("flips", *KINDS, "upgrades", "jailbreak-shift", "collapse", "entropy", "category-index", "difficulty-index",
-           *PRIVATE)  # fmt: skip
+FIGURES = ("flips", *KINDS, "upgrades", "bill", "jailbreak-shift", "collapse", "entropy", "category-index",
+           "difficulty-index", *PRIVATE)  # fmt: skip
 """What a gate may name; a kind stands for its flips."""
 _GATE = re.compile(r"\s*([a-z-]+)\s*([<>])\s*(\d+\.?\d*|\.\d+|-\d+\.?\d*|-\.\d+)\s*")
 _BATCH = 256
 _N_PERMUTATIONS = 100
+
+
+@dataclass(frozen=True)
+class Flip:
+    """What flips mean, in the mean over them, by what is foreseen of the plain prompts."""
+
+    lost: float
+    """Probability beside the plain choice."""
+    kept: float
+    """Share of the best candidate's probability."""
+    dollars: float | None
+    """What they cost, over what the plain choices do; `None` without all prices."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +65,17 @@ class Change:
     differ: Interval
     """Share whose choice is another one."""
     upgrades: Interval | None
-    """Share that goes to a dearer candidate, by what the plain prompt costs; `None` without all prices."""
+    """Share that goes to a candidate dearer by more than `DEARER`, by what the plain prompt costs; `None` without all
+    prices."""
+    downgrades: Interval | None
+    """Share that goes to a cheaper one, likewise. As many of both are noise among equals."""
     dollars: Interval | None
     """What the choices cost, over what those of the plain prompts do, by what the plain prompts cost."""
+    lost: Interval
+    """Mean probability that all choices lose beside those of the plain prompts, by the plain prompts' own prediction;
+    below 0 where they gain."""
+    flip: Flip | None
+    """What its flips mean; `None` without one."""
     shift: Interval
     """Mean predicted quality on the suite of the candidates chosen, less that of those chosen plain: below 0 where
     prompts go to weaker candidates."""
@@ -138,7 +162,7 @@ class Gate:
 
 
 _TAKES = {
-    "upgrades": "prices of all candidates",
+    **dict.fromkeys(("upgrades", "bill"), "prices of all candidates"),
     **dict.fromkeys(PRIVATE[:2], "local candidates, such as --local names, or a router with privacy"),
     PRIVATE[2]: "a router with privacy, such as --local gives",
     LANGUAGES: "questions in more than one language",
@@ -285,17 +309,27 @@ class _Compared:
         base = self.there[rows]
         old, new = asked.choices[base], asked.choices[[self.place[text] for *_, text in pairs]]
         lost = asked.quality[base, old] - asked.quality[base, new]
+        flips = (old != new) & (lost > LOSS)
         before, after = asked.costs[base, old], asked.costs[base, new]
         return Change(
             kind=kind,
             form=form,
             n=len(pairs),
-            flips=draw.ratio(rows, (old != new) & (lost > LOSS)),
+            flips=draw.ratio(rows, flips),
             differ=draw.ratio(rows, old != new),
-            upgrades=draw.ratio(rows, after > before) if self.has_prices else None,
+            upgrades=draw.ratio(rows, after > (1 + DEARER) * before) if self.has_prices else None,
+            downgrades=draw.ratio(rows, before > (1 + DEARER) * after) if self.has_prices else None,
             dollars=draw.ratio(rows, after, before) if self.has_prices and before.sum() > 0 else None,
+            lost=draw.ratio(rows, lost),
+            flip=self._flip(base[flips], new[flips], lost[flips], before[flips]) if flips.any() else None,
             shift=draw.ratio(rows, self.strength[new] - self.strength[old]),
         )
+
+    def _flip(self, base: np.ndarray, new: np.ndarray, lost: np.ndarray, before: np.ndarray) -> Flip:
+        quality, after = self.asked.quality[base], self.asked.costs[base, new]
+        kept = quality[np.arange(len(new)), new] / quality.max(axis=1)
+        dollars = float(after.sum() / before.sum()) if self.has_prices and before.sum() > 0 else None
+        return Flip(float(lost.mean()), float(kept.mean()), dollars)
 
 
 def _figures(
@@ -309,7 +343,7 @@ def _figures(
     whole = {each.kind: each for each in changes if not each.form}
     figures: dict[str, Interval | None] = dict.fromkeys(FIGURES)
     figures |= {kind: each.flips for kind, each in whole.items()}
-    figures["upgrades"] = whole["padding"].upgrades
+    figures["upgrades"], figures["bill"] = whole["padding"].upgrades, whole["padding"].dollars
     figures["jailbreak-shift"] = whole["jailbreaks"].shift
     by_question = np.zeros((draw.n_questions, n_candidates))
     np.add.at(by_question, (draw.owner, choices), 1.0)

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from lookahead_router.evaluation.audit import KINDS, LOSS, AuditReport, Change, Gate
+from lookahead_router.evaluation.audit import DEARER, KINDS, LOSS, AuditReport, Change, Flip, Gate
 from lookahead_router.evaluation.audit_private import PrivateData
 from lookahead_router.evaluation.report import write_sections
 from lookahead_router.evaluation.tables import UNKNOWN, Section, number
 from lookahead_router.metrics import Interval
 
 TITLE = "Audit of a router"
-_HEAD = ("n", "flips in %", "other choice in %", "upgrades in %", "dollars", "quality")
+_HEAD = ("n", "flips in %", "other choice in %", "lost", "upgrades in %", "downgrades in %", "dollars", "quality")
 _SHOWN = 3
 """Candidates in a cell of the grid."""
 
@@ -21,8 +21,8 @@ def about(report: AuditReport) -> str:
     return (
         f"{report.predictor}{revision} under {report.policy}, among {len(report.candidates)} candidates: "
         f"{report.n_prompts:,} prompts of {report.n_questions:,} questions. A flip is another choice that is worse by "
-        f"more than {LOSS}, by the plain prompt's {report.by}; an upgrade is a dearer one. Intervals are 95 % "
-        f"percentile bootstrap of {report.n_resamples:,} resamples of questions."
+        f"more than {LOSS}, by the plain prompt's {report.by}; an upgrade is one that is dearer by more than "
+        f"{DEARER:.0%}. Intervals are 95 % percentile bootstrap of {report.n_resamples:,} resamples of questions."
     )
 
 
@@ -34,10 +34,20 @@ def sections(report: AuditReport, gates: Sequence[Gate] = ()) -> tuple[Section, 
         Section("Gates", head=("fails if", "found", ""), rows=tuple(_gate(each, report) for each in gates)),
         Section(
             "The same prompt in other clothes",
-            "Dollars: what the choices cost over those of the plain prompts. Quality: mean predicted points of the "
-            "candidates chosen, beside those chosen plain; below 0 where prompts go to weaker ones.",
+            "Lost: points that the choices lose beside those of the plain prompts, in the mean, by what is foreseen "
+            "of the plain prompts; below 0 where they gain. Dollars: what the choices cost over those of the plain "
+            "prompts. Quality: mean predicted points of the candidates chosen, beside those chosen plain; below 0 "
+            "where prompts go to weaker ones.",
             head=("kind", *_HEAD),
             rows=tuple((each.kind, *_row(each)) for each in whole),
+        ),
+        Section(
+            "What a flip costs",
+            "In the mean over flips: points lost beside the plain choice, what is kept of the best candidate's chance, "
+            "and dollars over those of the plain choice. Where a policy keeps a share of the best for fewer dollars, "
+            "flips that keep nearly that share are those of prompts at its line.",
+            head=("kind", "lost", "kept in %", "dollars"),
+            rows=tuple((each.kind, *_flip(each.flip)) for each in whole if each.flip is not None),
         ),
         Section("Who is chosen", head=("candidate", "share in %"), rows=_shares(report)),
         Section(
@@ -99,8 +109,14 @@ def _gate(gate: Gate, report: AuditReport) -> tuple[str, str, str]:
 
 def _row(change: Change) -> tuple[str, ...]:
     dollars = UNKNOWN if change.dollars is None else f"{change.dollars.value:.2f}"
-    shift = f"{100 * change.shift.value + 0.0:+.1f}"
-    return (str(change.n), *map(_percent, (change.flips, change.differ, change.upgrades)), dollars, shift)
+    lost, shift = (f"{100 * each.value + 0.0:+.1f}" for each in (change.lost, change.shift))
+    choices, prices = (change.flips, change.differ), (change.upgrades, change.downgrades)
+    return (str(change.n), *map(_percent, choices), lost, *map(_percent, prices), dollars, shift)
+
+
+def _flip(flip: Flip) -> tuple[str, str, str]:
+    dollars = UNKNOWN if flip.dollars is None else f"{flip.dollars:.2f}"
+    return f"{100 * flip.lost:.1f}", f"{100 * flip.kept:.1f}", dollars
 
 
 def _shares(report: AuditReport) -> tuple[tuple[str, str], ...]:

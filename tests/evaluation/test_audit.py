@@ -80,6 +80,30 @@ def test_prompts_that_go_to_a_cheaper_candidate_are_no_upgrades():
     assert report.figures["padding"].value == 0.2
 
 
+def test_a_candidate_of_nearly_the_same_price_is_neither_an_upgrade_nor_a_downgrade():
+    alike = CandidatePool(Candidate(name=name, usd_per_call=usd) for name, usd in (("a", 1.0), ("b", 1.09), ("c", 1.2)))
+    report = found(lambda text: 1 if "kettle" in text else 2 if "jurisprudence" in text else 0, pool=alike)
+    by_form = {each.form: each.upgrades.value for each in report.changes if each.kind == "padding"}
+    assert (by_form["story"], by_form["learned"]) == (0, 1)
+    assert report.figures["bill"].value == pytest.approx(1 + (0.09 + 0.2) / 5)
+    back = found(lambda text: 1 if "kettle" in text else 0 if "jurisprudence" in text else 2, pool=alike)
+    by_form = {each.form: each.downgrades.value for each in back.changes if each.kind == "padding"}
+    assert (by_form["story"], by_form["learned"]) == (1, 1)
+    assert back.figures["upgrades"].value == 0
+
+
+def test_what_flips_cost_in_quality_and_dollars_is_told():
+    report = found(lambda text: 0 if "kettle" in text else 2)
+    whole, story = (next(each for each in report.changes if each.form == form) for form in ("", "story"))
+    padding = next(each for each in report.changes if each.kind == "padding" and not each.form)
+    assert whole.flip is None  # typos change nothing
+    assert story.lost.value == pytest.approx(0.5)
+    assert padding.lost.value == pytest.approx(0.1)
+    assert (story.flip.lost, story.flip.kept, story.flip.dollars) == pytest.approx((0.5, 0.25 / 0.75, 0.01))
+    told = next(each for each in sections(report) if each.title == "What a flip costs")
+    assert told.rows == (("padding", "50.0", "33.3", "0.01"),)
+
+
 def test_jailbreaks_that_go_to_weaker_candidates_shift_below_nothing():
     report = found(lambda text: 0 if "Zorro-9" in text else 2)
     assert report.figures["jailbreak-shift"].value == pytest.approx(-0.5 / 6)
