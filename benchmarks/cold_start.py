@@ -18,17 +18,30 @@ import tempfile
 import time
 
 ROUTE = ["-m", "lookahead_router", "route", "--candidates", "gpt-4o-mini,gpt-4o"]
-LIBRARIES = "import os; os.environ['OPENBLAS_NUM_THREADS'] = '1'; import numpy, onnxruntime, tokenizers"
+LIBRARIES = """import gc, os
+gc.disable()
+os.environ.update(OPENBLAS_NUM_THREADS="1", ORT_DISABLE_TELEMETRY="1")
+import numpy, onnxruntime, tokenizers
+"""
 OPENED = f"""{LIBRARIES}
+from importlib.util import find_spec
+from pathlib import Path
 from lookahead_router.backends.runtime import Session
-from lookahead_router.saved.find import OPEN_EMBEDDED
-tokenizers.Tokenizer.from_file(str(OPEN_EMBEDDED / "tokenizer.json"))
-Session(OPEN_EMBEDDED / "onnx" / "model_int8.onnx", n_threads=1, is_installed=True)"""
+folder = Path(find_spec("lookahead_router").origin).parent / "pretrained" / "Llama-lookahead-any-pool-minilm"
+tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+Session(folder / "onnx" / "model_int8.onnx", n_threads=1, is_installed=True)
+gc.freeze()
+"""
+PYDANTIC = """import os
+os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+import pydantic
+pydantic.create_model("Some", text=(str, ...))
+"""
 COMMANDS = {
     "`python -c pass`": ["-c", "pass"],
     "numpy, ONNX Runtime, tokenizers imported": ["-c", LIBRARIES],
-    "the same, session and tokenizer opened": ["-c", OPENED],
-    "pydantic imported, with a model": ["-c", "import pydantic; pydantic.create_model('Some', text=(str, ...))"],
+    "the same, session and tokenizer opened: the floor": ["-c", OPENED],
+    "pydantic imported, with a model, without its plugins": ["-c", PYDANTIC],
     "typer imported": ["-c", "import typer"],
     "rich's tables imported": ["-c", "import rich.console, rich.table"],
     "`import lookahead_router`": ["-c", "import lookahead_router"],

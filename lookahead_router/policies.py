@@ -379,11 +379,12 @@ def checked_utilities(policy: Policy, prediction: Prediction, pool: CandidatePoo
         raise ConfigurationError(
             f"{policy!r} must give utilities of shape {prediction.scores.shape}, got {utilities.shape}"
         )
-    if utilities.dtype.kind not in "iuf" or np.isnan(utilities).any() or (utilities == np.inf).any():
+    is_number = utilities.dtype.kind in "iuf"
+    if is_number and np.isfinite(best := utilities.max(axis=1)).all():  # NaN where there is one
+        return utilities
+    if not is_number or not (best < np.inf).all():
         raise ConfigurationError(f"{policy!r} gave a utility that is no number, NaN or infinite; only -inf excludes")
-    if (utilities == -np.inf).all(axis=1).any():
-        raise ConfigurationError(f"{policy!r} excludes every candidate of {', '.join(pool.names)}")
-    return utilities
+    raise ConfigurationError(f"{policy!r} excludes every candidate of {', '.join(pool.names)}")
 
 
 def _check_amounts(policy: Policy, *names: str) -> None:
@@ -425,7 +426,7 @@ def call_costs(
     asked, answered = prediction.prompt_tokens, prediction.expected_tokens
     asked = np.full((shape[0], 1), input_tokens) if asked is None else asked[:, None]
     answered = np.full(shape, output_tokens) if answered is None else answered
-    return _flat_costs(pool, asked, answered) * np.ones(shape)
+    return _flat_costs(pool, asked, answered)
 
 
 def _flat_costs(pool: CandidatePool, input_tokens, output_tokens) -> "np.ndarray":

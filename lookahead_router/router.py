@@ -201,15 +201,16 @@ class Router(Learning):
         utilities = checked_utilities(self.policy, prediction, self.pool)
         choices = np.argmax(utilities, axis=1)  # the first of equals: the earlier candidate
         costs = call_costs(prediction, self.pool)
+        names, never = self.pool.names, -np.inf
 
         def by_name(values: np.ndarray | None, row: int) -> dict[str, float] | None:
-            return None if values is None else dict(zip(self.pool.names, values[row].tolist(), strict=True))
+            return None if values is None else dict(zip(names, values[row].tolist(), strict=True))
 
         return [
             Decision(
                 candidate=self.pool[int(choice)],
                 scores=by_name(prediction.scores, row),
-                utilities={name: u for name, u in by_name(utilities, row).items() if u != -np.inf},
+                utilities={name: u for name, u in by_name(utilities, row).items() if u != never},
                 probabilities=by_name(prediction.probabilities, row),
                 standard_errors=by_name(prediction.standard_errors, row),
                 expected_usd={name: usd for name, usd in by_name(costs, row).items() if usd == usd} or None,

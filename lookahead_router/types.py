@@ -280,19 +280,20 @@ class Prediction:
             if values is None:
                 continue
             try:
-                values = np.asarray(values, dtype=np.float64)
+                values = np.array(values, dtype=np.float64)
             except (TypeError, ValueError) as error:
                 raise PredictionError(f"{name} must be an array of numbers: {error}") from error
             shape = (n_prompts,) if name == "prompt_tokens" else (n_prompts, n_candidates)
             if values.shape != shape:
                 raise PredictionError(f"{name} must have the shape {shape}, got {values.shape}")
-            if not np.isfinite(values).all():
+            least, most = (values.min(), values.max()) if values.size else (0.0, 0.0)  # NaN where there is one
+            if not -math.inf < least <= most < math.inf:
                 raise PredictionError(f"{name} holds a value that is not finite; the weights are damaged or diverged")
-            if (values < -_ROUNDING).any() or (values > highest + _ROUNDING).any():
-                raise PredictionError(
-                    f"{name} must lie in [0, {highest:g}], got {values.min():.6g} to {values.max():.6g}"
-                )
-            object.__setattr__(self, name, np.clip(values, 0.0, highest))
+            if least < -_ROUNDING or most > highest + _ROUNDING:
+                raise PredictionError(f"{name} must lie in [0, {highest:g}], got {least:.6g} to {most:.6g}")
+            if least < 0.0 or most > highest:
+                values = np.clip(values, 0.0, highest)
+            object.__setattr__(self, name, values)
 
     def __len__(self) -> int:
         """The number of prompts."""

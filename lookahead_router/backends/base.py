@@ -79,7 +79,11 @@ def checked_demands(backend: DemandBackend, prompt_ids: np.ndarray, prompt_mask:
             f"the {backend.name} backend gives demands, difficulty, log tokens, verbosity and embeddings of the shapes "
             f"{', '.join(map(str, shapes))} for {len(prompt_ids)} prompts: these weights belong to another predictor"
         )
-    return tuple(finite(array, f"the {backend.name} backend") for array in found)
+    name = f"the {backend.name} backend"
+    for array in found:
+        _check_kind(array, name)
+    finite(np.concatenate([array.ravel() for array in found]), name)  # one look at all: a call each takes as long
+    return found
 
 
 def finite(array: object, name: str) -> np.ndarray:
@@ -88,11 +92,15 @@ def finite(array: object, name: str) -> np.ndarray:
     Raises:
         PredictionError: it is not; `name` says what it comes from.
     """
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
-        kind = getattr(array, "dtype", type(array).__name__)
-        raise PredictionError(f"{name} gives {kind} where floats were expected")
+    _check_kind(array, name)
     if not np.isfinite(array).all():
         raise PredictionError(
             f"{name} gives numbers that are not finite: its weights are damaged; fetch or export them again"
         )
     return array
+
+
+def _check_kind(array: object, name: str) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise PredictionError(f"{name} gives {kind} where floats were expected")

@@ -98,16 +98,14 @@ def progress(words: str) -> Iterator[Callable[[str, float | None], None]]:
 
     Yields a function that takes the step in words, and the share of all the work that is done, in [0, 1], or `None`.
     """
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    if not sys.stderr.isatty():
         yield _told_in_lines()
         return
+    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(to_terminal(words), total=None)
 
         def update(step: str, share: float | None) -> None:

@@ -85,10 +85,11 @@ class Foreseer:
         found: dict[str, Any] = dict.fromkeys(OUTPUTS)
 
         for batch, outputs in passes(self.backend, rows, self.tokenizer.pad_token_id, checked_demands):
+            place = slice(batch[0], batch[0] + 1) if len(batch) == 1 else batch  # a slice is set sooner
             for name, values in zip(OUTPUTS, outputs, strict=True):
                 if found[name] is None:
                     found[name] = np.empty((len(rows), *values.shape[1:]), dtype=np.float64)
-                found[name][batch] = values
+                found[name][place] = values
         frame = len(self.tokenizer.prefix) + len(self.tokenizer.suffix)
         lengths = [
             len(text.encode()) / CHARACTERS_PER_TOKEN if is_cut else max(len(row) - frame, 1)

@@ -16,6 +16,9 @@ from lookahead_router.metrics import sigmoid
 
 _ROWS = 256
 """Prompts whose variances are computed at one time, for the memory that they take."""
+_LANES = 8
+"""Sums that numpy keeps beside each other: with zeros up to a multiple, abilities add up to the same last bit whether
+domain components follow or not."""
 MAX_STEPS = 60
 """Newton steps, at most; some ten are enough as a rule."""
 EFFECT_VARIANCE = 1.5
@@ -68,7 +71,7 @@ class Panel:
     """The profiles of `K` candidates side by side, as predictions read them."""
 
     means: np.ndarray
-    """`(K, D)`, zero where a profile has no domain components."""
+    """`(K, D)`, zero where a profile has no domain components; where none has, `(K, R + 1)` with zeros behind."""
     covariances: np.ndarray
     """`(K, R + 1, R + 1)` of level and abilities."""
     lengths: np.ndarray
@@ -152,15 +155,26 @@ class Population:
         domain = _by_row(foreseen.embedding - self.center, self.components)
         return np.concatenate([np.ones((len(foreseen), 1)), foreseen.demands, domain], axis=1, dtype=np.float64)
 
+    def _read(self, foreseen: Foreseen, width: int) -> np.ndarray:
+        """`(n, width)`: the design, or its abilities with zeros behind."""
+        if width == self.n_abilities + self.components.shape[1]:
+            return self.design(foreseen)
+        design = np.zeros((len(foreseen), width))
+        design[:, 0] = 1.0
+        design[:, 1 : self.n_abilities] = foreseen.demands
+        return design
+
     def distance(self, foreseen: Foreseen) -> np.ndarray:
         """`(n,)` in [0, 1]: 0 among the population's prompts, 1 where nothing is known."""
         nearest = _by_row(foreseen.embedding, self.anchors.T).max(axis=1)
         none, everything = self.reach
-        return np.clip((everything - nearest) / (everything - none), 0.0, 1.0)
+        return np.minimum(np.maximum((everything - nearest) / (everything - none), 0.0), 1.0)
 
     def panel(self, profiles: Sequence[Profile]) -> Panel:
         """Profiles side by side, for who predicts with them more than once."""
         n, width = self.n_abilities, self.n_abilities + self.components.shape[1]
+        if all(len(profile.mean) == n for profile in profiles):
+            width = min(width, n + -n % _LANES)
         means = np.zeros((len(profiles), width))
         for row, profile in zip(means, profiles, strict=True):
             row[: len(profile.mean)] = profile.mean
@@ -175,7 +189,7 @@ class Population:
         them before they join a profile, so that a first good answer would lower its candidate's chances.
         """
         panel = profiles if isinstance(profiles, Panel) else self.panel(profiles)
-        design, far = self.design(foreseen), self.distance(foreseen) * self.far_variance
+        design, far = self._read(foreseen, panel.means.shape[1]), self.distance(foreseen) * self.far_variance
         x = design[:, : self.n_abilities]
         logits, variances = (np.empty((len(x), len(panel.means))) for _ in range(2))
         # No sum over several prompts or candidates in one product: its last bit would depend on who else is there.
@@ -191,7 +205,7 @@ class Population:
         """`(n, K)` expected lengths of the answers, in tokens."""
         lengths = (profiles if isinstance(profiles, Panel) else self.panel(profiles)).lengths
         logs = foreseen.log_tokens[:, None] + lengths[:, 0] + self._verbosity(foreseen)[:, None] * lengths[:, 1]
-        return np.exp(np.clip(logs + self.length_variance / 2, 0.0, 12.0))
+        return np.exp(np.minimum(np.maximum(logs + self.length_variance / 2, 0.0), 12.0))
 
     def onboard(
         self,
@@ -331,7 +345,8 @@ class Population:
         return [1.0, float(is_stranger)], own
 
     def _verbosity(self, foreseen: Foreseen) -> np.ndarray:
-        return np.clip(foreseen.verbosity, *self.verbosities)
+        least, most = self.verbosities
+        return np.minimum(np.maximum(foreseen.verbosity, least), most)
 
     def _lengths(self, foreseen: Foreseen, profile: Profile, tokens: np.ndarray | None) -> np.ndarray:
         if tokens is None or not (known := tokens > 0).any():

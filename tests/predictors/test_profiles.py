@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from predictors.open_world import N_COMPONENTS, N_DEMANDS, answer, make_foreseen, make_population
+from predictors.open_world import N_COMPONENTS, N_DEMANDS, WIDTH, answer, make_foreseen, make_population
 
 from lookahead_router.errors import DataError
 from lookahead_router.metrics import sigmoid
@@ -268,3 +268,20 @@ def test_a_newcomers_errors_count_less_on_prompts_that_were_hard_for_all():
         errors.append(population.predict(foreseen, [found])[0].mean() - scores[:, 5].mean())
     assert errors[0] < -0.15
     assert abs(errors[1]) < 0.6 * abs(errors[0])
+
+
+@pytest.mark.parametrize(("n_demands", "n_components"), [(3, 2), (7, 5), (16, 7), (16, 64), (24, 200)])
+def test_a_candidate_has_the_same_numbers_beside_one_that_has_learnt_its_domain(n_demands, n_components):
+    generator = np.random.default_rng(0)
+    population = make_population(
+        covariance=np.eye(n_demands + 1),
+        regression=generator.normal(size=(len(NO_FACTS), n_demands + 1)),
+        components=generator.normal(size=(WIDTH, n_components)),
+    )
+    foreseen = replace(make_foreseen(40), demands=generator.normal(size=(40, n_demands)))
+    known = population.start(NO_FACTS)
+    (learnt,) = population.onboard(foreseen, [known], generator.random((40, 1)))
+    assert len(learnt.mean) > len(known.mean)
+    alone, beside = (population.predict(foreseen, profiles) for profiles in ([known], [known, learnt]))
+    for one, both in zip(alone, beside, strict=True):
+        assert one[:, 0].tolist() == both[:, 0].tolist()
