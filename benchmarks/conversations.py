@@ -11,6 +11,7 @@ coder, a mathematician and one who chats, who were onboarded by the scores of ev
 random ones of the catalogue.
 
     python benchmarks/conversations.py tests/data/dialogues.jsonl tests/data/everyday.jsonl
+    python benchmarks/conversations.py tests/data/dialogues_unseen.jsonl tests/data/everyday.jsonl
 """
 
 import argparse
@@ -29,7 +30,6 @@ from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.prompts import Request
-from lookahead_router.prompts.followups import stands_alone
 from lookahead_router.types import Prediction
 
 LOSS = 0.02
@@ -58,8 +58,8 @@ MATHEMATICS = (
     "Compute or simplify {thing}.", "Prove a statement about {thing}.", "Explain step by step how one finds {thing}.",
     "What is known of {thing}? Give a proof.",
 )  # fmt: skip
-HALVES = ("tune", "report", "more", "held")
-"""Parts of the dialogues: rules were set on `tune` and `more`, and never on the others."""
+HALVES = ("tune", "report", "more", "held", "unseen")
+"""Parts of the dialogues: rules were set on `tune`, `more` and `held`, and never on the others."""
 MODERN = ("gpt-4o-2024-08-06", "claude-3-5-sonnet-20241022", "deepseek-r1", "o3-mini", "gemini-1.5-pro-002")
 N_RANDOM = 15
 N_BOOTSTRAP = 2000
@@ -246,6 +246,7 @@ def main() -> None:
     arguments = parser.parse_args()
     dialogues = read_lines(arguments.dialogues)
     parts = {name: [each for each in dialogues if each["half"] == name] for name in arguments.half}
+    parts = {name: part for name, part in parts.items() if part}
     print(f"dialogues: {', '.join(f'{len(part)} of {name}' for name, part in parts.items())}")
     for title, routers in pools(read_lines(arguments.everyday), arguments.seed).items():
         for part, chosen in parts.items():
@@ -267,7 +268,7 @@ def tell(name: str, routers: Sequence[Router], dialogues: Sequence[dict], argume
         print(f"  {label:34} {figures[0]:32} {figures[1]:34} {figures[2]}", flush=True)
         for (dialogue_id, place, kind), n in sorted(wrong.items()) if arguments.wrong else ():
             text = next(each["messages"] for each in dialogues if each["id"] == dialogue_id)[place]["content"]
-            print(f"    {n} {kind} {dialogue_id} alone={stands_alone(text)}: {text[:120]}")
+            print(f"    {n} {kind} {dialogue_id}: {text[:120]}")
 
 
 if __name__ == "__main__":

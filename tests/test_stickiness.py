@@ -1,5 +1,7 @@
 """Whether a conversation stays with the candidate that holds it: `sticky="adaptive"`."""
 
+from dataclasses import replace
+
 import pytest
 from dispatching import call, make
 
@@ -44,18 +46,23 @@ UNMARKED = read_request(talk("Write a haiku about rain.", "Drops on a roof.", "H
 FOLLOW_UP = read_request(talk("Write a haiku about rain.", "Drops.", "and a shorter one?"))
 
 
+LIKELY_FOLLOW_UP = replace(UNMARKED, new_topic=0.4)
+
+
 @pytest.mark.parametrize(
-    ("request_", "gain", "stays"), [(TOPIC, 0.01, True), (TOPIC, 0.03, False), (UNMARKED, 0.05, True),
-                                    (FOLLOW_UP, 0.17, True), (FOLLOW_UP, 0.19, False)]
+    ("request_", "gain", "stays"), [(TOPIC, 0.01, True), (TOPIC, 0.03, False), (LIKELY_FOLLOW_UP, 0.067, True),
+                                    (LIKELY_FOLLOW_UP, 0.068, False), (UNMARKED, 0.2, True), (FOLLOW_UP, 0.5, True)]
 )  # fmt: skip
-def test_it_stays_unless_the_gain_is_above_the_threshold_which_is_higher_for_follow_ups(request_, gain, stays):
+def test_it_stays_unless_the_gain_is_above_the_threshold_which_rises_with_the_odds_against_a_new_topic(
+    request_, gain, stays
+):
     record = fixed([0.5, 0.5 + gain]).plan(request_, held="a").record
     assert (record["candidate"], record["reason"]) == (("a", "sticky") if stays else ("b", "routed"))
     told = record["stickiness"]
     assert told["gain"] == pytest.approx(gain)
     assert (told["held"], told["instead"], told["stays"]) == ("a", "b", stays)
-    expected = {TOPIC: (0.02, 0.02), UNMARKED: (0.05, 1.0), FOLLOW_UP: (0.1799, 0.1801)}[request_]
-    assert expected[0] <= told["switch_gain"] <= expected[1]
+    against = max((1 - request_.new_topic) / request_.new_topic, 1)
+    assert told["switch_gain"] == pytest.approx(min(0.02 * against**3, 1))
     assert record["scores"]["b"] == pytest.approx(0.5 + gain)
 
 

@@ -112,8 +112,8 @@ class Dispatcher:
                 the adapter reads in the conversation, and hands over as `keep`. `"adaptive"` does as `"turn"`
                 and stays with the candidate that holds the conversation besides, unless another one's predicted
                 score is higher by more than `switch_gain`; a greeting holds nothing.
-            switch_gain: score in [0, 1] that a switch must add, for `sticky="adaptive"`; 0.02 when absent, and five
-                times as much where the question cannot stand alone.
+            switch_gain: score in [0, 1] that a switch must add, for `sticky="adaptive"`; 0.02 when absent, and
+                more, up to all of it, the likelier the question goes on with its topic.
             threads: candidate by thread id; by default in memory, the 10,000 threads used last.
             cooldowns: shared with other dispatchers, or of this one when absent.
             abilities: what is known of the models, by candidate.
@@ -260,11 +260,11 @@ class Dispatcher:
         request = text if is_read else Request(text, n_tokens=n_tokens)
         needs |= request.needs
         if self.sticky == "adaptive":
-            from lookahead_router.prompts.followups import stands_alone
+            from lookahead_router.prompts.followups import has_matter
 
             held = held if request.has_topic or not is_read else None
             held = self.threads.get(thread) if held is None and thread is not None else held
-            thread = thread if request.has_topic or stands_alone(request.text) else None  # a greeting pins nothing
+            thread = thread if request.has_topic or has_matter(request.text) else None  # a greeting pins nothing
         if forced is not None:
             self._check_private(self.check_name(forced), request)
             return Attempts(self, [forced], {"candidate": forced, "reason": "forced"}, thread=thread)

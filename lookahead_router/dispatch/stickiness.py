@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 SWITCH_GAIN = 0.02
 """Predicted score, in [0, 1], that another candidate must add before a conversation goes over to it."""
-REFERRING = 0.1
-"""What stands for the chance of a new topic where a question refers back."""
-_COMPARED = 8
-"""Messages before a question that it is compared with."""
+_POWER = 3
+"""Of the odds against a new topic, by which the gain that a switch must add is multiplied."""
 
 
 def check_gain(gain: object) -> float:
@@ -40,8 +38,8 @@ def weigh(
 
     The policy is asked again with the holder's score raised by what a switch must gain, and its price lowered by what
     its cache saves. If it takes the holder then, the conversation stays. A follow-up is answered best by whoever holds
-    what it follows, whatever it seems to ask alone; a switch there costs as much as one must gain. So what it must gain
-    rises with the odds against a new topic, where they are above one.
+    what it follows, whatever it seems to ask alone, and how much better another one seems says little of whether it is
+    one. So what a switch must gain rises steeply with the odds against a new topic, where they are above one.
 
     Args:
         router: what decided.
@@ -57,8 +55,8 @@ def weigh(
     """
     if decision.name == held:
         return None
-    chance = _new_topic(request)
-    gain = min(gain * max((1 - chance) / chance, 1.0), 1.0)
+    against = (1 - request.new_topic) / max(request.new_topic, 1e-9)
+    gain = min(gain * max(against, 1.0) ** _POWER, 1.0)
     column = router.pool.index(held)
     cache_usd = _cache_usd(router.pool[held], prediction, request)
     raised = replace(
@@ -75,16 +73,6 @@ def weigh(
     added = decision.scores[decision.name] - decision.scores[held]
     facts = {"held": held, "instead": decision.name, "gain": added, "switch_gain": gain, "stays": stays}
     return facts if cache_usd is None else {**facts, "cache_usd": cache_usd}
-
-
-def _new_topic(request: Request) -> float:
-    """Chance, in (0, 1], that the question begins a topic."""
-    from lookahead_router.prompts.followups import chance_of_new_topic
-
-    if request.refers_back:
-        return REFERRING
-    said = [text for _, text in request.sent if text != request.text]
-    return chance_of_new_topic(request.text, said[-_COMPARED:]) if said else 1.0
 
 
 def _raised(values: "np.ndarray", column: int, gain: float) -> "np.ndarray":

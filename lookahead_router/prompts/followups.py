@@ -1,14 +1,18 @@
-"""Whether a question can stand alone, told by its length and by the few words that refer back.
+"""Whether a question begins a topic or goes on with one, told by lengths and by words that came up before.
 
-What holds in any language goes first: how long it is, whether it brings matter of its own such as a formula, a quote or
-a list. Words that refer back are known of English, German, French, Spanish, Chinese and Japanese.
+What holds in any language decides: how long it is, also beside the questions before it, which words are known from
+them, and whether it brings matter of its own such as a formula, a quote or a list. Words that refer back, that name a
+subject, or that say nothing help; they are known of English, German, French, Spanish, Chinese and Japanese.
 
 Its patterns take milliseconds to compile, so it is imported where a conversation is read and not before.
 """
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
+from operator import mul
+
+from lookahead_router.prompts.reading import FOLLOWS
 
 LONG_WORDS = 25
 """From so many words on, a question brings enough of its own, whatever it refers to."""
@@ -111,9 +115,6 @@ _NAMES = re.compile(
     re.IGNORECASE,
 )
 """What names its one subject: `what is entropy`, `write a haiku`."""
-_BEARING = re.compile(r"[\u30a0-\u30ff\u3400-\u4dbf\u4e00-\u9fff]")
-"""Characters of Chinese and Japanese that bear meaning."""
-_FEW = 4
 _ENDS = re.compile(r"(?:呢|は|って|なら|吗|だと)\W*$")
 _SAYING_NOTHING = """
 a an the i me my you your we us to of on is are am be do does did can could would will please thanks thank ok okay yes
@@ -153,37 +154,35 @@ _CJK_EMPTY = re.compile(
 )
 
 
-def stands_alone(question: str) -> bool:
-    """Whether a question can be understood, and so routed, without what was said before it.
-
-    A greeting, thanks and "go on" cannot: there is nothing in them to decide by.
-    """
-    question = _THANKS.sub("", question, count=1) if _THANKS.match(question) else question
+def has_matter(question: str) -> bool:
+    """Whether a question says anything to decide by; a greeting, thanks and "go on" do not."""
     if len(question) > LONG_WORDS * _LONGEST_WORD:
         return True
     cjk = len(_CJK.findall(question))
     words = _WORD.findall(_CJK.sub(" ", question).lower())
     n_words = sum(1 + len(word) // _LETTERS for word in words) + cjk / _CHARACTERS_PER_WORD
-    if n_words >= LONG_WORDS:
+    if n_words >= LONG_WORDS or _MATTER.search(question):
         return True
-    if _MATTER.search(question):
-        return n_words > 8 or not _GOES_ON.match(question)
     if cjk:
         left = _CJK.findall(_CJK_EMPTY.sub("", question))
-        if len(left) + 2 * len(words) < 1 or n_words < 1.5:
-            return False
-        if n_words <= 8 and _ENDS.search(question):
-            return False
-        matter = 2 + (len(_BEARING.findall(_CJK_EMPTY.sub("", question))) + 2 * len(words) >= _FEW)
-    else:
-        matter = sum(len(word) > 1 and not word.isdigit() and word not in _EMPTY for word in words)
-    if matter == 0 or (matter == 1 and n_words <= 8 and not _NAMES.match(question)):
+        return len(left) + 2 * len(words) >= 1 and n_words >= _FEWEST_CJK
+    matter = sum(len(word) > 1 and not word.isdigit() and word not in _EMPTY for word in words)
+    if _NAMES.match(question):
+        return matter > 0
+    return n_words > 2 and (matter > 1 or (matter == 1 and n_words > _SHORT))
+
+
+def points_back(question: str) -> bool:
+    """Whether a short question takes something up by a word that is known to: `that`, `and`, `the second one`."""
+    question = _THANKS.sub("", question[:_READ], count=1)
+    n_words = _n_words(question)
+    if n_words > 8 and _MATTER.search(question):
         return False
-    if n_words <= 2 and not cjk and not _NAMES.match(question):
-        return False
-    if n_words <= 12 and _REFERS.search(_IMPERSONAL.sub("", question)):
-        return False
-    return not (n_words <= 12 and _GOES_ON.match(question)) and not (n_words <= 5 and _ELLIPTIC.match(question))
+    return (
+        (n_words <= 12 and bool(_REFERS.search(_IMPERSONAL.sub("", question)) or _GOES_ON.match(question)))
+        or (n_words <= 8 and bool(_ENDS.search(question)))
+        or (n_words <= 5 and bool(_ELLIPTIC.match(question)))
+    )
 
 
 _HANGUL = re.compile(r"[\uac00-\ud7af]")
@@ -192,32 +191,115 @@ _HANGUL_WORDS = 1.6
 _CJK_PER_WORD = 1.4
 _STEM = 6
 """Letters by which words are compared, so that `duplicate` is known after `duplicates`."""
-_READ = 2000
-"""Characters of each earlier turn that are compared."""
-_PER_LOG_WORD, _PER_KNOWN, _PER_NAMED, _PER_MATTER, _OFFSET = 4.3, -4.8, 2.6, 1.0, -8.9
+_READ = 1000
+"""Characters of each turn that are compared, and that count for its length."""
+_SHORT = 8
+"""Words, up to which one that says something is not enough."""
+_FEWEST_CJK = 1.5
+_COMPARED = 8
+"""Turns before a question that it is compared with, and questions that tell how long this user's are."""
+_PASTED, _LONGEST, _USUAL = 200, 100, 50
+"""Letters that a question counts for at most; that one before it does, since pasted texts say nothing of how long
+somebody's questions are; and those of a question of whom nobody knows."""
+_CJK_LETTERS, _HANGUL_LETTERS = 2.5, 2.0
+"""Letters that a character stands for."""
+_UNLIKELY = 0.05
+"""Chance of a new topic where a question says nothing."""
+_POINTING = 0.3
+"""The most that it is where a question points back by a word."""
+_ENOUGH = 16
+"""Questions that are looked through for the one that began a topic."""
+_KEPT = 4
+"""Questions of a topic that go along: the one that began it, and the last ones."""
+_WEIGHTS = (1.54, 3.55, -4.06, 2.09, 1.77)
+_OFFSET = -2.88
+"""Of the logistic model, for the `features` of a question; benchmarks/fit_conversations.py fits them."""
 
 
-def chance_of_new_topic(question: str, said: Iterable[str]) -> float:
-    """Chance, in (0, 1), that a question which could stand alone begins a topic rather than going on with one.
+class Talk:
+    """What was said in a conversation, and where its topics begin.
 
-    A logistic model of how long it is, which share of its words came up before, and whether it names its subject
-    or brings matter of its own; fitted on the dialogues of the parts `tune` and `more`.
-
-    Args:
-        question: of the user.
-        said: what was said before it, whoever said it.
+    A question begins a topic if a logistic model of five things says so: how long it is, how much longer than this
+    user's questions are, which share of its words came up before, whether it names its subject, and whether it brings
+    matter of its own. No word has to be known for the first three. It was fitted on the dialogues of the parts `tune`,
+    `more` and `held`. One that points back by a word is never likely to.
     """
-    question = question[: LONG_WORDS * _LONGEST_WORD]
-    n_cjk = len(_CJK.findall(question))
-    words = _WORD.findall(_CJK.sub(" ", question).lower())
+
+    def __init__(self, turns: Sequence[tuple[bool, str]]) -> None:
+        """Reads nothing yet.
+
+        Args:
+            turns: oldest first, whether it is the user's, and its text.
+        """
+        self._turns = turns
+        self._terms: dict[int, set[str]] = {}
+        self._places = [place for place, (is_users, text) in enumerate(turns) if is_users and text]
+        self.first = next((place for place in self._places if has_matter(turns[place][1])), len(turns))
+        """Place of the first question that says anything; the number of turns where none does."""
+
+    def chance_of_new_topic(self, question: str, place: int) -> float:
+        """Chance, in (0, 1], that a question begins a topic, where both were equally likely before it is read.
+
+        Args:
+            question: of the user.
+            place: that it has, or would have, among the turns; those before it were said before.
+        """
+        if not place or (place <= self.first and has_matter(question)):
+            return 1.0
+        if not has_matter(question):
+            return _UNLIKELY
+        odds = _OFFSET + sum(map(mul, _WEIGHTS, self.features(question, place)))
+        return min(1 / (1 + math.exp(-odds)), _POINTING if points_back(question) else 1.0)
+
+    def features(self, question: str, place: int) -> tuple[float, ...]:
+        """What the chance is told by: logarithms of its words and of how much longer it is than others, the share of
+        its terms that is known, whether it names its subject, whether it brings matter.
+
+        Args:
+            question: of the user.
+            place: as for `chance_of_new_topic`.
+        """
+        question = question[:_READ]
+        asked = [at for at in self._places if at < place][-_COMPARED:]
+        lengths = [min(_n_letters(self._turns[each][1]), _LONGEST) for each in asked]
+        usual = sum(lengths, _USUAL) / (len(lengths) + 1)
+        named = _NAMES.match(question)
+        own = _terms(question[named.end() :] if named else question)  # "write a" says nothing of what it is about
+        before = set().union(*map(self._terms_at, range(max(place - _COMPARED, 0), place)))
+        return (
+            math.log(max(_n_words(question), 1)),
+            math.log(_n_letters(question) / usual),
+            len(own & before) / max(len(own), 1),
+            float(named is not None),
+            float(_MATTER.search(question) is not None),
+        )
+
+    def asked_since(self, place: int) -> list[str]:
+        """The user's questions before a place, back to the one that began the topic; the middle of many is left out."""
+        found: list[str] = []
+        for each in reversed([at for at in self._places if at < place][-_ENOUGH:]):
+            text = self._turns[each][1]
+            found.insert(0, text)
+            if has_matter(text) and self.chance_of_new_topic(text, each) >= FOLLOWS:
+                break
+        return found if len(found) <= _KEPT else [found[0], *found[1 - _KEPT :]]
+
+    def _terms_at(self, place: int) -> set[str]:
+        if place not in self._terms:
+            self._terms[place] = _terms(self._turns[place][1][:_READ])
+        return self._terms[place]
+
+
+def _n_words(text: str) -> float:
+    words = _WORD.findall(_CJK.sub(" ", text).lower())
     n_words = sum((_HANGUL_WORDS if _HANGUL.search(word) else 1) + len(word) // _LETTERS for word in words)
-    named = _NAMES.match(question)
-    own = _terms(question[named.end() :] if named else question)  # "write a" says nothing of what it is about
-    before = set().union(*(_terms(text[:_READ]) for text in said))
-    known = len(own & before) / max(len(own), 1)
-    odds = _OFFSET + _PER_LOG_WORD * math.log(max(n_words + n_cjk / _CJK_PER_WORD, 1)) + _PER_KNOWN * known
-    odds += _PER_NAMED * (named is not None) + _PER_MATTER * (_MATTER.search(question) is not None)
-    return 1 / (1 + math.exp(-odds))
+    return n_words + len(_CJK.findall(text)) / _CJK_PER_WORD
+
+
+def _n_letters(text: str) -> float:
+    text = text[:_READ]
+    denser = (_CJK_LETTERS - 1) * len(_CJK.findall(text)) + (_HANGUL_LETTERS - 1) * len(_HANGUL.findall(text))
+    return min(max(len(text) + denser, 1), _PASTED)
 
 
 def _terms(text: str) -> set[str]:

@@ -21,7 +21,10 @@ NEEDS = ("tools", "images", "audio", "video", "files", "structured output")
 """What a request can need of a candidate, in the words of `Candidate.capabilities`."""
 
 CONTEXT_TOKENS = 100
-"""Estimated tokens of what was said before that go along with a question which cannot stand alone."""
+"""Estimated tokens of what was said before that go along with a question which goes on with a topic."""
+
+FOLLOWS = 1 / 3
+"""Below this chance of a new topic a question is routed with what it refers to."""
 
 _EMPTY = "the prompt is empty; send at least one character that is not whitespace"
 
@@ -52,9 +55,10 @@ class Request:
     turn_starts: tuple[int, ...] = ()
     """Indexes of all messages that began a turn of the user, this one's included."""
     has_topic: bool = False
-    """Whether an earlier question of the user stands alone, so that whoever answered holds the conversation."""
-    refers_back: bool = False
-    """Whether the question cannot stand alone and something was said before."""
+    """Whether an earlier question of the user says anything, so that whoever answered holds the conversation."""
+    new_topic: float = 1.0
+    """Chance, in [0, 1], that the question begins a topic rather than going on with one, where both were equally
+    likely before it is read; 1 where nothing was said before."""
     n_earlier_tokens: int = 0
     """Those of the tokens that the call before this one has sent or got, and a provider may still have cached."""
     passages: tuple[str, ...] = field(default=(), repr=False)
@@ -64,6 +68,11 @@ class Request:
     sent: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
     """Role and text of all that is sent, oldest first: what user, assistant and system say, and, as `aside`, what
     tools, documents and passages do. Empty where `text` alone is sent."""
+
+    @property
+    def refers_back(self) -> bool:
+        """Whether the question likely goes on with a topic, so that what it refers to is routed with it."""
+        return self.new_topic < FOLLOWS
 
 
 def read_request(
@@ -79,9 +88,10 @@ def read_request(
     """Reads a prompt or a conversation, and the passages that were retrieved for it.
 
     The routed text is the user's last question: the last user message that has text and does not merely carry a
-    tool's output or another agent's report. Where it cannot stand alone ("and in Rust?"), what it refers to goes
-    before it, within `CONTEXT_TOKENS`: the user's questions back to one that stands alone, cut from both ends if need
-    be, and the last answer where none does. What tools, system, documents and passages say is counted and never routed.
+    tool's output or another agent's report. Where it likely goes on with a topic ("and in Rust?"), what it refers to
+    goes before it, within `CONTEXT_TOKENS`: the question that began the topic and the last ones since, cut from both
+    ends if need be, and the last answer where no question says anything. What tools, system, documents and passages
+    say is counted and never routed.
 
     Args:
         prompt: a text, or messages in the form of OpenAI, Anthropic, Google, Bedrock, LangChain or LlamaIndex.
@@ -113,11 +123,12 @@ def read_request(
     if text is not None and not isinstance(text, str):
         raise ConfigurationError(f"route_on must give the text to route on, or None; it gave {type(text).__name__}")
     try:
-        text = _cleaned(_routed(readings, context_chars, text, passages))
+        text, new_topic = _routed(readings, context_chars, text, passages)
+        text = _cleaned(text)
     except PromptError:
         if not allow_empty:
             raise
-        text = ""
+        text, new_topic = "", 1.0
     starts = _turn_starts(readings)
     last_answer = max((place for place, reading in enumerate(readings) if reading.role == "assistant"), default=-1)
     return Request(
@@ -128,8 +139,8 @@ def read_request(
         + (estimate_tokens(_as_json(tools)) if tools else 0),
         starts[-1] if starts else 0,
         starts,
-        has_topic=any(_stands_alone(readings[start].text) for start in starts[:-1]),
-        refers_back=len(starts) > 1 and not _stands_alone(readings[starts[-1]].text),
+        has_topic=any(_has_matter(readings[start].text) for start in starts[:-1]),
+        new_topic=new_topic,
         n_earlier_tokens=sum(reading.n_tokens for reading in readings[: last_answer + 1]),
         passages=passages,
         n_context_tokens=sum(lengths),
@@ -195,7 +206,7 @@ def prompt_text(prompt: "Prompt | Request") -> str:
     """
     if isinstance(prompt, Request):
         return _cleaned(prompt.text)
-    return _cleaned(without_data_urls(prompt) if isinstance(prompt, str) else _routed(_readings(prompt), None))
+    return _cleaned(without_data_urls(prompt) if isinstance(prompt, str) else _routed(_readings(prompt), None)[0])
 
 
 def clean_text(text: str) -> str:
@@ -230,8 +241,8 @@ def _routed(
     context_chars: int | None,
     question: str | None = None,
     passages: Sequence[str] = (),
-) -> str:
-    """The question, after what it refers to.
+) -> tuple[str, float]:
+    """The question, after what it refers to, and the chance that it begins a topic.
 
     Args:
         readings: the conversation.
@@ -243,7 +254,7 @@ def _routed(
         PromptError: no message of the user, or no text in the last one.
     """
     if question is not None and len(readings) < 2:
-        return question
+        return question, 1.0
     turns = _without_observations(readings) if question is not None else _turns(readings)
     if question is None:
         place = _question(turns)
@@ -252,29 +263,28 @@ def _routed(
             question = question.replace(passage, " ").strip() or question
     else:
         place = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=0)
-    if context_chars == 0 or not place or _stands_alone(question):
-        return question
-    answer, asked = "", []
-    for turn in reversed(turns[:place]):
-        if turn.role == "user" and turn.text:
-            asked.insert(0, turn.text)
-            if _stands_alone(turn.text):
-                break
-        elif turn.role == "assistant":
-            answer = answer or turn.text
-    else:
-        asked.append(answer)  # no question says what it is about; an answer's proposal may
+    if not any(turn.text for turn in turns[:place]):
+        return question, 1.0
+    from lookahead_router.prompts.followups import Talk
+
+    talk = Talk([(turn.role == "user", turn.text) for turn in turns[:place]])
+    chance = talk.chance_of_new_topic(question, place)
+    if context_chars == 0 or chance >= FOLLOWS:
+        return question, chance
+    asked = talk.asked_since(place)
+    if talk.first >= place:  # no question says what it is about; an answer's proposal may
+        asked += [turn.text for turn in turns[:place] if turn.role == "assistant" and turn.text][-1:]
     said = _within(asked, CONTEXT_TOKENS)
     if context_chars is not None:
         share = context_chars // max(len(said), 1)
         said = [text if len(text) <= share else text[: share // 2] + text[len(text) - share // 2 :] for text in said]
-    return "\n\n".join([*filter(None, said), question])
+    return "\n\n".join([*filter(None, said), question]), chance
 
 
-def _stands_alone(question: str) -> bool:
-    from lookahead_router.prompts.followups import stands_alone
+def _has_matter(question: str) -> bool:
+    from lookahead_router.prompts.followups import has_matter
 
-    return stands_alone(question)
+    return has_matter(question)
 
 
 def _question(turns: Sequence[Reading]) -> int:

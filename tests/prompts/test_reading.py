@@ -319,7 +319,8 @@ def test_what_a_tool_gave_is_not_the_question(report):
 def test_what_a_user_observes_is_a_question(text):
     assert prompt_text([user(text)]) == text
     if not text.startswith("Observation:"):
-        assert prompt_text([ASKED, CALLED, user(text)]) == text
+        request = read_request([ASKED, CALLED, user(text)])
+        assert (request.text.split("\n\n")[-1], request.turn_start) == (text, 2)
 
 
 def test_a_question_beside_a_tools_result_is_the_question():

@@ -107,8 +107,8 @@ class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
     as `"turn"` does, and with a conversation's unless another one's predicted score is higher by more than
     `switch_gain`; a greeting holds nothing."""
     switch_gain: float | None = None
-    """Predicted score in [0, 1] that another candidate must add, for `sticky="adaptive"`; 0.02 when absent, and five
-    times as much where the question cannot stand alone."""
+    """Predicted score in [0, 1] that another candidate must add, for `sticky="adaptive"`; 0.02 when absent, and more,
+    up to all of it, the likelier the question goes on with its topic."""
     threads: Any = Field(default_factory=RecentThreads, exclude=True, repr=False)
     """Candidate by thread id, a mutable mapping; by default in memory, the 10,000 threads used last."""
     candidate: str | None = None

@@ -121,8 +121,8 @@ class LookaheadRouterMiddleware(AgentMiddleware[_RouterState]):
                 alone; 0 for none, and the core's own budget when absent.
             sticky: `"adaptive"` stays with the candidate that answered in the history last, unless another one's
                 predicted score is higher by more than `switch_gain`; a greeting holds nothing.
-            switch_gain: score in [0, 1] that a switch must add; 0.02 when absent, and five times as much where the
-                question cannot stand alone.
+            switch_gain: score in [0, 1] that a switch must add; 0.02 when absent, and more, up to all of it, the
+                likelier the question goes on with its topic.
             routes: kinds of requests in plain words with their candidates, fitted or not.
             privacy: which requests only local candidates may see. With it nothing is left to the agent's own model.
 

@@ -92,8 +92,8 @@ class LookaheadRouterLLM(AsksByTemplate, FunctionCallingLLM):
     `"thread"` with the one that answered the conversation last; `"adaptive"` with a turn's, and with the
     conversation's unless another one's predicted score is higher by more than `switch_gain`."""
     switch_gain: float | None = None
-    """Predicted score in [0, 1] that another candidate must add, for `sticky="adaptive"`; 0.02 when absent, and five
-    times as much where the question cannot stand alone."""
+    """Predicted score in [0, 1] that another candidate must add, for `sticky="adaptive"`; 0.02 when absent, and more,
+    up to all of it, the likelier the question goes on with its topic."""
     candidate: str | None = None
     """Answers every call, without a prediction."""
     route_on: SkipJsonSchema[Callable[[Any], str | None] | None] = Field(default=None, exclude=True, repr=False)
