@@ -28,12 +28,7 @@ def test_a_notebook_holds_no_output_and_installs_what_it_needs_first(path):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of the kernel's channels
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:jupyter_client")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize(
-    "path",
-    # The other two show what the tutorials do, whose code runs with the pages.
-    [pytest.param(path, marks=() if path.stem == "own_pool" else pytest.mark.slow) for path in NOTEBOOKS],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, tmp_path):
     client = pytest.importorskip("nbclient").NotebookClient(
         read(path), timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
