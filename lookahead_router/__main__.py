@@ -1,6 +1,6 @@
 """`python -m lookahead_router` is the command `lookahead-router`."""
 
-from lookahead_router.cli.main import main
+from lookahead_router.cli.main import run
 
 if __name__ == "__main__":
-    main()
+    run()

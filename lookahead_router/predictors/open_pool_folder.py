@@ -209,7 +209,7 @@ def write_profiles(folder: Path, population: Population, catalogue: Catalogue, m
     target = PredictorFolder(folder)
     present = [path for path in map(target.path.joinpath, WEIGHTS.values()) if path.is_file()]
     with target.profiles.open("wb") as file:
-        np.savez_compressed(file, **arrays_of(population, catalogue, members))
+        np.savez(file, **arrays_of(population, catalogue, members))  # noise of half precision is no smaller packed
     record = record_of(catalogue, members, [record_file(path).sha256 for path in present], prices_as_of)
     target.catalogue.write_text(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
