@@ -158,9 +158,8 @@ def has_matter(question: str) -> bool:
     """Whether a question says anything to decide by; a greeting, thanks and "go on" do not."""
     if len(question) > LONG_WORDS * _LONGEST_WORD:
         return True
-    cjk = len(_CJK.findall(question))
-    words = _WORD.findall(_CJK.sub(" ", question).lower())
-    n_words = sum(1 + len(word) // _LETTERS for word in words) + cjk / _CHARACTERS_PER_WORD
+    cjk, words = _apart(question)
+    n_words = sum(1 + len(word) // _LETTERS for word in words) + len(cjk) / _CHARACTERS_PER_WORD
     if n_words >= LONG_WORDS or _MATTER.search(question):
         return True
     if cjk:
@@ -249,7 +248,8 @@ class Talk:
         if not has_matter(question):
             return _UNLIKELY
         odds = _OFFSET + sum(map(mul, _WEIGHTS, self.features(question, place)))
-        return min(1 / (1 + math.exp(-odds)), _POINTING if points_back(question) else 1.0)
+        chance = 1 / (1 + math.exp(-odds))
+        return _POINTING if chance > _POINTING and points_back(question) else chance
 
     def features(self, question: str, place: int) -> tuple[float, ...]:
         """What the chance is told by: logarithms of its words and of how much longer it is than others, the share of
@@ -280,7 +280,7 @@ class Talk:
         for each in reversed([at for at in self._places if at < place][-_ENOUGH:]):
             text = self._turns[each][1]
             found.insert(0, text)
-            if has_matter(text) and self.chance_of_new_topic(text, each) >= FOLLOWS:
+            if self.chance_of_new_topic(text, each) >= FOLLOWS:
                 break
         return found if len(found) <= _KEPT else [found[0], *found[1 - _KEPT :]]
 
@@ -290,22 +290,31 @@ class Talk:
         return self._terms[place]
 
 
+def _apart(text: str) -> tuple[list[str], list[str]]:
+    """Characters of Chinese and Japanese, and the words of the rest."""
+    if text.isascii():
+        return [], _WORD.findall(text.lower())
+    return _CJK.findall(text), _WORD.findall(_CJK.sub(" ", text).lower())
+
+
 def _n_words(text: str) -> float:
-    words = _WORD.findall(_CJK.sub(" ", text).lower())
-    n_words = sum((_HANGUL_WORDS if _HANGUL.search(word) else 1) + len(word) // _LETTERS for word in words)
-    return n_words + len(_CJK.findall(text)) / _CJK_PER_WORD
+    cjk, words = _apart(text)
+    n_hangul = 0 if text.isascii() else sum(_HANGUL.search(word) is not None for word in words)
+    n_words = len(words) + sum(len(word) // _LETTERS for word in words)
+    return n_words + (_HANGUL_WORDS - 1) * n_hangul + len(cjk) / _CJK_PER_WORD
 
 
 def _n_letters(text: str) -> float:
     text = text[:_READ]
+    if text.isascii():
+        return min(max(len(text), 1), _PASTED)
     denser = (_CJK_LETTERS - 1) * len(_CJK.findall(text)) + (_HANGUL_LETTERS - 1) * len(_HANGUL.findall(text))
     return min(max(len(text) + denser, 1), _PASTED)
 
 
 def _terms(text: str) -> set[str]:
     """Beginnings of words that say something, and pairs of Chinese and Japanese characters."""
-    words = _WORD.findall(_CJK.sub(" ", text).lower())
-    bearing = "".join(_CJK.findall(text))
+    bearing, words = _apart(text)
     return {word[:_STEM] for word in words if len(word) > 2 and word not in _EMPTY} | {
-        bearing[at : at + 2] for at in range(len(bearing) - 1)
+        bearing[at] + bearing[at + 1] for at in range(len(bearing) - 1)
     }
