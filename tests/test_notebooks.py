@@ -31,7 +31,7 @@ def test_a_notebook_holds_no_output_and_installs_what_it_needs_first(path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path, tmp_path):
     client = pytest.importorskip("nbclient").NotebookClient(
-        read(path), timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        read(path), timeout=60, iopub_timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     )
     done = client.execute()
     assert [cell for cell in done.cells if cell.cell_type == "code"][-1].outputs
