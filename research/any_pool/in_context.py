@@ -5,6 +5,11 @@
 DATA, FEATURES and EMBEDDINGS are those of study.py, and RUN.json is what it wrote for as many draws, mixtures or, with
 --within, of one source. The network is trained on the train split of all graded sources, by the candidates that are not
 held out; those of a draw join by n scored answers each.
+
+    python research/any_pool/in_context.py DATA FEATURES EMBEDDINGS --held-out HELD.json --choose --output settings.json
+
+tries settings on what the tables are not of: a quarter of the other candidates is left out of the training and joins,
+and what is asked are prompts of the validation split.
 """
 
 import argparse
@@ -24,6 +29,18 @@ from lookahead_router.types import CandidatePool
 LINES = ("profile", "mean of the answers", "kNN", "clusters", "ridge on known", "logistic regression")
 FIGURES = ("log_loss", "normalized", "saved_0.95")
 COUNTS = (20, 100, 500)
+CHANGES = (
+    {}, {"learning_rate": 3e-3}, {"learning_rate": 1e-2}, {"learning_rate": 3e-3, "n_epochs": 30},
+    {"learning_rate": 3e-3, "weight_decay": 0.1}, {"learning_rate": 3e-3, "n_heads": 4},
+    {"learning_rate": 3e-3, "n_dimensions": 192}, {"learning_rate": 1e-2, "n_epochs": 30},
+    {"n_heads": 4}, {"n_heads": 8}, {"learning_rate": 3e-3, "n_heads": 8}, {"learning_rate": 3e-3, "n_heads": 16},
+    {"learning_rate": 3e-3, "n_heads": 4, "n_epochs": 30}, {"learning_rate": 3e-3, "n_heads": 8, "n_epochs": 30},
+    {"learning_rate": 3e-3, "n_heads": 8, "n_dimensions": 32},
+    {"learning_rate": 3e-3, "n_heads": 16, "n_epochs": 30}, {"n_heads": 8, "n_epochs": 30},
+    {"learning_rate": 3e-3, "n_heads": 8, "n_epochs": 100},
+)  # fmt: skip
+TRIED = tuple({"learning_rate": 1e-3, "n_heads": 1, "n_epochs": 10, **each} for each in CHANGES)
+"""Settings that `--choose` tries, the first ones being those that others are changes of."""
 
 
 class Rows:
@@ -87,6 +104,41 @@ def one_draw(world: study.World, readers: list[InContext], seed: int, within: bo
     return rows
 
 
+def for_choosing(world: study.World, seed: int = 0) -> None:
+    """Changes the world into one without the candidates and prompts that the tables are of."""
+    others = np.unique([k for k, _ in world.answers if not world.is_held[k]])
+    world.answers = {key: answers for key, answers in world.answers.items() if not world.is_held[key[0]]}
+    world.is_held[:] = False
+    world.is_held[np.random.default_rng(seed).choice(others, len(others) // 4, replace=False)] = True
+    world.split = np.where(world.split == "test", "", np.where(world.split == "validation", "test", world.split))
+
+
+def choose(world: study.World, embedder: Rows, n_draws: int) -> list[dict]:
+    """Figures of every setting that is tried, on the same draws of mixtures and of one source."""
+    for_choosing(world)
+    dataset, found = known_answers(world), []
+    print(f"{len(dataset.pool)} candidates, {len(dataset):,} prompts, {int(world.is_held.sum())} join", flush=True)
+    print("| settings | log loss | of mixtures | within one source | normalised | saved at 95 % | seconds |")
+    print("|---|--:|--:|--:|--:|--:|--:|", flush=True)
+    for settings in TRIED:
+        start = time.time()
+        readers = [InContext(embedder=embedder, **settings).fit(dataset)]
+        seconds = time.time() - start
+        rows = [
+            {**row, "within": within}
+            for within in (False, True)
+            for seed in range(n_draws)
+            for row in one_draw(world, readers, seed, within)
+        ]
+        found.append({"settings": settings, "rows": rows})
+        losses = [np.mean([row["log_loss"] for row in rows if row["within"] == within]) for within in (False, True)]
+        others = [np.nanmean([row.get(name, np.nan) for row in rows]) for name in FIGURES[1:]]
+        cells = [np.mean(losses), *losses, *others]
+        words = ", ".join(f"{name} {value:g}" for name, value in settings.items())
+        print(f"| {words} | {' | '.join(f'{cell:.4f}' for cell in cells)} | {seconds:.0f} |", flush=True)
+    return found
+
+
 def by_draw(rows: list[dict], draws: list[int], n: int, line: str, figure: str) -> np.ndarray:
     """A figure of each draw, averaged over the seeds of a line; NaN where a draw lacks it."""
     found = defaultdict(list)
@@ -125,19 +177,26 @@ def main() -> None:
     parser.add_argument("features", type=Path)
     parser.add_argument("embeddings", type=Path)
     parser.add_argument("--held-out", type=Path, required=True, help="JSON list of candidates that training never saw")
-    parser.add_argument("--beside", type=Path, required=True, help="what study.py wrote for the same draws")
+    parser.add_argument("--beside", type=Path, help="what study.py wrote for the same draws")
+    parser.add_argument("--choose", action="store_true", help="try settings instead")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--draws", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--within", action="store_true", help="within one source")
     parser.add_argument("--settings", default="{}", help="of in-context, as JSON")
     options = parser.parse_args()
+    if options.beside is None and not options.choose:
+        parser.error("give --beside, or --choose")
     warnings.simplefilter("ignore")
     start, settings = time.time(), json.loads(options.settings)
     world = study.World(
         options.data, options.features, options.embeddings, set(json.loads(options.held_out.read_text()))
     )
-    dataset, embedder = known_answers(world), Rows(world.embedding)
+    embedder = Rows(world.embedding)
+    if options.choose:
+        options.output.write_text(json.dumps(choose(world, embedder, options.draws)))
+        return
+    dataset = known_answers(world)
     print(f"{len(dataset.pool)} candidates, {len(dataset):,} prompts, {time.time() - start:.0f} s", flush=True)
     readers = []
     for seed in range(options.seeds):

@@ -35,8 +35,8 @@ class InContextSettings(Settings):
     n_anchors: int = Field(default=500, ge=1)
     """Scored answers of each candidate that are kept as its record, as far as there are so many."""
     n_dimensions: int = Field(default=64, ge=1)
-    n_heads: int = Field(default=1, ge=1)
-    n_epochs: int = Field(default=10, ge=1)
+    n_heads: int = Field(default=8, ge=1)
+    n_epochs: int = Field(default=30, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1.0, ge=0)
 
