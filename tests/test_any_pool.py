@@ -11,6 +11,7 @@ import pytest
 from lookahead_router.data.dataset import RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import UnknownCandidateError, UnknownProfileWarning
+from lookahead_router.predictors.catalogue import is_coder
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.router import Router
 from lookahead_router.saved.find import OPEN_EMBEDDED
@@ -172,3 +173,53 @@ def test_nobody_is_expected_to_answer_small_talk_at_length():
     tokens = router.predict(["hi", "Plan a weekend in Rome.", "Was ist die Hauptstadt von Peru?"]).expected_tokens
     assert np.quantile(tokens, 0.99) < 1_500
     assert np.median(tokens) < 300
+
+
+CODE = Path(__file__).parent / "data" / "code.jsonl"
+"""Written without sight of the prompts that the reading of code was fitted to; six languages and Japanese."""
+
+
+def read_code_prompts() -> tuple[list[str], np.ndarray]:
+    """70 requests for code and as many others, and which are which."""
+    rows = [json.loads(line) for line in CODE.read_text(encoding="utf-8").splitlines()]
+    return [row["prompt"] for row in rows], np.array([row["about"] == "code" for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("coder", "chat"),
+    [
+        ("qwen2.5-coder-7b-instruct", "llama-3.1-8b-instruct"),
+        ("qwen2.5-coder-7b-instruct", "internlm2.5-20b-chat"),
+        ("codellama-34b-instruct", "llama-2-70b-chat"),
+        ("my-coder-32b", "my-chat-32b"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::lookahead_router.errors.UnknownProfileWarning")
+def test_code_goes_to_the_coder_and_the_rest_to_the_chat_model(coder, chat):
+    prompts, is_code = read_code_prompts()
+    probabilities = np.array(Router.from_pretrained(candidates=[coder, chat]).predict(prompts).probabilities)
+    to_coder = probabilities[:, 0] > probabilities[:, 1]
+    assert to_coder[is_code].mean() > 0.6
+    assert to_coder[~is_code].mean() < 0.35
+    assert to_coder[is_code].mean() > to_coder[~is_code].mean() + 0.4
+
+
+def test_coders_answer_code_among_all_who_are_their_equals():
+    prompts, is_code = read_code_prompts()
+    predictor = Router.from_pretrained(candidates=CURRENT).predictor
+    names = [entry.name for entry in predictor.catalogue.entries]
+    probabilities = np.array(predictor.with_candidates(names).predict(prompts).probabilities)
+    level, coders = probabilities[~is_code].mean(axis=0), np.array([is_coder(name) for name in names])
+    shares = []
+    for k in np.flatnonzero(coders):
+        equals = np.flatnonzero(~coders & (abs(level - level[k]) < 0.01))
+        shares.append((probabilities[is_code][:, [k]] > probabilities[is_code][:, equals]).mean())
+    assert len(shares) >= 10
+    assert np.mean(shares) > 0.8
+
+
+def test_a_much_better_chat_model_is_asked_for_code_too():
+    prompts, is_code = read_code_prompts()
+    router = Router.from_pretrained(candidates=["gpt-5", "qwen2.5-coder-7b-instruct"])
+    probabilities = np.array(router.predict(prompts).probabilities)[is_code]
+    assert (probabilities[:, 0] > probabilities[:, 1]).mean() > 0.8

@@ -13,8 +13,9 @@ from lookahead_router.types import Candidate
 
 FACTS = (
     "one", "size", "size is known", "release", "release is known", "price", "price is known", "reasoning", "open",
+    "coder",
 )  # fmt: skip
-"""What is known of a candidate before it answered, in the order of `facts_of`."""
+"""What is known of a candidate before it answered, in the order of `facts_of`; new ones come last."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,9 @@ _SERIAL = re.compile(r"-(00\d)(?=$|:)")
 _FINE_TUNE = re.compile(r"ft:([^:]+)(:|$)", re.IGNORECASE)
 _SETTING = re.compile(r":([a-z0-9-]+)$")
 _SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d{1,2})x)?(\d{1,4}(?:\.\d{1,3})?)b(?![a-z0-9])")
+_CODER = re.compile(
+    r"(?<![a-z])(?:code|coder|codex|codestral|devstral|codellama|codegemma|codeqwen|codechat)(?![a-z])|starcoder|wizardcoder"
+)
 _ROLES = frozenset({"instruct", "chat", "it", "latest", "hf", "preview"})
 PRODUCTS = {
     "deepseek-chat": "deepseek-v3",
@@ -304,6 +308,7 @@ def facts_of(
     output_usd_per_million_tokens: float | None = None,
     is_reasoning: bool = False,
     is_open: bool | None = None,
+    is_coder: bool = False,
 ) -> np.ndarray:
     """`(n_facts,)` numbers of what is known of a candidate; see `FACTS`.
 
@@ -313,6 +318,7 @@ def facts_of(
         output_usd_per_million_tokens: list price, >= 0.
         is_reasoning: whether it thinks before it answers.
         is_open: whether its weights are public; `None` where that is not known.
+        is_coder: whether it was made for code.
     """
     when = _years(release)
     price = output_usd_per_million_tokens
@@ -327,6 +333,7 @@ def facts_of(
             float(price is not None),
             float(is_reasoning),
             0.0 if is_open is None else 2.0 * is_open - 1.0,
+            float(is_coder),
         ]
     )
 
@@ -339,13 +346,14 @@ def facts_of_entry(entry: CatalogueEntry) -> np.ndarray:
         output_usd_per_million_tokens=entry.output_usd_per_million_tokens,
         is_reasoning=(entry.setting or "none") != "none",
         is_open=entry.is_open,
+        is_coder=is_coder(entry.name),
     )
 
 
 def facts_of_candidate(candidate: Candidate) -> np.ndarray:
-    """`(n_facts,)` of a user's candidate: its price, and `parameters_billion`, `release`, `reasoning` and `open` of
-    its metadata. Where these hold none, the size is read from the name (`gemma3:4b`, `my-8x7b`), as
-    those of open weights are written."""
+    """`(n_facts,)` of a user's candidate: its price, and `parameters_billion`, `release`, `reasoning`, `open` and
+    `coder` of its metadata. Where these hold none, the name tells the size (`gemma3:4b`, `my-8x7b`), as those of open
+    weights are written, and whether it was made for code (`my-coder`)."""
     about, told = candidate.metadata, size_in(candidate.name)
     size, release = about.get("parameters_billion", told), about.get("release", "")
     return facts_of(
@@ -354,6 +362,7 @@ def facts_of_candidate(candidate: Candidate) -> np.ndarray:
         output_usd_per_million_tokens=candidate.output_usd_per_million_tokens,
         is_reasoning=about.get("reasoning") is True,
         is_open=about.get("open") if isinstance(about.get("open"), bool) else True if told else None,
+        is_coder=about["coder"] if isinstance(about.get("coder"), bool) else is_coder(candidate.name),
     )
 
 
@@ -361,6 +370,11 @@ def size_in(name: str) -> float | None:
     """Parameters in billions that a name tells, of all experts together; `None` where it tells none."""
     found = _SIZE.search(name.lower())
     return None if found is None else float(found[1] or 1) * float(found[2]) or None
+
+
+def is_coder(name: str) -> bool:
+    """Whether a name says that the candidate was made for code: `qwen2.5-coder`, `codestral`, `grok-code-fast`."""
+    return _CODER.search(name.lower()) is not None
 
 
 def _years(release: str) -> float | None:

@@ -31,6 +31,7 @@ from lookahead_router.types import Candidate, CandidatePool, Prediction, check_m
 if TYPE_CHECKING:
     from lookahead_router.backends.base import DemandBackend
     from lookahead_router.data.dataset import RoutingDataset
+    from lookahead_router.predictors.code_reading import CodeReading
     from lookahead_router.saved.push import Upload
 
 OUTPUTS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
@@ -64,6 +65,8 @@ class Foreseer:
 
     tokenizer: PromptTokenizer
     backend: "DemandBackend"
+    code: "CodeReading | None" = None
+    """What tells whether code is asked for, as the last of the demands."""
     has_warned: bool = False
     strangers_told: set[str] = field(default_factory=set)
     """Names of which was said that little is known."""
@@ -90,12 +93,15 @@ class Foreseer:
                 if found[name] is None:
                     found[name] = np.empty((len(rows), *values.shape[1:]), dtype=np.float64)
                 found[name][place] = values
+        foreseen = Foreseen(**found)
+        if self.code is not None:
+            foreseen = self.code.joined(foreseen, rows)
         frame = len(self.tokenizer.prefix) + len(self.tokenizer.suffix)
         lengths = [
             len(text.encode()) / CHARACTERS_PER_TOKEN if is_cut else max(len(row) - frame, 1)
             for text, row, is_cut in zip(texts, rows, is_truncated, strict=True)
         ]
-        return Foreseen(**found), np.array(lengths, dtype=np.float64)
+        return foreseen, np.array(lengths, dtype=np.float64)
 
 
 class OpenPoolPredictor:

@@ -22,6 +22,7 @@ from lookahead_router.predictors.catalogue import (
     entries_from_json,
     entries_to_json,
 )
+from lookahead_router.predictors.code_reading import CodeReading
 from lookahead_router.predictors.network import open_network
 from lookahead_router.predictors.open_pool import Foreseer, Member, OpenPoolPredictor
 from lookahead_router.predictors.profiles import Population, Profile
@@ -44,8 +45,9 @@ def from_found(found: Found) -> OpenPoolPredictor:
                 "demands, or fetch the folder again",
                 location=folder.location,
             )
-        population, catalogue, members = read_profiles(folder, record)
-        foresee = Foreseer(network.tokenizer, network.backend)
+        arrays = read_arrays(folder)
+        population, catalogue, members = read_profiles(folder, record, arrays)
+        foresee = Foreseer(network.tokenizer, network.backend, _code_reading(arrays))
         if not folder.is_installed:
             _try(foresee, population, folder)
     return OpenPoolPredictor(
@@ -76,19 +78,22 @@ def _try(foresee: Foreseer, population: Population, folder: PredictorFolder) -> 
 
 
 def read_profiles(
-    folder: PredictorFolder, record: Mapping[str, Any] | None = None
+    folder: PredictorFolder,
+    record: Mapping[str, Any] | None = None,
+    arrays: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[Population, Catalogue, list[Member]]:
     """What `profiles.npz` and `catalogue.json` hold; no network is loaded.
 
     Args:
         folder: of the predictor.
         record: what `catalogue.json` holds, where that is known.
+        arrays: what `profiles.npz` holds, where that is known.
 
     Raises:
         CheckpointError: a file is damaged, or they do not belong together.
     """
     record = folder.read_json(folder.catalogue) if record is None else record
-    arrays = _read_arrays(folder)
+    arrays = read_arrays(folder) if arrays is None else arrays
     try:
         return _parts(record, arrays, folder.read_pool())
     except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
@@ -98,7 +103,12 @@ def read_profiles(
         ) from error
 
 
-def _read_arrays(folder: PredictorFolder) -> dict[str, np.ndarray]:
+def read_arrays(folder: PredictorFolder) -> dict[str, np.ndarray]:
+    """What `profiles.npz` holds.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
     try:
         with folder.profiles.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: array.astype(np.float64) for name, array in arrays.items()}
@@ -108,6 +118,13 @@ def _read_arrays(folder: PredictorFolder) -> dict[str, np.ndarray]:
     if broken:
         raise CheckpointError(f"profiles.npz: {', '.join(broken)} not finite", location=folder.location)
     return found
+
+
+def _code_reading(arrays: Mapping[str, np.ndarray]) -> CodeReading | None:
+    """What tells whether code is asked for; `None` where the population knows no such demand."""
+    if "code.bias" not in arrays:
+        return None
+    return CodeReading(arrays["code.embedding"], arrays["code.tokens"], float(arrays["code.bias"]))
 
 
 def _parts(
@@ -138,7 +155,7 @@ def _check_shapes(population: Population, arrays: Mapping[str, np.ndarray], n_en
     width, (H, n_components) = population.n_abilities, population.components.shape
     expected = {
         "population.covariance": (width, width),
-        "population.regression": (len(FACTS), width),
+        "population.regression": (min(len(population.regression), len(FACTS)), width),
         "population.lengths": (2,),
         "population.lengths_covariance": (2, 2),
         "population.center": (H,),
@@ -172,11 +189,19 @@ def _member(candidate, about: Mapping[str, Any], k: int, by_name: Mapping[str, C
     return Member(candidate, profile, match)
 
 
-def arrays_of(population: Population, catalogue: Catalogue, members: "list[Member] | tuple[Member, ...]") -> dict:
+def arrays_of(
+    population: Population,
+    catalogue: Catalogue,
+    members: "list[Member] | tuple[Member, ...]",
+    code: CodeReading | None = None,
+) -> dict:
     """What `profiles.npz` holds: the catalogue in half and single precision, the pool's own profiles in double."""
     arrays = {f"population.{name}": np.asarray(getattr(population, name)) for name in _ARRAYS}
     for name in ("components", "anchors", "center"):
         arrays[f"population.{name}"] = arrays[f"population.{name}"].astype(np.float16)
+    if code is not None:
+        parts = {"embedding": code.embedding, "tokens": code.tokens, "bias": np.array(code.bias)}
+        arrays |= {f"code.{name}": part.astype(np.float16) for name, part in parts.items()}
     arrays["means"] = np.stack([profile.mean for profile in catalogue.profiles]).astype(np.float32)
     arrays["covariances"] = _packed(np.stack([p.covariance for p in catalogue.profiles])).astype(np.float32)
     arrays["lengths"] = np.stack([profile.lengths for profile in catalogue.profiles]).astype(np.float32)
@@ -204,12 +229,20 @@ def record_of(catalogue: Catalogue, members, weights: list[str], prices_as_of: s
     return {"weights": weights, "prices_as_of": prices_as_of, "pool": pool, "entries": entries}
 
 
-def write_profiles(folder: Path, population: Population, catalogue: Catalogue, members, prices_as_of: str) -> None:
+def write_profiles(
+    folder: Path,
+    population: Population,
+    catalogue: Catalogue,
+    members,
+    prices_as_of: str,
+    code: CodeReading | None = None,
+) -> None:
     """Writes `profiles.npz` and `catalogue.json` for the weights that are in the folder."""
     target = PredictorFolder(folder)
     present = [path for path in map(target.path.joinpath, WEIGHTS.values()) if path.is_file()]
     with target.profiles.open("wb") as file:
-        np.savez(file, **arrays_of(population, catalogue, members))  # noise of half precision is no smaller packed
+        # Noise of half precision is no smaller packed.
+        np.savez(file, **arrays_of(population, catalogue, members, code))
     record = record_of(catalogue, members, [record_file(path).sha256 for path in present], prices_as_of)
     target.catalogue.write_text(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -220,7 +253,8 @@ def save(predictor: OpenPoolPredictor, folder: Path) -> None:
     config, catalogue = source.read_config(), predictor.catalogue
     written = {path.name for path in (source.pool, source.profiles, source.catalogue)}
     with source.copied(folder, [name for name in source.names() if name not in written]) as copy:
-        write_profiles(copy.path, predictor.population, catalogue, predictor.members, catalogue.prices_as_of)
+        as_of, code = catalogue.prices_as_of, predictor.foresee.code
+        write_profiles(copy.path, predictor.population, catalogue, predictor.members, as_of, code)
         copy.write(config, predictor.pool)
 
 

@@ -88,7 +88,8 @@ class Population:
     covariance: np.ndarray
     """`(R + 1, R + 1)` of abilities around what the facts of a candidate let expect."""
     regression: np.ndarray
-    """`(n_facts, R + 1)`: the expected abilities from the facts of a candidate, `facts_of`."""
+    """`(n_facts, R + 1)`: the expected abilities from the facts of a candidate, `facts_of`; fewer rows where the
+    population is older than the last facts."""
     lengths: np.ndarray
     """`(2,)` mean of the lengths."""
     lengths_covariance: np.ndarray
@@ -124,7 +125,7 @@ class Population:
             facts: `(n_facts,)`, of `facts_of`.
             origin: what it starts from, in words.
         """
-        return Profile(facts @ self.regression, self.covariance, self.lengths, origin=origin)
+        return Profile(facts[: len(self.regression)] @ self.regression, self.covariance, self.lengths, origin=origin)
 
     def among(self, stranger: Profile, starts: Sequence[Profile], peers: Sequence[Profile]) -> Profile:
         """Where a stranger starts from among strangers whose answers are known.

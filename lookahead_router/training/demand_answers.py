@@ -119,9 +119,9 @@ def build_population(table: OutcomeTable, split: str, settings: PopulationSettin
         log_tokens = np.log(np.where(table.output_tokens[rows] > 0, table.output_tokens[rows], np.nan))
     is_graded = table.kinds[rows] == "correct"
     return Population(
-        texts=(*table.prompts[prompts], *(prompt for prompt, _ in everyday)),
+        texts=(*table.prompts[prompts], *(each.prompt for each in everyday)),
         groups=np.array(groups),
-        labels=np.array([np.nan] * len(prompts) + [EVERYDAY[kind] for _, kind in everyday]),
+        labels=np.array([np.nan] * len(prompts) + [EVERYDAY[each.kind] for each in everyday]),
         starts=np.concatenate([firsts, [len(rows)] * (1 + len(everyday))]),
         candidates=table.candidate_index[rows],
         sources=np.where(is_graded, 0, [offsets.get(source, 0) for source in table.sources[rows]]),

@@ -18,17 +18,25 @@ from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.files import replacing_folder
 from lookahead_router.networks.configuration import parse_network_config
 from lookahead_router.predictors.catalogue import Catalogue, CatalogueEntry, Spelling, facts_of_entry
+from lookahead_router.predictors.code_reading import CodeReading
 from lookahead_router.predictors.open_pool import Foreseer, Member
 from lookahead_router.predictors.open_pool_folder import write_profiles
 from lookahead_router.predictors.profiles import Foreseen
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.saved.folder import WEIGHTS, PredictorConfig, PredictorFolder
+from lookahead_router.training.code_reading import fit_code_reading
 from lookahead_router.training.everyday import EVERYDAY, read_everyday
-from lookahead_router.training.population import PublicAnswers, fit_population
+from lookahead_router.training.population import CODER, PublicAnswers, fit_population, with_code_ability
 from lookahead_router.types import Candidate, CandidatePool
 
 UNRELATED = ("other", "other-open", "derived", "japanese", "korean", "llama-derived", "mistral-derived", "")
 """Families in name only."""
+CODE_SOURCES = ("SelfOSSInstruct",)
+"""Sources of requests for code."""
+NOT_TOLD = (*CODE_SOURCES, "zeroeval/crux", "ArenaHard", "routerbench/mbpp")
+"""Sources of whose prompts some or all have to do with code; the rest of the fitted ones ask for something else."""
+N_PUBLIC_CODE, N_PUBLIC = 100, 600
+"""Public prompts of both kinds, beside everyday ones, that tell whether code is asked for."""
 N_EVERYDAY = 200
 """Everyday prompts, drawn at random, that say what is expected of every candidate."""
 MIN_ANSWERS = 30
@@ -47,6 +55,7 @@ def build_open_pool(
     exclude_sources: Sequence[str] = (),
     splits: Sequence[str] = ("train", "validation", "test"),
     everyday: Path | None = None,
+    requests: Path | None = None,
     foreseen: Foreseen | None = None,
     on_progress: Callable[[str, float], None] = lambda step, share: None,
 ) -> None:
@@ -64,6 +73,8 @@ def build_open_pool(
         exclude_sources: patterns of sources whose scores make no profile.
         splits: whose prompts' answers make profiles; the network must not have been measured on others.
         everyday: JSONL of everyday prompts, as a recipe's: what is expected of every candidate.
+        requests: JSONL of more such prompts; those of both files that are `about` code, and the rest, tell how to read
+            whether code is asked for. Without it no such demand is added.
         foreseen: what the network says of `table.prompts`, where that is known; computed otherwise.
         on_progress: told before each step what comes, and what share of all is done.
 
@@ -74,11 +85,16 @@ def build_open_pool(
     config = parse_network_config(json.loads((network / "network.json").read_bytes()))
     if foreseen is None:
         foreseen = foresee_all(network, table.prompts.tolist(), on_progress)
+    code = None
+    if requests is not None:
+        code = read_code(network, [path for path in (everyday, requests) if path is not None], table)
     names, answers, counts = public_answers(table, exclude_sources, splits, fitted_sources(network, table))
     if everyday is not None:
         foreseen, answers = _with_everyday(foreseen, answers, network, everyday)
     entries = [_entry(each, about.get(each, {}), counts[each]) for each in names]
     facts = np.stack([facts_of_entry(entry) for entry in entries])
+    is_coder = facts[:, CODER] > 0
+    facts[:, CODER] = 0.0  # so few tell nothing of others
     population, profiles = fit_population(
         foreseen,
         answers,
@@ -88,6 +104,8 @@ def build_open_pool(
         models=[" ".join(Spelling.of(entry.name).bare) for entry in entries],
         on_progress=on_progress,
     )
+    if code is not None:
+        population, profiles = with_code_ability(population, profiles, is_coder)
     catalogue = Catalogue(entries, profiles)
     members = [_member(catalogue, each) for each in pool]
     with replacing_folder(output) as temporary:
@@ -96,7 +114,7 @@ def build_open_pool(
             if (network / file).is_file():
                 (temporary / file).parent.mkdir(exist_ok=True)
                 shutil.copyfile(network / file, temporary / file)
-        write_profiles(temporary, population, catalogue, members, prices_as_of)
+        write_profiles(temporary, population, catalogue, members, prices_as_of, code)
         settings = config.model_dump(mode="json")
         head = PredictorConfig(
             format_version=1, predictor="open-pool", name=name, library_version=__version__, network=settings
@@ -124,7 +142,7 @@ def _with_everyday(
 
 def expected_of_everyone(path: Path) -> tuple[list[str], np.ndarray]:
     """`N_EVERYDAY` of the everyday prompts with a label, and the chance that any candidate answers each well."""
-    told = [(prompt, EVERYDAY[kind]) for prompt, kind in read_everyday(path) if np.isfinite(EVERYDAY[kind])]
+    told = [(each.prompt, EVERYDAY[each.kind]) for each in read_everyday(path) if np.isfinite(EVERYDAY[each.kind])]
     told = [told[row] for row in np.random.default_rng(0).permutation(len(told))[:N_EVERYDAY]]
     return [prompt for prompt, _ in told], np.array([chance for _, chance in told])
 
@@ -150,6 +168,31 @@ def foresee_all(
         on_progress(f"demands of {len(prompts):,} prompts", start / len(prompts))
         parts.append(foresee(prompts[start : start + 500])[0])
     return Foreseen(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+
+
+def read_code(network: Path, paths: Sequence[Path], table: OutcomeTable) -> CodeReading:
+    """How to read whether code is asked for: from the everyday prompts of these files, which say so, and from some of
+    the public ones that the network was fitted on, by their source."""
+    asked = [(each.prompt, each.about == "code") for path in paths for each in read_everyday(path)]
+    fitted = fitted_sources(network, table)
+    code, rest = fitted.intersection(CODE_SOURCES), fitted.difference(NOT_TOLD)
+    for sources, is_code, n in ((code, True, N_PUBLIC_CODE), (rest, False, N_PUBLIC)):
+        rows = np.random.default_rng(0).permutation(np.flatnonzero(seen_prompts(table, sources)))[:n]
+        asked += [(prompt, is_code) for prompt in table.prompts[rows].tolist()]
+    prompts = [prompt for prompt, _ in asked]
+    n_tokens = PromptTokenizer.read(network / "tokenizer.json").get_vocab_size()
+    is_code = np.array([about_code for _, about_code in asked])
+    return fit_code_reading(foresee_all(network, prompts).embedding, _token_ids(network, prompts), is_code, n_tokens)
+
+
+def with_code(code: CodeReading, foreseen: Foreseen, network: Path, prompts: Sequence[str]) -> Foreseen:
+    """What is foreseen of the prompts, with whether code is asked for as the last of the demands."""
+    return code.joined(foreseen, _token_ids(network, prompts))
+
+
+def _token_ids(network: Path, prompts: Sequence[str]) -> list[np.ndarray]:
+    config = parse_network_config(json.loads((network / "network.json").read_bytes()))
+    return PromptTokenizer.of(config, PromptTokenizer.read(network / "tokenizer.json")).encode(prompts)[0]
 
 
 def fitted_sources(network: Path, table: OutcomeTable) -> set[str]:

@@ -22,6 +22,7 @@ from lookahead_router.predictors.profiles import Foreseen
 from lookahead_router.prompts import prompt_text
 from lookahead_router.training.open_pool import build_open_pool
 
+EVERYDAY = Path(__file__).parents[2] / "recipes" / "everyday"
 NAME = "Llama-lookahead-any-pool-minilm"
 POOL = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4", "gemini-2.5-pro", "deepseek-r1", "llama-3.1-8b-instruct")
 """What the embedded router decides among where the user names none."""
@@ -72,7 +73,8 @@ def main() -> None:
         prices_as_of=options.prices_as_of,
         exclude_sources=EXCLUDED,
         splits=("train", "validation", ""),
-        everyday=Path(__file__).parents[2] / "recipes" / "everyday" / "prompts.jsonl",
+        everyday=EVERYDAY / "prompts.jsonl",
+        requests=EVERYDAY / "requests.jsonl",
         foreseen=foreseen,
         on_progress=tell,
     )

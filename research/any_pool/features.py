@@ -17,15 +17,16 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from lookahead_router.training.open_pool import expected_of_everyone, foresee_all
+from lookahead_router.data.outcomes import OutcomeTable
+from lookahead_router.training.open_pool import expected_of_everyone, foresee_all, read_code, with_code
 
-EVERYDAY = Path(__file__).parents[2] / "recipes" / "everyday" / "prompts.jsonl"
+EVERYDAY = Path(__file__).parents[2] / "recipes" / "everyday"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("network", type=Path)
-    parser.add_argument("data", type=Path, help="Folder with openpool_prompts.parquet.")
+    parser.add_argument("data", type=Path, help="Folder with the openpool files and lookahead7.parquet.")
     parser.add_argument("--output", type=Path, required=True)
     arguments = parser.parse_args()
     table = pq.read_table(arguments.data / "openpool_prompts.parquet", columns=["prompt_id", "prompt", "split"])
@@ -33,12 +34,20 @@ def main() -> None:
     foreseen = foresee_all(
         arguments.network, prompts["prompt"], lambda step, share: print(f"{share:4.0%} {step}", flush=True)
     )
-    asked, chances = expected_of_everyone(EVERYDAY)
+    asked, chances = expected_of_everyone(EVERYDAY / "prompts.jsonl")
+    public = OutcomeTable.concatenate([
+        OutcomeTable.from_file(
+            arguments.data / "openpool_outcomes.parquet", prompts=arguments.data / "openpool_prompts.parquet"
+        ),
+        OutcomeTable.from_file(arguments.data / "lookahead7.parquet"),
+    ])  # fmt: skip
+    code = read_code(arguments.network, [EVERYDAY / "prompts.jsonl", EVERYDAY / "requests.jsonl"], public)
     everyday = foresee_all(arguments.network, asked)
     np.savez(
         arguments.output,
         expected=chances,
         **{f"expected_{name}": np.asarray(values, dtype=np.float32) for name, values in vars(everyday).items()},
+        code=with_code(code, foreseen, arguments.network, prompts["prompt"]).demands[:, -1],
         prompt_ids=np.array(prompts["prompt_id"]),
         split=np.array(prompts["split"]),
         **{name: np.asarray(values, dtype=np.float32) for name, values in vars(foreseen).items()},

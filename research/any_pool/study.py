@@ -15,6 +15,7 @@ import json
 import time
 import warnings
 from collections import defaultdict
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from lookahead_router.predictors.catalogue import CatalogueEntry, Spelling, fact
 from lookahead_router.predictors.open_pool import OUTPUTS
 from lookahead_router.predictors.profiles import Foreseen, Profile
 from lookahead_router.training.open_pool import UNRELATED, join_expected
-from lookahead_router.training.population import PublicAnswers, fit_population
+from lookahead_router.training.population import CODER, PublicAnswers, fit_population, with_code_ability
 
 COUNTS = (0, 10, 20, 50, 100, 200, 500)
 MAX_TEST = 500
@@ -87,10 +88,11 @@ class World:
                 self.answers[self.candidate[at], kind][self.prompt[at]] = at
 
     def read(self, features: Path) -> Foreseen:
-        """What a network foresees of the prompts."""
+        """What a network foresees of the prompts; the last demand is whether code is asked for."""
         given = np.load(features, allow_pickle=False)
         order = self._order(given["prompt_ids"])
-        return Foreseen(**{name: given[name][order].astype(np.float64) for name in OUTPUTS})
+        foreseen = Foreseen(**{name: given[name][order].astype(np.float64) for name in OUTPUTS})
+        return replace(foreseen, demands=np.column_stack([foreseen.demands, given["code"][order]]))
 
     def _order(self, ids: np.ndarray) -> np.ndarray:
         place = {str(each): i for i, each in enumerate(ids)}
@@ -113,17 +115,20 @@ class World:
             np.where(self.tokens[use] > 0, self.tokens[use], np.nan),
             (self.split != "train")[self.prompt[use]],
         )  # fmt: skip
-        foreseen, answers = join_expected(self.foreseen, answers, self.everyday, self.expected)
+        told = replace(self.foreseen, demands=self.foreseen.demands[:, :-1])
+        foreseen, answers = join_expected(told, answers, self.everyday, self.expected)
         names = [self.names[k] for k in known]
+        facts = self.facts[known]
         population, profiles = fit_population(
             foreseen,
             answers,
-            self.facts[known],
+            np.where(np.arange(facts.shape[1]) == CODER, 0.0, facts),
             names,
             families=[self.entries[k].family if self.entries[k].family not in UNRELATED else "" for k in known],
             models=[" ".join(Spelling.of(self.names[k]).bare) for k in known],
             n_rounds=6,
         )
+        population, profiles = with_code_ability(population, profiles, facts[:, CODER] > 0)
         return population, {int(k): profile for k, profile in zip(known, profiles, strict=True)}
 
 

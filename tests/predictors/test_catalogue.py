@@ -11,6 +11,7 @@ from lookahead_router.predictors.catalogue import (
     entries_to_json,
     facts_of,
     facts_of_candidate,
+    is_coder,
     size_in,
 )
 from lookahead_router.predictors.load import load_predictor
@@ -175,7 +176,21 @@ def test_facts_of_a_candidate_are_read_from_price_and_metadata():
     about = {"parameters_billion": 10**1.5, "release": "2024-07", "reasoning": True, "open": True}
     candidate = Candidate(name="mine", output_usd_per_million_tokens=10.0, metadata=about)
     facts = facts_of_candidate(candidate)
-    assert facts.tolist() == pytest.approx([1, 0, 1, 0.041667, 1, 1, 1, 1, 1], abs=1e-4)
-    assert facts_of_candidate(Candidate(name="mine")).tolist() == facts_of().tolist() == [1, *[0] * 8]
+    assert facts.tolist() == pytest.approx([1, 0, 1, 0.041667, 1, 1, 1, 1, 1, 0], abs=1e-4)
+    assert facts_of_candidate(Candidate(name="mine")).tolist() == facts_of().tolist() == [1, *[0] * 9]
     odd = {"parameters_billion": "8", "release": 2024, "reasoning": "yes", "open": "no"}
     assert facts_of_candidate(Candidate(name="mine", metadata=odd)).tolist() == facts_of().tolist()
+
+
+def test_a_name_tells_who_was_made_for_code():
+    coders = (
+        "qwen2.5-coder-7b-instruct",
+        "codestral-2501",
+        "gpt-5.1-codex:medium",
+        "grok-code-fast-1",
+        "CodeLlama-34b",
+    )
+    others = ("gpt-4o", "cohere-command-r", "decoder-7b", "barcode-reader", "encode-1")
+    assert [is_coder(name) for name in (*coders, *others)] == [True] * 5 + [False] * 5
+    said = Candidate(name="mine", metadata={"coder": True}), Candidate(name="my-coder", metadata={"coder": False})
+    assert [facts_of_candidate(candidate)[-1] for candidate in said] == [1, 0]

@@ -7,12 +7,13 @@ import pytest
 
 from lookahead_router.errors import DataError
 from lookahead_router.metrics import sigmoid
+from lookahead_router.predictors.catalogue import facts_of
 from lookahead_router.predictors.profiles import Foreseen
-from lookahead_router.training.population import PublicAnswers, fit_population
+from lookahead_router.training.population import CODERS_LEAN, PublicAnswers, fit_population, with_code_ability
 
 N_PROMPTS, N_CANDIDATES, N_DEMANDS = 600, 30, 3
 NAMES = [f"m{k}" for k in range(N_CANDIDATES)]
-FACTS = np.ones((N_CANDIDATES, 1))
+FACTS = np.tile(facts_of(), (N_CANDIDATES, 1))
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +98,23 @@ def test_what_is_expected_of_all_lifts_strangers_and_says_nothing_of_how_far_abi
     known = told.predict(foreseen.select(easy), profiles)[0].mean()
     assert before + 0.02 < after < known
     np.testing.assert_array_equal(told.covariance, plain.covariance)
+
+
+def test_coders_lean_to_code_whether_they_are_known_or_not(world):
+    foreseen, _, chances = world
+    plain, known = fit_population(foreseen, answers_of(chances, np.arange(100)), FACTS, NAMES)
+    is_coder = np.arange(N_CANDIDATES) < 3
+    population, profiles = with_code_ability(plain, known, is_coder)
+    is_code = np.arange(N_PROMPTS) >= 400
+    wider = replace(foreseen, demands=np.column_stack([foreseen.demands, is_code]))
+    before, after = plain.design(foreseen)[:, :4], population.design(wider)[:, :5]
+    lead = np.stack([after @ new.mean - before @ old.mean for new, old in zip(profiles, known, strict=True)], axis=1)
+    np.testing.assert_allclose(lead[:, 3:], 0, atol=1e-12)
+    np.testing.assert_allclose(lead[:, :3], np.where(is_code, CODERS_LEAN, -CODERS_LEAN)[:, None] * np.ones(3))
+    coder, other = (population.start(facts_of(is_coder=value)).mean for value in (True, False))
+    np.testing.assert_allclose(after @ (coder - other), np.where(is_code, CODERS_LEAN, -CODERS_LEAN))
+    observed = population.observe(wider.select(np.array([500])), profiles[5], 0.0)
+    assert observed.mean[-1] < profiles[5].mean[-1]  # who has no public answer to code learns from the user's
 
 
 def test_a_lenient_judge_makes_no_candidate_able(world):
