@@ -99,7 +99,8 @@ docs-serve: $(DOCS)/installed
 # To the branch gh-pages: make docs-deploy NAMES="0.1.0 latest"
 docs-deploy: $(DOCS)/installed
 	@test -n "$(NAMES)" || { echo "name the version: make docs-deploy NAMES=main"; exit 2; }
-	$(DOCS)/bin/mike deploy --push --update-aliases $(NAMES)
+	@# mike looks for mkdocs in PATH.
+	PATH="$(abspath $(DOCS))/bin:$$PATH" $(DOCS)/bin/mike deploy --push --update-aliases $(NAMES)
 
 # Distributions of library and adapters in dist/, as a release uploads them. Uploads nothing.
 release: $(DEV)/installed
