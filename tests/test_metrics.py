@@ -175,6 +175,13 @@ def test_gap_recovered_runs_from_the_best_single_to_the_oracle():
     assert metrics.gap_recovered(scores[:, 1], scores, best_single=0) == -1
 
 
+def test_a_small_gap_is_one():
+    scores = np.array([[0.5, 0.500001], [0.5, 0.5]])
+    chosen = metrics.chosen_scores(scores, np.array([1, 0]))
+    assert metrics.gap_recovered(chosen, scores, 0) == pytest.approx(1.0)
+    assert metrics.normalized_score(chosen, scores) == pytest.approx(100.0)
+
+
 def test_gap_recovered_is_nan_where_the_best_single_is_the_oracle():
     scores = np.array([[1.0, 0.0], [0.5, 0.5]])
     assert np.isnan(metrics.gap_recovered(scores[:, 1], scores, best_single=0))
@@ -287,6 +294,7 @@ def test_model_recall_counts_prompts_with_one_right_candidate():
     assert metrics.model_recall(chosen, scores) == pytest.approx(2 / 3)
     assert metrics.model_recall(chosen, scores, right=0.7) == pytest.approx(1 / 2)
     assert np.isnan(metrics.model_recall(chosen[2:4], scores[2:4]))
+    assert metrics.model_recall(np.array([0.5]), np.array([[0.5, 0.4]])) == 1.0  # from 0.5 on an answer is right
 
 
 @relaxed
@@ -313,6 +321,49 @@ def test_the_frontier_keeps_what_no_mixture_beats():
     costs, qualities = metrics.cost_quality_frontier(COSTS, QUALITIES)
     np.testing.assert_array_equal(costs, [1.0, 3.0])
     np.testing.assert_array_equal(qualities, [0.2, 0.7])
+
+
+def test_of_a_concave_chain_every_setting_is_a_corner_and_of_a_bent_one_those_on_its_hull():
+    costs = np.array([1.0, 2.0, 4.0, 7.0, 11.0, 12.0])
+    chain = np.array([0.1, 0.4, 0.7, 0.85, 0.95, 0.955])
+    np.testing.assert_array_equal(metrics.cost_quality_frontier(costs, chain), [costs, chain])
+    bent = np.array([0.1, 0.15, 0.7, 0.75, 0.95, 0.96])
+    np.testing.assert_array_equal(metrics.cost_quality_frontier(costs, bent), [costs[[0, 2, 4, 5]], bent[[0, 2, 4, 5]]])
+    line = np.array([0.125, 0.25, 0.5, 0.875, 0.875, 0.875])
+    np.testing.assert_array_equal(metrics.cost_quality_frontier(costs, line), [costs[[0, 3]], line[[0, 3]]])
+
+
+@relaxed
+@given(points, st.floats(0, 10))
+def test_the_frontier_is_the_best_of_all_mixtures_of_two_settings(settings, budget):
+    affordable = [(cost, quality) for cost, quality in settings.T if cost <= budget]
+    dearer = [(cost, quality) for cost, quality in settings.T if cost > budget]
+    if not affordable:
+        assert np.isnan(metrics.quality_at_cost(*settings, budget * (1 - 1e-5)))
+        return
+    mixed = [
+        quality + (budget - cost) / (dear - cost) * (better - quality)
+        for cost, quality in affordable
+        for dear, better in dearer
+    ]
+    best = max([quality for _, quality in affordable] + mixed)
+    assert metrics.quality_at_cost(*settings, budget) == pytest.approx(best, abs=1e-9)
+
+
+@relaxed
+@given(points, st.lists(st.floats(0, 12), min_size=3, max_size=3, unique=True).map(sorted))
+def test_the_areas_of_two_ranges_are_that_of_both(settings, limits):
+    low, middle, high = limits
+    assume(min(middle - low, high - middle) > 1e-3)
+    parts = [metrics.area_under_frontier(*settings, a, b) * (b - a) for a, b in ((low, middle), (middle, high))]
+    assert metrics.area_under_frontier(*settings, low, high) * (high - low) == pytest.approx(sum(parts), abs=1e-9)
+
+
+def test_the_highest_quality_has_a_cost_and_no_range_has_no_area():
+    assert metrics.cost_at_quality(COSTS, QUALITIES, 0.7) == 3.0
+    assert metrics.cost_at_quality(COSTS, QUALITIES, 0.7 + 5e-7) == 3.0  # a mean in another order
+    assert np.isnan(metrics.cost_at_quality(COSTS, QUALITIES, 0.7 + 2e-6))
+    assert np.isnan(metrics.area_under_frontier(COSTS, QUALITIES, 2.0, 2.0))
 
 
 def test_cost_at_equal_quality_and_quality_at_equal_cost():

@@ -165,6 +165,8 @@ def test_seconds_weigh_beside_dollars_and_have_to_be_known():
     scores = np.array([[0.9, 0.8]])
     utilities = decide(CostAware(10.0, score_per_second=0.25), scores, pool)
     np.testing.assert_allclose(utilities, [[0.9 - 0.1 - 0.5, 0.8 - 0.1 - 0.125]])
+    with pytest.raises(ConfigurationError, match="score_per_second"):
+        CostAware(10.0, score_per_second=-1.0)
     with pytest.raises(ConfigurationError, match="needs seconds_per_call; missing: m0, m1"):
         decide(CostAware(10.0, score_per_second=0.25), scores, priced(1, 2))
 
@@ -199,8 +201,11 @@ def test_nothing_to_give_up_is_the_best_and_everything_the_cheapest(policy):
     assert decide(policy(keep_all), scores, pool).argmax() == 1
     assert decide(policy(keep_none), scores, pool).argmax() == 0
     for outside in (-0.1, 1.1, float("nan"), "0.5", True):
-        with pytest.raises(ConfigurationError):
+        with pytest.raises(ConfigurationError, match=dataclasses.fields(policy)[0].name):
             policy(outside)
+    for field in ("input_tokens", "output_tokens"):
+        with pytest.raises(ConfigurationError, match=field):
+            policy(0.5, **{field: -1})
 
 
 @pytest.mark.parametrize("policy", [KeepQuality(0.5), WithinMargin(0.5), Threshold(0.5)])
