@@ -109,6 +109,10 @@ class AuditReport:
     n_resamples: int
     shares: dict[str, float]
     """Share of the plain prompts that each candidate is chosen for."""
+    quality: float
+    """Mean of what is foreseen of the candidates chosen for the plain prompts, in [0, 1]."""
+    usd: float | None
+    """Mean dollars that these choices are expected to cost; `None` without all prices."""
     changes: tuple[Change, ...]
     """Changes by kind, each kind followed by its forms."""
     grid: tuple[Cell, ...]
@@ -226,6 +230,8 @@ def audit(
         by=asked.by,
         n_resamples=n_resamples,
         shares=dict(zip(router.pool.names, shares.tolist(), strict=True)),
+        quality=float(asked.quality[compared.there, choices].mean()),
+        usd=float(asked.costs[compared.there, choices].mean()) if compared.has_prices else None,
         changes=tuple(changes),
         grid=tuple(_grid(questions, owner, asked, compared.there, router.pool.names)),
         private=private,

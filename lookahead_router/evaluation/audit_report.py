@@ -18,9 +18,11 @@ _SHOWN = 3
 def about(report: AuditReport) -> str:
     """What was asked of whom."""
     revision = f" {report.revision}" if report.revision else ""
+    usd = "" if report.usd is None else f", for {1000 * report.usd:.3g} dollars a thousand"
     return (
         f"{report.predictor}{revision} under {report.policy}, among {len(report.candidates)} candidates: "
-        f"{report.n_prompts:,} prompts of {report.n_questions:,} questions. A flip is another choice that is worse by "
+        f"{report.n_prompts:,} prompts of {report.n_questions:,} questions, whose choices are foreseen "
+        f"to be good at {100 * report.quality:.1f} %{usd}. A flip is another choice that is worse by "
         f"more than {LOSS}, by the plain prompt's {report.by}; an upgrade is one that is dearer by more than "
         f"{DEARER:.0%}. Intervals are 95 % percentile bootstrap of {report.n_resamples:,} resamples of questions."
     )

@@ -50,6 +50,7 @@ def test_always_the_same_candidate_has_no_fault_but_collapse():
     assert report.figures["collapse"].value == 1
     assert report.figures["category-index"] is report.figures["difficulty-index"] is None
     assert report.shares == {"small": 0, "middle": 1, "dear": 0}
+    assert (report.quality, report.usd) == (0.75, pytest.approx(0.01))
 
 
 def test_choices_at_random_flip_as_often_as_chance_has_it():
