@@ -209,17 +209,31 @@ def test_nothing_to_give_up_is_the_best_and_everything_the_cheapest(policy):
 
 
 @pytest.mark.parametrize("policy", [KeepQuality(0.5), WithinMargin(0.5), Threshold(0.5)])
-def test_lengths_that_are_given_price_the_calls(policy):
+def test_the_cheapness_of_a_prompt_is_by_its_own_lengths_or_by_those_that_are_given(policy):
     pool = CandidatePool(
         [
             {"name": "reads", "input_usd_per_million_tokens": 4, "output_usd_per_million_tokens": 1},
             {"name": "writes", "input_usd_per_million_tokens": 1, "output_usd_per_million_tokens": 4},
         ]
     )
-    scores = np.array([[0.9, 0.9]])
-    long_prompt, long_answer = ({"input_tokens": n, "output_tokens": 1000 - n} for n in (900, 100))
-    assert decide(dataclasses.replace(policy, **long_prompt), scores, pool).argmax() == 1
-    assert decide(dataclasses.replace(policy, **long_answer), scores, pool).argmax() == 0
+    scores = np.full((2, 2), 0.9)
+    given = dataclasses.replace(policy, input_tokens=900, output_tokens=100)
+    np.testing.assert_allclose(decide(given, scores, pool), np.tile([2.0, 3.0 - 1300 / 3700], (2, 1)))
+    told = Prediction(pool, scores, scores, expected_tokens=[[100, 100], [1000, 2000]], prompt_tokens=[900, 100])
+    np.testing.assert_allclose(given.utilities(told, pool), [[2.0, 3.0 - 1300 / 3700], [3.0 - 1400 / 8100, 2.0]])
+    free = CandidatePool({"name": name, "usd_per_call": 0.0} for name in ("reads", "writes"))
+    np.testing.assert_array_equal(decide(policy, scores, free), np.full((2, 2), 3.0))
+
+
+def test_lengths_that_are_given_price_what_is_taken_off():
+    policy = CostAware(1000.0, input_tokens=900, output_tokens=100)
+    assert decide(policy, np.array([[0.9]]), priced(2.0)).item() == pytest.approx(0.9 - 1000 * 2.0 * 1000 / 1e6)
+
+
+@pytest.mark.parametrize("policy", [BestQuality, "best", None, lambda prediction, pool: prediction.scores])
+def test_what_is_no_policy_cannot_be_restricted(policy):
+    with pytest.raises(ConfigurationError, match="must be a policy such as BestQuality"):
+        Restricted(policy)
 
 
 def test_threshold_takes_the_cheapest_that_passes():

@@ -48,6 +48,13 @@ def test_luhn_tells_every_single_wrong_digit_and_every_swap_but_nine_and_nought(
             assert not checksums.is_luhn(number[:at] + pair[::-1] + number[at + 2 :])
 
 
+@pytest.mark.parametrize(("length", "may_be"), [(14, False), (15, True), (34, True), (35, False)])
+def test_an_iban_of_an_unknown_country_has_15_to_34_characters(length, may_be):
+    account = "1" * (length - 4)
+    check = next(n for n in range(98) if int(f"{account}3535{n:02}") % 97 == 1)  # ZZ
+    assert checksums.is_iban(f"ZZ{check:02}{account}") is may_be
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_an_iban_tells_every_single_wrong_character_and_every_swap(seed):
     rng = random.Random(seed)
