@@ -444,6 +444,20 @@ def test_every_resample_draws_as_many_rows_of_each_group(rng):
     assert drawn.var() == pytest.approx(1 - 1 / 50, rel=0.05)
 
 
+def test_a_thousand_resamples_stand_behind_an_interval_and_fifteen_bins_behind_a_calibration_error(rng):
+    groups = np.zeros(3, dtype=int)
+    counts = metrics.resample_counts(groups)
+    assert (counts.shape, counts.dtype) == ((1001, 3), np.float32)
+    np.testing.assert_array_equal(counts, metrics.resample_counts(groups, n_resamples=1000, seed=0))
+    probabilities, outcomes = rng.random(40), rng.random(40)
+    assert metrics.expected_calibration_error(probabilities, outcomes) == metrics.expected_calibration_error(
+        probabilities, outcomes, n_bins=15
+    )
+    assert metrics.expected_calibration_error(probabilities, outcomes) != metrics.expected_calibration_error(
+        probabilities, outcomes, n_bins=16
+    )
+
+
 def test_resamples_are_those_of_the_seed():
     groups = np.zeros(30)
     first = metrics.resample_counts(groups, n_resamples=5, seed=1)
