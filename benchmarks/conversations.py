@@ -11,7 +11,7 @@ coder, a mathematician and one who chats, who were onboarded by the scores of ev
 random ones of the catalogue.
 
     python benchmarks/conversations.py tests/data/dialogues.jsonl tests/data/everyday.jsonl
-    python benchmarks/conversations.py tests/data/dialogues_unseen.jsonl tests/data/everyday.jsonl
+    python benchmarks/conversations.py tests/data/dialogues_last.jsonl tests/data/everyday.jsonl
 """
 
 import argparse
@@ -58,8 +58,8 @@ MATHEMATICS = (
     "Compute or simplify {thing}.", "Prove a statement about {thing}.", "Explain step by step how one finds {thing}.",
     "What is known of {thing}? Give a proof.",
 )  # fmt: skip
-HALVES = ("tune", "report", "more", "held", "unseen")
-"""Parts of the dialogues: rules were set on `tune`, `more` and `held`, and never on the others."""
+HALVES = ("tune", "report", "more", "held", "unseen", "last")
+"""Parts of the dialogues: rules were set on all but `report` and `last`."""
 MODERN = ("gpt-4o-2024-08-06", "claude-3-5-sonnet-20241022", "deepseek-r1", "o3-mini", "gemini-1.5-pro-002")
 N_RANDOM = 15
 N_BOOTSTRAP = 2000

@@ -4,7 +4,7 @@ Of the dialogues' parts that weights may be set on, every question of the user a
 counts. Ten folds over dialogues say how well it works; the printed weights are of all of them. The offset makes a
 chance of one half of what the fitted model gives `--even`, a little above the share of changes among the questions.
 
-    python benchmarks/fit_conversations.py tests/data/dialogues.jsonl
+    python benchmarks/fit_conversations.py tests/data/dialogues.jsonl tests/data/dialogues_unseen.jsonl
 """
 
 import argparse
@@ -20,7 +20,7 @@ from sklearn.model_selection import GroupKFold
 
 from lookahead_router.prompts.followups import Talk, has_matter
 
-PARTS = ("tune", "more", "held")
+PARTS = ("tune", "more", "held", "unseen")
 N_FOLDS = 10
 PENALTY = 0.3
 """Inverse of its weight."""
@@ -54,11 +54,12 @@ def fitted(features: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, float]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("dialogues", type=Path, help="JSONL with half and messages.")
+    parser.add_argument("dialogues", type=Path, nargs="+", help="JSONL with half and messages.")
     parser.add_argument("--half", nargs="+", default=PARTS, help="Parts to fit on.")
-    parser.add_argument("--even", type=float, default=0.25, help="What becomes a chance of one half, in (0, 1).")
+    parser.add_argument("--even", type=float, default=0.28, help="What becomes a chance of one half, in (0, 1).")
     arguments = parser.parse_args()
-    lines = map(json.loads, arguments.dialogues.read_text(encoding="utf-8").splitlines())
+    texts = [path.read_text(encoding="utf-8") for path in arguments.dialogues]
+    lines = [json.loads(line) for text in texts for line in text.splitlines()]
     features, begins, groups = questions([line for line in lines if line["half"] in arguments.half])
     even = float(np.log(arguments.even / (1 - arguments.even)))
     odds = np.empty(len(begins))

@@ -210,8 +210,8 @@ _ENOUGH = 16
 """Questions that are looked through for the one that began a topic."""
 _KEPT = 4
 """Questions of a topic that go along: the one that began it, and the last ones."""
-_WEIGHTS = (1.54, 3.55, -4.06, 2.09, 1.77)
-_OFFSET = -2.88
+_WEIGHTS = (0.86, 3.80, -3.80, 2.03, 0.64)
+_OFFSET = -1.59
 """Of the logistic model, for the `features` of a question; benchmarks/fit_conversations.py fits them."""
 
 
@@ -221,7 +221,7 @@ class Talk:
     A question begins a topic if a logistic model of five things says so: how long it is, how much longer than this
     user's questions are, which share of its words came up before, whether it names its subject, and whether it brings
     matter of its own. No word has to be known for the first three. It was fitted on the dialogues of the parts `tune`,
-    `more` and `held`. One that points back by a word is never likely to.
+    `more`, `held` and `unseen`. One that points back by a word is never likely to.
     """
 
     def __init__(self, turns: Sequence[tuple[bool, str]]) -> None:
