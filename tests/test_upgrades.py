@@ -70,7 +70,7 @@ def holds(settings, then) -> bool:
 
 def test_what_is_kept_has_all_that_the_embedded_predictor_for_any_pool_has():
     folder, _ = OF[lookahead_router.__version__]
-    kept, embedded = folder / "predictors" / "open-pool-static", OPEN_EMBEDDED
+    kept, embedded = folder / "predictors" / "open-pool-code", OPEN_EMBEDDED
     for name in ("catalogue.json", "config.json"):
         ours, theirs = (facts(json.loads((where / name).read_text())) for where in (kept, embedded))
         assert theirs - ours - OF_WEIGHTS == set(), "python tests/data/upgrades/make.py --add"

@@ -12,9 +12,11 @@ from predictors.open_world import N_DEMANDS, WIDTH, make_catalogue, make_populat
 from lookahead_router import Candidate, CandidatePool
 from lookahead_router.networks.configuration import DemandConfig
 from lookahead_router.predictors.catalogue import Catalogue
+from lookahead_router.predictors.code_reading import CodeReading
 from lookahead_router.predictors.open_pool import OUTPUTS, Member
 from lookahead_router.predictors.open_pool_folder import write_profiles
 from lookahead_router.saved.folder import PredictorConfig, PredictorFolder
+from lookahead_router.training.population import with_code_ability
 
 POOL = ("gpt-4o-2024-08-06", "llama-3.1-8b-instruct", "claude-sonnet-4")
 PRICES_AS_OF = "2026-01-15"
@@ -76,8 +78,9 @@ def write_open_folder(
     graph: onnx.ModelProto | None = None,
     static: onnx.ModelProto | None = None,
     windows: Mapping[str, int] | None = None,
+    code: CodeReading | None = None,
 ) -> Path:
-    """Writes the folder; its name is the predictor's, `windows` are tokens by entry."""
+    """Writes the folder; its name is the predictor's, `windows` are tokens by entry, `code` is one more demand."""
     folder = PredictorFolder(path)
     folder.onnx_int8.parent.mkdir(parents=True)
     onnx.save(make_graph() if graph is None else graph, folder.onnx_int8)
@@ -86,14 +89,17 @@ def write_open_folder(
     make_words().save(str(folder.tokenizer))
     population = make_population()
     made = make_catalogue(population)
+    profiles = made.profiles
+    if code is not None:
+        population, profiles = with_code_ability(population, profiles, np.arange(len(made)) == 0)
     entries = [replace(each, context_window_tokens=(windows or {}).get(each.name)) for each in made.entries]
-    catalogue = Catalogue(entries, made.profiles, prices_as_of=PRICES_AS_OF)
+    catalogue = Catalogue(entries, profiles, prices_as_of=PRICES_AS_OF)
     members = []
     for name in POOL:
         match = catalogue.match(name)
         prices = {k: v for k, v in vars(match.entry).items() if k.endswith("usd_per_million_tokens")}
         members.append(Member(Candidate(name=name, **prices), catalogue.profile(match.entry), match))
-    write_profiles(path, population, catalogue, members, PRICES_AS_OF)
+    write_profiles(path, population, catalogue, members, PRICES_AS_OF, code)
     network = DemandConfig(
         backbone_config=_BACKBONE,
         n_demands=N_DEMANDS,

@@ -15,6 +15,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import processors
 from transformers import BertModel, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -26,12 +27,14 @@ sys.path.insert(0, str(TESTS))
 import conftest  # noqa: E402
 import upgrades_reading as reading  # noqa: E402
 from predictors.open_folder import make_graph, write_open_folder  # noqa: E402
+from predictors.open_world import WIDTH  # noqa: E402
 from servers.router_server import World, until  # noqa: E402
 
 from lookahead_router import LookaheadPredictor, OpenPoolPredictor, RoutingDataset, __version__  # noqa: E402
 from lookahead_router.backends.export import export_encoder  # noqa: E402
 from lookahead_router.evaluation.decisions import read_decisions  # noqa: E402
 from lookahead_router.live import JudgeConfig, collect, judge  # noqa: E402
+from lookahead_router.predictors.code_reading import CodeReading  # noqa: E402
 from lookahead_router.predictors.embedder import Embedder  # noqa: E402
 from lookahead_router.predictors.export import export_predictor  # noqa: E402
 from lookahead_router.predictors.fitted import FITTED, fitted_class  # noqa: E402
@@ -164,6 +167,9 @@ def write_open(folder: Path, dataset: RoutingDataset) -> OpenPoolPredictor:
     predictor = OpenPoolPredictor.load(write_open_folder(folder / "predictors" / "open-pool"))
     windows = {"gpt-5": 400_000, "llama-3.1-8b-instruct": 131_072}
     write_open_folder(folder / "predictors" / "open-pool-static", static=make_graph(seed=1), windows=windows)
+    code = CodeReading(np.linspace(-1, 1, WIDTH), np.linspace(1, -1, 12), 0.25)
+    options = {"static": make_graph(seed=1), "windows": windows, "code": code}
+    write_open_folder(folder / "predictors" / "open-pool-code", **options)
     names = dict(zip(dataset.pool.names, predictor.pool.names, strict=True))
     predictor.onboard(dataset.rename(names)).save(folder / "predictors" / "open-pool-learnt")
     return predictor
