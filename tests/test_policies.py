@@ -11,11 +11,16 @@ from lookahead_router.policies import (
     BestQuality,
     CostAware,
     KeepQuality,
+    Listed,
     Policy,
+    Preferred,
     Restricted,
     Threshold,
     WithinMargin,
     call_costs,
+    check_policy,
+    checked_utilities,
+    chosen_policy,
     rename,
 )
 from lookahead_router.types import CandidatePool, Prediction
@@ -507,3 +512,83 @@ def test_a_policy_that_weighs_cost_names_the_candidates_without_prices(policy, k
     pool = CandidatePool([*priced(1, 2), {"name": "unpriced", **known}])
     with pytest.raises(ConfigurationError, match=r"usd_per_call or both token prices.*missing: unpriced\."):
         decide(policy, np.zeros((1, 3)), pool)
+
+
+# Order by name, and what every policy is held to
+
+
+def test_a_list_is_followed_in_its_order_above_every_score():
+    utilities = decide(Listed(("m2", "nobody", "m0")), np.array([[0.9, 1.0, 0.1, 0.3]]), priced(1, 1, 1, 1))
+    assert utilities.tolist() == [[2.0, 1.0, 4.0, 0.3]]
+
+
+@relaxed
+@given(markets(), st.sets(st.integers(0, 4), min_size=1))
+def test_the_preferred_go_before_all_others_and_each_keep_their_order(market, preferred):
+    scores, pool = market
+    policy = CostAware(1000.0)  # below zero
+    names = tuple(f"m{n}" for n in preferred)
+    is_preferred = np.array([name in names for name in pool.names])
+    plain, found = decide(policy, scores, pool), decide(Preferred(policy, names), scores, pool)
+    np.testing.assert_array_equal(found[:, is_preferred], plain[:, is_preferred])
+    if is_preferred.any() and not is_preferred.all():
+        lowered = plain[:, ~is_preferred] - found[:, ~is_preferred]
+        assert np.ptp(lowered) < 1e-9
+        assert found[:, is_preferred].min() >= found[:, ~is_preferred].max() + 1 - 1e-9
+
+
+class Gives:
+    """A policy of these utilities."""
+
+    def __init__(self, *rows):
+        self.rows = rows
+
+    def utilities(self, prediction, pool):
+        return self.rows
+
+
+INFINITE = float("inf")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (([0.5, float("nan")], [0.5, 0.5]), "no number, NaN or infinite"),
+        (([0.5, 0.5], [INFINITE, 0.5]), "no number, NaN or infinite"),
+        ((["a", "b"], ["a", "b"]), "no number, NaN or infinite"),
+        (([0.5, 0.5], [-INFINITE, -INFINITE]), "excludes every candidate of m0, m1"),
+        (([0.5, 0.5],), r"must give utilities of shape \(2, 2\), got \(1, 2\)"),
+    ],
+)
+def test_utilities_that_choose_nobody_are_an_error(rows, message):
+    prediction = Prediction(priced(1, 2), np.full((2, 2), 0.5))
+    with pytest.raises(ConfigurationError, match=message):
+        checked_utilities(Gives(*rows), prediction, prediction.pool)
+
+
+def test_numbers_of_any_kind_are_utilities_and_whoever_is_excluded_may_be_in_any_row():
+    prediction = Prediction(priced(1, 2), np.full((2, 2), 0.5))
+    for rows in (([1, 2], [3, 4]), ([-INFINITE, 0.5], [0.5, -INFINITE])):
+        np.testing.assert_array_equal(checked_utilities(Gives(*rows), prediction, prediction.pool), rows)
+
+
+@pytest.mark.parametrize("policy", [BestQuality, "best", None])
+def test_what_is_no_policy_is_told_from_one(policy):
+    with pytest.raises(ConfigurationError, match="a policy is an object with utilities"):
+        check_policy(policy, priced(1, 2))
+
+
+def test_what_a_policy_lacks_is_said_before_there_is_a_prompt():
+    pool = CandidatePool([{"name": "unpriced"}])
+    check_policy(BestQuality(), pool)
+    for policy in POLICIES[1:-1]:
+        with pytest.raises(ConfigurationError, match="unpriced"):
+            check_policy(policy, pool)
+
+
+def test_a_share_stands_for_a_policy_and_not_beside_one():
+    assert chosen_policy(None, None) is None
+    assert chosen_policy(CostAware(1.0), None) == CostAware(1.0)
+    assert chosen_policy(None, 0.9) == KeepQuality(0.9)
+    with pytest.raises(ConfigurationError, match="give one of quality and policy"):
+        chosen_policy(BestQuality(), 0.9)
