@@ -156,8 +156,8 @@ def cost_quality_frontier(costs: np.ndarray, qualities: np.ndarray) -> tuple[np.
 
 
 def _slope(first: tuple[float, float], second: tuple[float, float]) -> float:
-    """Quality for cost between two points; infinite where it is free."""
-    return (second[1] - first[1]) / (second[0] - first[0]) if second[0] > first[0] else float("inf")
+    """Quality for cost from one point to a dearer one."""
+    return (second[1] - first[1]) / (second[0] - first[0])
 
 
 _ROUNDING = 1e-6
