@@ -1,6 +1,6 @@
 """`python -m lookahead_router` is the command `lookahead-router`."""
 
-from lookahead_router.cli.main import run
+from lookahead_router.cli.main import main
 
 if __name__ == "__main__":
-    run()
+    main()

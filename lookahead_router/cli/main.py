@@ -1,14 +1,11 @@
 """The process around the commands: streams, interrupts, and errors as one line and an exit code."""
 
-import atexit
 import gc
 import itertools
 import os
 import sys
-import threading
 import traceback
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 from lookahead_router.errors import (
@@ -43,23 +40,6 @@ USAGE_CODE = 2
 QUIET_CODE = 1
 """Where the reader of a pipe went away."""
 _PACKAGE = Path(__file__).parents[1]
-_BRIEF = ("route", "candidates", "info")
-"""Commands that end as soon as all is shown; they hold nothing that is still to be written."""
-
-
-def run() -> None:
-    """The process of a command: `main`, after which brief ones do not take apart what the system takes away at once."""
-    try:
-        main()
-    except SystemExit as end:
-        if not sys.argv[1:] or sys.argv[1] not in _BRIEF:
-            raise
-        threading._shutdown()  # as Python ends: threads that must be waited for, then what was registered
-        atexit._run_exitfuncs()
-        with suppress(OSError, ValueError):  # the reader went away, or the stream is closed
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(end.code)
 
 
 def main() -> None:
@@ -168,4 +148,4 @@ class _Warnings:
 
 
 if __name__ == "__main__":
-    run()
+    main()

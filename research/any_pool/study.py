@@ -312,6 +312,11 @@ def one_draw(world: World, population, known: dict[int, Profile], kmeans: KMeans
         x, x_test = world.embedding[picked], world.embedding[test]
         if not options.known:  # whose profiles rest on these very answers
             add("profile", n, population.predict(foreseen_test, population.onboard(foreseen, strangers, y))[0])
+        if options.ablations:
+            blind = replace(population, component_variance=1e-9)
+            add("without components", n, blind.predict(foreseen_test, blind.onboard(foreseen, strangers, y))[0])
+            alone = [population.onboard(foreseen, [one], y[:, [k]])[0] for k, one in enumerate(strangers)]
+            add("without shared drift", n, population.predict(foreseen_test, alone)[0])
         if options.profiles_only:
             continue
         mean = np.tile((y.sum(axis=0) + 0.5) / (n + 1), (len(test), 1))
@@ -322,13 +327,6 @@ def one_draw(world: World, population, known: dict[int, Profile], kmeans: KMeans
             add("logistic regression", n, logistic(x, y, x_test))
         if not options.known:
             add("ridge on known", n, ridge_on_known(population.predict(foreseen, others)[0], y, full))
-        if options.ablations:
-            import dataclasses
-
-            blind = dataclasses.replace(population, component_variance=1e-9)
-            add("without components", n, blind.predict(foreseen_test, blind.onboard(foreseen, strangers, y))[0])
-            alone = [population.onboard(foreseen, [one], y[:, [k]])[0] for k, one in enumerate(strangers)]
-            add("without shared drift", n, population.predict(foreseen_test, alone)[0])
     rows.append({"draw": seed, "n": -1, "line": MIXED, **mixed(y_test, usd_test, single)})
     oracle = {"score": float(y_test.max(axis=1).mean()), "normalized": 100.0}
     rows.append({"draw": seed, "n": -1, "line": "oracle", **oracle})

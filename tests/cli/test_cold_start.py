@@ -73,27 +73,6 @@ def test_a_start_hardly_looks_for_garbage(route):
     assert searches < 45  # 130 otherwise, most of them through all that was imported
 
 
-def test_a_brief_command_ends_at_once_and_leaves_nothing_undone():
-    code = """
-import atexit, sys, threading, time
-atexit.register(print, "registered")
-def outlast():
-    while threading.main_thread().is_alive():
-        time.sleep(0.01)
-    print("waited for")
-threading.Thread(target=outlast).start()
-class Kept:
-    def __del__(self): print("taken apart")
-kept, sys.argv = Kept(), ["lookahead-router", *sys.argv[1:]]
-from lookahead_router.cli.main import run
-run()
-"""
-    for arguments, exit_code in ((["info", "--json"], 0), (["route", " "], 3)):
-        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
-        assert done.returncode == exit_code
-        assert done.stdout.splitlines()[-2:] == ["waited for", "registered"]
-
-
 def test_the_version_loads_no_command():
     modules = loaded("--version")
     assert {name for name in modules if name.startswith("lookahead_router.")} <= {

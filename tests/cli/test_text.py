@@ -17,7 +17,7 @@ from rich.cells import cell_len
 
 from lookahead_router.cli._input import read_prompts
 from lookahead_router.cli._output import show_json, show_table, size
-from lookahead_router.cli.main import main, run
+from lookahead_router.cli.main import main
 from lookahead_router.errors import ConfigurationError, LookaheadRouterWarning, PromptError
 from lookahead_router.files import write_text
 from lookahead_router.saved.find import EMBEDDED
@@ -235,7 +235,7 @@ def test_the_module_is_the_command(monkeypatch, capsys):
     import lookahead_router
     import lookahead_router.__main__
 
-    assert lookahead_router.__main__.run is run
+    assert lookahead_router.__main__.main is main
     monkeypatch.setattr(sys, "argv", ["lookahead-router", "--version"])
     with pytest.raises(SystemExit) as exit_:
         main()
