@@ -111,11 +111,11 @@ class Router(Learning):
 
         Args:
             location: folder of a saved predictor or baseline, or `org/name` on the Hub; an embedded one, without
-                network, when absent: for the candidates that you name the one for any pool, and the one of the
-                paper's five where you name none but these, or none at all.
+                network, when absent: the one for any pool, or the paper's where you name none but its five.
             candidates: names, `Candidate`s, or `{name: known name}` to decide among. A predictor for any pool takes
-                whatever names you use; another one must know them. Those that routes name, or all of the
-                predictor's pool, when absent.
+                whatever names you use; another one must know them. When absent, those that routes name, or the
+                predictor's own pool: of the embedded one, gpt-4o, gpt-4o-mini, claude-sonnet-4, gemini-2.5-pro,
+                deepseek-r1 and llama-3.1-8b-instruct.
             profiles: `{name: known name}`: whose profile a candidate starts from that nobody knows.
             policy: predictions to utilities; `BestQuality()` when absent.
             prices: of candidates that have none, or others than known, as `with_prices` takes them.
@@ -140,7 +140,7 @@ class Router(Learning):
             from lookahead_router.routes.definition import Routes
 
             candidates = (routes if isinstance(routes, Routes) else routes.routes).candidates
-        if location is None and candidates is not None:
+        if location is None and (candidates is not None or aliases):
             location = OPEN_EMBEDDED if profiles else embedded_location(_known_names(candidates, aliases))
         predictor = load_predictor(location, backend=backend, n_threads=n_threads, **hub)
         router = cls(predictor, aliases=aliases)
@@ -463,6 +463,8 @@ class Router(Learning):
 def _known_names(candidates, aliases: Mapping[str, str | Candidate] | None) -> list[str]:
     """The names that a predictor must know for these candidates; none for what is no pool, which others refuse."""
     theirs = {alias.name if isinstance(alias, Candidate) else alias: name for name, alias in (aliases or {}).items()}
+    if candidates is None:
+        return list(theirs.values())
     if isinstance(candidates, Mapping):
         return [of if isinstance(of, str) else name for name, of in candidates.items()]
     return [theirs.get(name, name) for name in CandidatePool(candidates).names]

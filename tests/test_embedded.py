@@ -1,4 +1,4 @@
-"""The embedded default: what a stranger gets."""
+"""The embedded predictor of the paper's five candidates."""
 
 import copy
 import pickle
@@ -20,7 +20,7 @@ PROMPTS = ["Prove that the square root of 2 is irrational.", "Write a Python fun
 
 @pytest.fixture(scope="module")
 def router():
-    return Router.from_pretrained()
+    return Router.from_pretrained(EMBEDDED)
 
 
 def test_it_routes_among_the_papers_five(router):
@@ -110,7 +110,7 @@ def test_the_command_answers_from_a_cold_start_within_two_seconds_of_processor_t
 
 
 def test_windows_and_abilities_of_its_candidates_are_known():
-    pool = Router.from_pretrained().pool
+    pool = Router.from_pretrained(EMBEDDED).pool
     windows = {candidate.name: candidate.context_window_tokens for candidate in pool}
     assert windows["Yi-1.5-34B-Chat"] == 4096
     assert windows["Llama-3.1-8B-Instruct"] == 131_072
@@ -124,5 +124,5 @@ def test_windows_and_abilities_of_its_candidates_are_known():
 def test_plain_prompts_are_not_rounded_away():
     """Weights in 4 bits sent all of these to another candidate; those in 8 bits, twelve of twenty to this."""
     prompts = [prompt for prompt in PLAIN_PROMPTS if prompt.startswith("Write a Python function")]
-    chosen = [decision.name for decision in Router.from_pretrained().route_batch(prompts)]
+    chosen = [decision.name for decision in Router.from_pretrained(EMBEDDED).route_batch(prompts)]
     assert chosen.count("Qwen2.5-Coder-7B-Instruct") >= len(prompts) / 2

@@ -15,10 +15,10 @@ _GONE = ("kl", "routerdc", "matrix-factorization")
 
 
 def load_predictor(location: str | Path | None = None, **options: Unpack[LoadOptions]) -> Predictor:
-    """The predictor of any kind in a folder or a repository of the Hub; the embedded one without a location.
+    """The predictor of any kind in a folder or a repository of the Hub; without a location the embedded one.
 
     Args:
-        location: folder, or `org/name` on the Hub; the embedded default when absent.
+        location: folder, or `org/name` on the Hub; the embedded default, for any pool, when absent.
         options: those of `LookaheadPredictor.load`.
 
     Raises:
@@ -26,7 +26,7 @@ def load_predictor(location: str | Path | None = None, **options: Unpack[LoadOpt
         ConfigurationError: a backend, threads or options of the Hub for a fitted predictor.
         HubError: the repository cannot be read.
     """
-    found = find(location, **options)
+    found = find(location, OPEN_EMBEDDED, **options)
     kind = found.folder.kind()
     if kind in _GONE:
         raise CheckpointError(
@@ -51,12 +51,9 @@ def load_predictor(location: str | Path | None = None, **options: Unpack[LoadOpt
     return OpenPoolPredictor.from_found(found)
 
 
-def embedded_location(names: Iterable[str] | None) -> Path | None:
-    """Which of the embedded predictors decides among these names, as `load_predictor` takes it.
-
-    `None`, the one of the paper's five candidates, where no names are given or all are among these; the one for any
-    pool otherwise.
-    """
-    if names is None or set(names) <= set(PredictorFolder(EMBEDDED).read_pool().names):
-        return None
+def embedded_location(names: Iterable[str] | None) -> Path:
+    """Which of the embedded predictors decides among these names: the paper's where all are among its five candidates,
+    and the one for any pool otherwise, and where no names are given."""
+    if names is not None and set(names) <= set(PredictorFolder(EMBEDDED).read_pool().names):
+        return EMBEDDED
     return OPEN_EMBEDDED

@@ -270,4 +270,4 @@ def test_route_takes_a_policy_and_says_what_it_maximised(cli, tmp_path):
     assert code == 0
     assert "utility" in out
     assert re.search(rf"{pool.names[0]} .*chosen", out)
-    assert cli("route", "hi", "--policy", "cost-aware:100")[0] == 2  # without prices
+    assert cli("route", "hi", "--router", EMBEDDED, "--policy", "cost-aware:100")[0] == 2  # without prices

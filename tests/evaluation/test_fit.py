@@ -13,6 +13,7 @@ from lookahead_router.data.outcomes import OutcomeTable
 from lookahead_router.errors import ConfigurationError, DataError, UnknownCandidateError
 from lookahead_router.evaluation.fit import BEST_SINGLE
 from lookahead_router.policies import BestQuality, KeepQuality
+from lookahead_router.saved.find import EMBEDDED
 
 WORDS = ("one", "two", "three", "four")
 
@@ -208,7 +209,7 @@ def test_data_that_nothing_can_be_chosen_by_is_refused_with_advice(start, change
         ({"quality": 95}, r"share in \(0, 1\]"),
         ({"quality": float("nan")}, r"share in \(0, 1\]"),
         ({"n_folds": 1}, "at least 2"),
-        ({"start": Router.from_pretrained()}, "for any pool"),
+        ({"start": Router.from_pretrained(EMBEDDED)}, "for any pool"),
     ],
 )
 def test_options_out_of_their_range_are_refused(start, options, message):

@@ -10,6 +10,7 @@ from lookahead_router import Router
 from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.live.answers import read_questions
 from lookahead_router.live.sample import sample
+from lookahead_router.saved.find import EMBEDDED
 
 TOPICS = {"one": 0.6, "two": 0.3, "three": 0.1}
 
@@ -102,4 +103,4 @@ def test_an_empty_log_is_refused(router):
 
 def test_a_router_of_a_fixed_pool_is_refused(log):
     with pytest.raises(ConfigurationError, match="any pool"):
-        sample(log, router=Router.from_pretrained())
+        sample(log, router=Router.from_pretrained(EMBEDDED))

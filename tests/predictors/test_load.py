@@ -26,7 +26,7 @@ def test_an_unknown_kind_says_which_there_are():
 
 
 def test_without_a_location_it_is_the_embedded_predictor():
-    assert isinstance(load_predictor(), LookaheadPredictor)
+    assert isinstance(load_predictor(), OpenPoolPredictor)
 
 
 def test_a_folder_of_lookahead_takes_its_options(predictor_folder):

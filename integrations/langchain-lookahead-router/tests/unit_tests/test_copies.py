@@ -12,7 +12,7 @@ from langchain_core.load import dumpd, dumps
 from langchain_core.runnables import ConfigurableField
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
-from lookahead_router import LookaheadPredictor, Router
+from lookahead_router import LookaheadPredictor
 from lookahead_router.errors import ConfigurationError, Failure
 
 from langchain_lookahead_router import ChatLookaheadRouter
@@ -46,8 +46,9 @@ def test_a_pickled_binding_calls_tools():
 
 def test_a_pickle_of_a_location_holds_the_location_only(tmp_path):
     where = str(tmp_path / "predictor")
-    LookaheadPredictor.load().save(where)
-    pool = dict(zip(Router.from_pretrained().pool.names, rule_models(), strict=False))
+    predictor = LookaheadPredictor.load()
+    predictor.save(where)
+    pool = dict(zip(predictor.pool.names, rule_models(), strict=False))
     llm = ChatLookaheadRouter(candidates=rule_models(), router=where, aliases=pool)
     dumped = pickle.dumps(llm)
     assert len(dumped) < 20_000
