@@ -4,11 +4,16 @@ Of the dialogues' parts that weights may be set on, every question of the user a
 counts. Ten folds over dialogues say how well it works; the printed weights are of all of them. The offset makes a
 chance of one half of what the fitted model gives `--even`, a little above the share of changes among the questions.
 
-    python benchmarks/fit_conversations.py tests/data/dialogues.jsonl tests/data/dialogues_unseen.jsonl
+    python benchmarks/fit_conversations.py tests/data/dialogues.jsonl tests/data/dialogues_unseen.jsonl \
+        [--everyday tests/data/everyday.jsonl]
+
+With everyday prompts it also says how many of them, put behind each other at random, are read as going on with the one
+before, and how many follow-ups are read alone, by the weights that the package has.
 """
 
 import argparse
 import json
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
 from lookahead_router.prompts.followups import Talk, has_matter
+from lookahead_router.prompts.reading import read_request
 
 PARTS = ("tune", "more", "held", "unseen")
 N_FOLDS = 10
@@ -52,11 +58,46 @@ def fitted(features: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, float]
     return model.coef_[0] / scale, float(model.intercept_[0])
 
 
+def strung(prompts: Sequence[str], n: int = 600) -> list[dict[str, Any]]:
+    """Dialogues of two to four prompts that have nothing to do with each other."""
+    draw = random.Random(0)
+    return [
+        {
+            "messages": [
+                message
+                for prompt in draw.sample(prompts, draw.randint(2, 4))
+                for message in (
+                    {"role": "user", "content": prompt, "right": "leave"},
+                    {"role": "assistant", "content": "Here is what I would do. " * draw.randint(0, 20) + "Done."},
+                )
+            ]
+        }
+        for _ in range(n)
+    ]
+
+
+def read_alone(dialogues: Sequence[Mapping[str, Any]], right: str) -> np.ndarray:
+    """`(n,)` bool: which questions of the users, after a first one and with the label, are routed alone."""
+    found = []
+    for dialogue in dialogues:
+        said: list[dict[str, str]] = []
+        for message in dialogue["messages"]:
+            text, is_users = message["content"], message["role"] == "user" and "name" not in message
+            if message["role"] == "tool" or text.startswith("Observation"):
+                continue
+            turn = {"role": message["role"], "content": text}
+            if is_users and message.get("right") == right and has_matter(text) and said:
+                found.append(len(read_request([*said, turn]).text.strip()) <= len(text.strip()))
+            said.append(turn)
+    return np.array(found)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("dialogues", type=Path, nargs="+", help="JSONL with half and messages.")
     parser.add_argument("--half", nargs="+", default=PARTS, help="Parts to fit on.")
     parser.add_argument("--even", type=float, default=0.28, help="What becomes a chance of one half, in (0, 1).")
+    parser.add_argument("--everyday", type=Path, help="JSONL of prompts that have nothing to do with each other.")
     arguments = parser.parse_args()
     texts = [path.read_text(encoding="utf-8") for path in arguments.dialogues]
     lines = [json.loads(line) for text in texts for line in text.splitlines()]
@@ -71,6 +112,12 @@ def main() -> None:
     print(f"out of fold: area {roc_auc_score(begins, odds):.3f}")
     print(f"  follow-ups taken for changes {wrong[0]:.1%}, changes taken for follow-ups {wrong[1]:.1%}")
     weights, offset = fitted(features, begins)
+    if arguments.everyday is not None:
+        prompts = [json.loads(line)["prompt"] for line in arguments.everyday.read_text(encoding="utf-8").splitlines()]
+        dialogues = [line for line in lines if line["half"] in arguments.half]
+        joined = 1 - read_alone(strung([prompt for prompt in prompts if has_matter(prompt)]), "leave").mean()
+        print(f"unrelated everyday prompts read with those before {joined:.1%}")
+        print(f"follow-ups of the dialogues read alone {read_alone(dialogues, 'stay').mean():.1%}")
     print(f"weights {', '.join(f'{weight:.2f}' for weight in weights)}; offset {offset - even:.2f}")
 
 

@@ -110,15 +110,16 @@ def test_the_command_answers_from_a_cold_start_within_two_seconds_of_processor_t
 
 
 def test_windows_and_abilities_of_its_candidates_are_known():
-    pool = Router.from_pretrained(EMBEDDED).pool
+    router = Router.from_pretrained(EMBEDDED)
+    pool = router.pool
     windows = {candidate.name: candidate.context_window_tokens for candidate in pool}
     assert windows["Yi-1.5-34B-Chat"] == 4096
     assert windows["Llama-3.1-8B-Instruct"] == 131_072
     assert all(candidate.capabilities for candidate in pool)
-    attempts = Dispatcher(None).plan("What is this?", n_tokens=20_000, needs=["tools"])
+    attempts = Dispatcher(router).plan("What is this?", n_tokens=20_000, needs=["tools"])
     assert set(attempts.record["excluded"]) == {"Yi-1.5-34B-Chat", "Phi-3-medium-4k-instruct"}
     with pytest.raises(ConfigurationError, match="has no images"):
-        Dispatcher(None).plan("What is this?", needs=["images"])
+        Dispatcher(router).plan("What is this?", needs=["images"])
 
 
 def test_plain_prompts_are_not_rounded_away():

@@ -22,7 +22,7 @@ from llama_index.core.question_gen import LLMQuestionGenerator
 from llama_index.core.selectors import LLMSingleSelector
 from llama_index.core.tools import QueryEngineTool
 from llama_index_world import HashingEmbedding
-from lookahead_router import LookaheadPredictor, Prediction, Router
+from lookahead_router import LookaheadPredictor, Prediction, Router, read_request
 from pydantic import BaseModel
 
 from llama_index.llms.lookahead_router import LookaheadRouterLLM, routing_records
@@ -234,24 +234,44 @@ def test_every_engine(llm, index, plain, make):
 
 
 @pytest.mark.parametrize("mode", ["context", "condense_plus_context", "condense_question", "simple"])
-async def test_every_chat_engine(llm, index, plain, mode):
+async def test_every_chat_engine(llm, index, router, plain, mode):
     engine = index.as_chat_engine(chat_mode=mode, llm=llm)
-    for i, (question, name) in enumerate(zip(QUESTIONS, plain, strict=True)):
+    said = []
+    for i, (question, alone) in enumerate(zip(QUESTIONS, plain, strict=True)):
         response = (await engine.achat(question)) if i % 2 else engine.chat(question)
-        record = response.metadata["lookahead_router"]
-        assert record["calls"][0]["candidate"] == name, "the question, asked or to be condensed"
+        calls = [call["candidate"] for call in response.metadata["lookahead_router"]["calls"]]
+        in_talk = chosen_after(router, said, question)
+        assert calls[0] == (alone if mode.startswith("condense") else in_talk), "the question, asked or to be condensed"
         if mode != "condense_question":  # which asks about the condensed question, here "None"
-            assert {call["candidate"] for call in record["calls"]} == {name}
+            assert calls[-1] == in_talk
+        said = [*said, user(question), assistant(response)]
         if i % 2:
             engine.reset()
+            said = []
 
 
-async def test_a_chat_engine_that_streams(llm, index, plain):
+def user(text):
+    return {"role": "user", "content": text}
+
+
+def assistant(text):
+    return {"role": "assistant", "content": str(text)}
+
+
+def chosen_after(router, said, question):
+    """The choice for a question of a conversation, as any conversation is read."""
+    return router.route(read_request([*said, user(question)])).name
+
+
+async def test_a_chat_engine_that_streams(llm, index, router):
     engine = index.as_chat_engine(chat_mode="condense_plus_context", llm=llm)
-    for question, name in list(zip(QUESTIONS, plain, strict=True))[::4]:
+    said = []
+    for question in QUESTIONS[::4]:
         response = engine.stream_chat(question)
-        assert "".join(response.response_gen)
-        assert asked(response.metadata["lookahead_router"]["calls"]) == name
+        answer = "".join(response.response_gen)
+        assert answer
+        assert asked(response.metadata["lookahead_router"]["calls"]) == chosen_after(router, said, question)
+        said += [user(question), assistant(answer)]
 
 
 @pytest.mark.parametrize("use_async", [False, True])
