@@ -8,7 +8,8 @@ chance of one half of what the fitted model gives `--even`, a little above the s
         [--everyday tests/data/everyday.jsonl]
 
 With everyday prompts it also says how many of them, put behind each other at random, are read as going on with the one
-before, and how many follow-ups are read alone, by the weights that the package has.
+before, by the weights that the package has; how many choices that changes, and to how much worse ones, as foreseen for
+the prompt alone; and how many follow-ups are read alone.
 """
 
 import argparse
@@ -23,9 +24,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 
+from lookahead_router import Router
 from lookahead_router.prompts.followups import Talk, has_matter
 from lookahead_router.prompts.reading import read_request
 
+POOLS = (
+    ("qwen2.5-coder-7b-instruct", "mathstral-7b", "internlm2.5-20b-chat"),
+    ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4", "gemini-2.5-pro", "llama-3.1-8b-instruct"),
+)
 PARTS = ("tune", "more", "held", "unseen")
 N_FOLDS = 10
 PENALTY = 0.3
@@ -76,8 +82,8 @@ def strung(prompts: Sequence[str], n: int = 600) -> list[dict[str, Any]]:
     ]
 
 
-def read_alone(dialogues: Sequence[Mapping[str, Any]], right: str) -> np.ndarray:
-    """`(n,)` bool: which questions of the users, after a first one and with the label, are routed alone."""
+def read(dialogues: Sequence[Mapping[str, Any]], right: str) -> list[tuple[str, str]]:
+    """Questions of the users, after a first one and with the label, and what is routed for each."""
     found = []
     for dialogue in dialogues:
         said: list[dict[str, str]] = []
@@ -87,9 +93,24 @@ def read_alone(dialogues: Sequence[Mapping[str, Any]], right: str) -> np.ndarray
                 continue
             turn = {"role": message["role"], "content": text}
             if is_users and message.get("right") == right and has_matter(text) and said:
-                found.append(len(read_request([*said, turn]).text.strip()) <= len(text.strip()))
+                found.append((text.strip(), read_request([*said, turn]).text.strip()))
             said.append(turn)
-    return np.array(found)
+    return found
+
+
+def alone(asked: Sequence[tuple[str, str]]) -> float:
+    """Share of which nothing but the question is routed."""
+    return float(np.mean([len(routed) <= len(question) for question, routed in asked]))
+
+
+def costs(asked: Sequence[tuple[str, str]], candidates: Sequence[str]) -> tuple[float, float]:
+    """Share of choices that are others than for the question alone, and of those that are worse by more than 0.02."""
+    router = Router.from_pretrained(candidates=candidates)
+    questions, texts = ([pair[k] for pair in asked] for k in (0, 1))
+    chances = np.array(router.predict(questions).probabilities)
+    found = (np.array(router.predict(each).probabilities).argmax(axis=1) for each in (questions, texts))
+    ours, theirs = (np.take_along_axis(chances, each[:, None], axis=1)[:, 0] for each in found)
+    return float((ours != theirs).mean()), float((ours - theirs > 0.02).mean())
 
 
 def main() -> None:
@@ -115,9 +136,12 @@ def main() -> None:
     if arguments.everyday is not None:
         prompts = [json.loads(line)["prompt"] for line in arguments.everyday.read_text(encoding="utf-8").splitlines()]
         dialogues = [line for line in lines if line["half"] in arguments.half]
-        joined = 1 - read_alone(strung([prompt for prompt in prompts if has_matter(prompt)]), "leave").mean()
-        print(f"unrelated everyday prompts read with those before {joined:.1%}")
-        print(f"follow-ups of the dialogues read alone {read_alone(dialogues, 'stay').mean():.1%}")
+        unrelated = read(strung([prompt for prompt in prompts if has_matter(prompt)]), "leave")
+        print(f"unrelated everyday prompts read with those before {1 - alone(unrelated):.1%}")
+        for names in POOLS:
+            changed, worse = costs(unrelated, names)
+            print(f"  {', '.join(names)}: another choice {changed:.1%}, a worse one {worse:.1%}")
+        print(f"follow-ups of the dialogues read alone {alone(read(dialogues, 'stay')):.1%}")
     print(f"weights {', '.join(f'{weight:.2f}' for weight in weights)}; offset {offset - even:.2f}")
 
 
