@@ -47,7 +47,14 @@ def from_found(found: Found) -> OpenPoolPredictor:
             )
         arrays = read_arrays(folder)
         population, catalogue, members = read_profiles(folder, record, arrays)
-        foresee = Foreseer(network.tokenizer, network.backend, _code_reading(arrays))
+        code = _code_reading(arrays)
+        if code is not None and len(code.tokens) != network.tokenizer.n_tokens:
+            raise CheckpointError(
+                f"profiles.npz weighs {len(code.tokens):,} tokens, the tokenizer has {network.tokenizer.n_tokens:,}: "
+                "they belong to another network",
+                location=folder.location,
+            )
+        foresee = Foreseer(network.tokenizer, network.backend, code)
         if not folder.is_installed:
             _try(foresee, population, folder)
     return OpenPoolPredictor(
@@ -164,6 +171,8 @@ def _check_shapes(population: Population, arrays: Mapping[str, np.ndarray], n_en
         "covariances": (n_entries, width * (width + 1) // 2),
         "lengths": (n_entries, 2),
     }
+    if any(name.startswith("code.") for name in arrays):
+        expected |= {"code.embedding": (H,), "code.tokens": (arrays["code.tokens"].size,), "code.bias": ()}
     for name, mean in arrays.items():
         if name.startswith("pool.") and name.endswith(".mean"):
             own = width + n_components if len(mean) > width else width

@@ -87,6 +87,11 @@ class PromptTokenizer:
             window=network.window if isinstance(network, DemandConfig) else WINDOW_RULE,
         )
 
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of the vocabulary."""
+        return self._tokenizer.get_vocab_size()
+
     @staticmethod
     def read(path: Path) -> Tokenizer:
         """The tokenizer of a file, which is checked first; raises as `read_tokenizer` does."""

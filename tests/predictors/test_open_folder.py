@@ -7,10 +7,12 @@ import shutil
 import numpy as np
 import pytest
 from predictors.open_folder import POOL, make_graph, write_open_folder
+from predictors.open_world import WIDTH
 
 from lookahead_router import Candidate, OpenPoolPredictor, Router, RoutingDataset
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, PromptError, UnknownCandidateError
+from lookahead_router.predictors.code_reading import CodeReading
 from lookahead_router.predictors.open_pool_folder import read_profiles
 from lookahead_router.saved.folder import PredictorFolder, record_file, write_json
 
@@ -197,6 +199,31 @@ def test_damaged_profiles_are_told_and_nothing_is_read_of_them(folder, tmp_path,
     with pytest.raises(CheckpointError) as caught:
         Router.from_pretrained(copy).route("one")
     assert str(copy) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"code.tokens": np.zeros(11)},
+        {"code.tokens": np.zeros((12, 1))},
+        {"code.embedding": np.zeros(9)},
+        {"code.bias": np.zeros(2)},
+        {"code.bias": np.array(np.nan)},
+        {"code.embedding": None},
+        {"code.bias": None},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_damaged_reading_of_code_is_told_when_it_is_loaded(tmp_path, changes):
+    code = CodeReading(np.linspace(-1, 1, WIDTH), np.linspace(1, -1, 12), 0.25)
+    path = write_open_folder(tmp_path / "open-code", code=code)
+    assert Router.from_pretrained(path).route("one").name
+    rewrite_arrays(path, **changes)
+    record = json.loads((path / "config.json").read_text())
+    record["files"]["profiles.npz"] = record_file(path / "profiles.npz").model_dump()
+    write_json(path / "config.json", record)
+    with pytest.raises(CheckpointError, match=r"profiles\.npz|open-code"):
+        Router.from_pretrained(path)
 
 
 def test_a_save_that_fails_leaves_what_was_there(learnt, folder, tmp_path, monkeypatch):
