@@ -6,15 +6,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, overload
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator
 
 from lookahead_router.errors import ConfigurationError, PredictionError, UnknownCandidateError, describing
 from lookahead_router.threads import computed_once
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+Capabilities = Annotated[frozenset[str], PlainSerializer(sorted, return_type=list[str])]
+"""Words for what a candidate can do, written in order: that of a set differs from process to process."""
 
 
 class Value(BaseModel):
@@ -46,7 +50,7 @@ class Candidate(Value):
     seconds_per_call: float | None = Field(default=None, ge=0)
     """Mean seconds of one call, as measured or given."""
     context_window_tokens: int | None = Field(default=None, gt=0)
-    capabilities: frozenset[str] = frozenset()
+    capabilities: Capabilities = frozenset()
     """What it can do beyond text, in the user's own words: `"tools"`, `"images"`, ..."""
     metadata: dict[str, Any] = {}
     """Anything else, as plain JSON."""
@@ -67,10 +71,6 @@ class Candidate(Value):
             return json.loads(json.dumps(metadata, allow_nan=False))
         except (TypeError, ValueError, RecursionError) as error:
             raise ValueError(f"must be plain JSON: {error}") from error
-
-    @field_serializer("capabilities")
-    def _sort_capabilities(self, capabilities: frozenset[str]) -> list[str]:
-        return sorted(capabilities)
 
     @property
     def has_price(self) -> bool:

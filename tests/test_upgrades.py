@@ -1,7 +1,10 @@
 """Files that earlier versions wrote, and this one's own: they load, and what is read from them is what it was."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,8 @@ import lookahead_router
 from lookahead_router.predictors.fitted import FITTED
 from lookahead_router.saved.find import OPEN_EMBEDDED
 
-VERSIONS = sorted(path.parent for path in (Path(__file__).parent / "data" / "upgrades").glob("*/expected.json"))
+HERE = Path(__file__).parent
+VERSIONS = sorted(path.parent for path in (HERE / "data" / "upgrades").glob("*/expected.json"))
 PREDICTORS = [(path.name, kind.name) for path in VERSIONS for kind in sorted((path / "predictors").iterdir())]
 OF = {path.name: (path, json.loads((path / "expected.json").read_text())) for path in VERSIONS}
 
@@ -58,6 +62,25 @@ def test_other_files_say_what_they_did(version):
             assert holds(found[what], then), what
         else:
             assert found[what] == then, what
+
+
+def test_what_files_say_does_not_depend_on_the_seed_of_hashes():
+    """The order of a set of strings does, and a set that is written as it stands differs from process to process."""
+    folder, _ = OF[lookahead_router.__version__]
+    code = (
+        "import json, pathlib, sys, upgrades_reading as it; print(json.dumps(it.read_files(pathlib.Path(sys.argv[1]))))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(folder)],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "1234"
+    }
+    assert len(said) == 1
 
 
 def holds(settings, then) -> bool:

@@ -14,7 +14,7 @@ from lookahead_router.live.cascades import CascadeConfig
 from lookahead_router.privacy.guard import Privacy
 from lookahead_router.routes.definition import Routes
 from lookahead_router.settings import read_settings
-from lookahead_router.types import Candidate, CandidatePool, Value
+from lookahead_router.types import Candidate, CandidatePool, Capabilities, Value
 
 if TYPE_CHECKING:
     from lookahead_router.predictors.catalogue import Catalogue, CatalogueEntry
@@ -58,7 +58,7 @@ class CandidateConfig(Value):
     """US dollars per million output tokens, as above."""
     context_window: int | None = Field(default=None, gt=0)
     """Tokens of a prompt and its answer together."""
-    capabilities: frozenset[str] = frozenset()
+    capabilities: Capabilities = frozenset()
     """What it can do beyond text: `tools`, `images`, ..."""
     parameters: dict[str, Any] = Field(default_factory=dict)
     """Parameters of every call, as the endpoint takes them: `temperature`, `max_tokens`, `extra_body`, ..."""

@@ -201,8 +201,7 @@ def test_any_pool_file_is_read_in_its_order_with_what_it_says_and_no_setting_is_
     assert config.pool().names == tuple(each["name"] for each in told)
     for read, each in zip(config.candidates, told, strict=True):
         said = read.model_dump(mode="json", include=each.keys())
-        assert said == each | {"capabilities": said["capabilities"]} if "capabilities" in each else said == each
-        assert set(said.get("capabilities", ())) == set(each.get("capabilities", ()))
+        assert said == (each | {"capabilities": sorted(each["capabilities"])} if "capabilities" in each else each)
     assert PoolConfig(**file) == config
 
     told[-1]["temprature"] = 1  # a slip of the pen
