@@ -380,7 +380,8 @@ def checked_utilities(policy: Policy, prediction: Prediction, pool: CandidatePoo
             f"{policy!r} must give utilities of shape {prediction.scores.shape}, got {utilities.shape}"
         )
     is_number = utilities.dtype.kind in "iuf"
-    if is_number and np.isfinite(best := utilities.max(axis=1)).all():  # NaN where there is one
+    best = utilities.max(axis=1) if is_number else utilities  # NaN where there is one
+    if is_number and (not len(best) or -np.inf < best.min() <= best.max() < np.inf):
         return utilities
     if not is_number or not (best < np.inf).all():
         raise ConfigurationError(f"{policy!r} gave a utility that is no number, NaN or infinite; only -inf excludes")
@@ -431,10 +432,8 @@ def call_costs(
 
 def _flat_costs(pool: CandidatePool, input_tokens, output_tokens) -> "np.ndarray":
     """Dollars of a call per candidate, in the last axis, for lengths that are numbers or arrays."""
-    import numpy as np
-
     measured, asked, answered = pool.prices
-    return np.where(np.isnan(measured), (asked * input_tokens + answered * output_tokens) / 1e6, measured)
+    return measured + (asked * input_tokens + answered * output_tokens) / 1e6
 
 
 def priced(costs: "np.ndarray", pool: CandidatePool) -> "np.ndarray":

@@ -199,27 +199,36 @@ class Router(Learning):
             ConfigurationError: the policy cannot decide by it.
         """
         utilities = checked_utilities(self.policy, prediction, self.pool)
-        choices = np.argmax(utilities, axis=1)  # the first of equals: the earlier candidate
-        costs = call_costs(prediction, self.pool)
-        names, never = self.pool.names, -np.inf
+        choices = utilities.argmax(axis=1).tolist()  # the first of equals: the earlier candidate
+        names, never, nothing = self.pool.names, -np.inf, [None] * len(choices)
 
-        def by_name(values: np.ndarray | None, row: int) -> dict[str, float] | None:
-            return None if values is None else dict(zip(names, values[row].tolist(), strict=True))
+        def by_name(values: np.ndarray | None) -> list[dict[str, float] | None]:
+            return nothing if values is None else [dict(zip(names, row, strict=True)) for row in values.tolist()]
 
+        rows = zip(
+            choices,
+            by_name(prediction.scores),
+            utilities.tolist(),
+            by_name(prediction.probabilities),
+            by_name(prediction.standard_errors),
+            call_costs(prediction, self.pool).tolist(),
+            strict=True,
+        )
+        policy, predictor, revision = repr(self.policy), self.predictor.name, self.predictor.revision
         return [
             Decision(
-                candidate=self.pool[int(choice)],
-                scores=by_name(prediction.scores, row),
-                utilities={name: u for name, u in by_name(utilities, row).items() if u != never},
-                probabilities=by_name(prediction.probabilities, row),
-                standard_errors=by_name(prediction.standard_errors, row),
-                expected_usd={name: usd for name, usd in by_name(costs, row).items() if usd == usd} or None,
-                policy=repr(self.policy),
-                predictor=self.predictor.name,
-                revision=self.predictor.revision,
+                candidate=self.pool[choice],
+                scores=scores,
+                utilities={name: utility for name, utility in zip(names, worth, strict=True) if utility != never},
+                probabilities=probabilities,
+                standard_errors=errors,
+                expected_usd={name: usd for name, usd in zip(names, costs, strict=True) if usd == usd} or None,
+                policy=policy,
+                predictor=predictor,
+                revision=revision,
                 latency_seconds=latency_seconds,
             )
-            for row, choice in enumerate(choices)
+            for choice, scores, worth, probabilities, errors, costs in rows
         ]
 
     def over_pool(self, prediction: Prediction, n_prompts: int) -> Prediction:

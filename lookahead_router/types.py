@@ -141,13 +141,16 @@ class CandidatePool(Sequence[Candidate]):
 
     @computed_once
     def prices(self) -> "np.ndarray":
-        """`(3, n_candidates)` dollars: of a call as measured, and of a million prompt and response tokens; NaN where
-        they are not known."""
+        """`(3, n_candidates)` dollars whose sum is the price of a call: of the call itself, where that was measured,
+        and else of a million prompt and response tokens; the others are 0, and what is not known is NaN."""
         import numpy as np
 
-        fields = ("usd_per_call", "input_usd_per_million_tokens", "output_usd_per_million_tokens")
-        # None becomes NaN.
-        return np.array([[getattr(each, field) for each in self] for field in fields], dtype=np.float64)
+        def parts(candidate: Candidate) -> tuple[float | None, ...]:
+            if candidate.usd_per_call is not None:
+                return candidate.usd_per_call, 0.0, 0.0
+            return 0.0, candidate.input_usd_per_million_tokens, candidate.output_usd_per_million_tokens
+
+        return np.array([parts(candidate) for candidate in self], dtype=np.float64).T  # None becomes NaN
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -206,6 +209,8 @@ class CandidatePool(Sequence[Candidate]):
             ConfigurationError: two candidates would share a name.
         """
         check_mapping(aliases, "aliases")
+        if not aliases:
+            return self
         for name in aliases:
             self.index(name)
         return CandidatePool(_renamed(candidate, aliases.get(candidate.name)) for candidate in self)
@@ -275,9 +280,13 @@ class Prediction:
 
         n_candidates = len(self.pool)
         n_prompts = len(self.scores) if np.ndim(self.scores) else 0
+        are_scores = self.probabilities is self.scores
         for name, highest in _PREDICTED.items():
             values = getattr(self, name)
             if values is None:
+                continue
+            if name == "probabilities" and are_scores:
+                object.__setattr__(self, name, self.scores)  # which were checked
                 continue
             try:
                 values = np.array(values, dtype=np.float64)
@@ -325,11 +334,13 @@ class Prediction:
         return self._with(**{name: values[rows] for name in _PREDICTED if (values := getattr(self, name)) is not None})
 
     def with_pool(self, pool: CandidatePool) -> "Prediction":
-        """This prediction over a pool of other names or prices.
+        """This prediction over a pool of other names or prices; itself, where it is of that pool.
 
         Raises:
             PredictionError: the pool has another number of candidates.
         """
+        if pool is self.pool:
+            return self
         return replace(self, pool=pool) if len(pool) != len(self.pool) else self._with(pool=pool)
 
     def _with(self, **changes: Any) -> "Prediction":

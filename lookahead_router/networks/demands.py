@@ -52,7 +52,7 @@ class DemandNetwork(nn.Module):
         return self.read(*self.states(prompt_ids, prompt_mask))
 
     def states(self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What the head reads: pooled prompt `(B, H)`, first token `(B, H)`, slots `(B, n_references, M, H)`."""
+        """What the head reads: pooled prompt and first token `(B, 2, H)`, slots `(B, n_references, M, H)`."""
         B, T = prompt_ids.shape
         n_slots, H = self.slots.shape
         states = self.backbone.get_input_embeddings()(prompt_ids)
@@ -60,26 +60,30 @@ class DemandNetwork(nn.Module):
         if n_slots:
             states = torch.cat([states, self.slots[None].expand(B, n_slots, H)], dim=1)
             mask = torch.cat([prompt_mask, prompt_mask.new_ones(B, n_slots)], dim=1)
+        # One type for all tokens, so that no graph looks one up for each.
+        has_types = getattr(self.backbone.config, "type_vocab_size", 0) > 0
         hidden = self.backbone(
             inputs_embeds=states,
             attention_mask=mask,
             position_ids=packed_positions(prompt_mask, int(n_slots > 0), n_slots),
+            **({"token_type_ids": prompt_ids.new_zeros(1, 1)} if has_types else {}),
         ).last_hidden_state
-        weights = prompt_mask[:, :, None].to(hidden.dtype)
-        pooled = (hidden[:, :T] * weights).sum(dim=1) / weights.sum(dim=1)
-        first = prompt_mask.argmax(dim=1)[:, None, None].expand(-1, 1, H)
+        # One product reads both ends, in fewer operators than a mean and a look-up.
+        is_prompt = prompt_mask.to(hidden.dtype)
+        is_first = (prompt_mask.cumsum(dim=1) * prompt_mask == 1).to(hidden.dtype)
+        rows = torch.stack([is_prompt / is_prompt.sum(dim=1, keepdim=True), is_first], dim=1)
         latents = hidden[:, T:].reshape(B, self.configuration.n_references, self.configuration.n_slots, H)
-        return pooled, hidden.gather(1, first).squeeze(1), latents
+        return F.pad(rows, (0, n_slots)) @ hidden, latents
 
-    def read(self, pooled: torch.Tensor, first: torch.Tensor, latents: torch.Tensor) -> DemandOutput:
+    def read(self, ends: torch.Tensor, latents: torch.Tensor) -> DemandOutput:
         """What such states demand."""
-        read, R = self.head(pooled, first, latents), self.configuration.n_demands
+        read, R = self.head(ends, latents), self.configuration.n_demands
         return DemandOutput(
             demands=read[:, :R],
             difficulty=read[:, R],
             log_tokens=read[:, R + 1],
             verbosity=read[:, R + 2],
-            embedding=F.normalize(pooled, dim=1),
+            embedding=ends[:, 0] / ends[:, 0].norm(dim=1, keepdim=True),
             latents=latents,
         )
 
@@ -108,10 +112,9 @@ class DemandHead(nn.Module):
         nn.init.normal_(self.out.weight, std=config.head_size**-0.5)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, pooled: torch.Tensor, first: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        width = (pooled.shape[1],)
-        hidden = self.pooled(F.layer_norm(pooled, width))
-        parts = [first, *latents.mean(dim=2).unbind(dim=1)] if latents.shape[2] else [first]
-        for part, state in zip(self.others, parts, strict=True):
-            hidden = hidden + part(F.layer_norm(state, width))
+    def forward(self, ends: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        parts = torch.cat([ends, latents.mean(dim=2)], dim=1)
+        # The sum of all maps is one product.
+        weights = torch.cat([self.pooled.weight, *(part.weight for part in self.others)], dim=1)
+        hidden = F.linear(F.layer_norm(parts, parts.shape[2:]).flatten(1), weights, self.pooled.bias)
         return self.out(self.dropout(self.norm(F.gelu(hidden))))

@@ -5,12 +5,10 @@ little of an everyday prompt. This is one demand more: what candidates that were
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import exp, fsum, sqrt
 
 import numpy as np
-
-from lookahead_router.metrics import sigmoid
-from lookahead_router.predictors.profiles import Foreseen
 
 TOKENS_SCALE = 2.0
 """How much the tokens count beside the embedding."""
@@ -33,12 +31,15 @@ class CodeReading:
             embedding: `(n, H)`.
             rows: token ids of each prompt.
         """
-        words = [np.unique(row) for row in rows]
-        shares = np.array([TOKENS_SCALE * self.tokens[ids].sum() / np.sqrt(max(len(ids), 1)) for ids in words])
         # Row by row, so that none depends on the others to the last bit.
-        return sigmoid((embedding * self.embedding).sum(axis=1) + shares + self.bias)
+        return np.array([self._one(*each) for each in zip(embedding, rows, strict=True)])
 
-    def joined(self, foreseen: Foreseen, rows: Sequence[np.ndarray]) -> Foreseen:
-        """What is foreseen, with this as the last of the demands."""
-        code = self.of(foreseen.embedding, rows)
-        return replace(foreseen, demands=np.concatenate([foreseen.demands, code[:, None]], axis=1))
+    def _one(self, embedding: np.ndarray, row: np.ndarray) -> float:
+        words = set(row.tolist())
+        tokens = fsum(map(self.tokens.data.__getitem__, words)) / sqrt(max(len(words), 1))
+        logit = float(embedding @ self.embedding) + TOKENS_SCALE * tokens + self.bias
+        return 1.0 / (1.0 + exp(-min(max(logit, -60.0), 60.0)))
+
+    def joined(self, demands: np.ndarray, embedding: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
+        """`(n, R)` demands with this as the last of them; the rest as of `of`."""
+        return np.concatenate([demands, self.of(embedding, rows)[:, None]], axis=1)

@@ -77,7 +77,8 @@ class Foreseer:
 
     def _read(self, texts: Sequence[str]) -> tuple[Foreseen, np.ndarray]:
         rows, is_truncated = self.tokenizer.encode(texts)
-        if is_truncated.any() and not self.has_warned:
+        cut = is_truncated.tolist()
+        if True in cut and not self.has_warned:
             self.has_warned = True
             warnings.warn(
                 f"a prompt is longer than the window of {self.tokenizer.max_prompt_tokens} tokens; "
@@ -85,21 +86,23 @@ class Foreseer:
                 TruncatedPromptWarning,
                 stacklevel=6,
             )
-        found: dict[str, Any] = dict.fromkeys(OUTPUTS)
-
-        for batch, outputs in passes(self.backend, rows, self.tokenizer.pad_token_id, checked_demands):
-            place = slice(batch[0], batch[0] + 1) if len(batch) == 1 else batch  # a slice is set sooner
-            for name, values in zip(OUTPUTS, outputs, strict=True):
-                if found[name] is None:
-                    found[name] = np.empty((len(rows), *values.shape[1:]), dtype=np.float64)
-                found[name][place] = values
-        foreseen = Foreseen(**found)
+        found, R = np.empty((len(rows), 0)), 0
+        for batch, given in passes(self.backend, rows, self.tokenizer.pad_token_id, checked_demands):
+            outputs, R = given
+            if len(rows) == 1:
+                found = outputs
+                continue
+            if not found.size:
+                found = np.empty((len(rows), outputs.shape[1]))
+            found[batch] = outputs
+        demands, embedding = found[:, :R], found[:, R + 3 :]
         if self.code is not None:
-            foreseen = self.code.joined(foreseen, rows)
+            demands = self.code.joined(demands, embedding, rows)
+        foreseen = Foreseen(demands, *found[:, R : R + 3].T, embedding)
         frame = len(self.tokenizer.prefix) + len(self.tokenizer.suffix)
         lengths = [
             len(text.encode()) / CHARACTERS_PER_TOKEN if is_cut else max(len(row) - frame, 1)
-            for text, row, is_cut in zip(texts, rows, is_truncated, strict=True)
+            for text, row, is_cut in zip(texts, rows, cut, strict=True)
         ]
         return foreseen, np.array(lengths, dtype=np.float64)
 

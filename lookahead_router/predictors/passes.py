@@ -32,6 +32,9 @@ def passes(
         pad_token_id: what fills shorter rows.
         run: from a backend, `(B, T)` ids and mask to the outputs of a pass.
     """
+    if len(rows) == 1:
+        yield [0], run(backend, *left_pad(rows, pad_token_id))
+        return
     by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     size = backend.max_batch_size
     batches = [by_length[start : start + size] for start in range(0, len(rows), size)]

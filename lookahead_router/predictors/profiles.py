@@ -103,7 +103,8 @@ class Population:
     center: np.ndarray
     """`(H,)` mean embedding."""
     anchors: np.ndarray
-    """`(n_anchors, H)` unit vectors around which the population's prompts lie."""
+    """`(n_anchors, H)` unit vectors around which the population's prompts lie; kept in single precision, since every
+    decision reads them all."""
     reach: tuple[float, float] = (0.3, 0.6)
     """Cosine to the nearest anchor at which nothing is known of a prompt, and from which on all is."""
     far_variance: float = 1.0
@@ -112,6 +113,9 @@ class Population:
     """Prior variance of an ability for a domain component."""
     drift: float = 0.15
     """Share of the population's covariance by which a user's prompts may shift a known candidate."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "anchors", self.anchors.astype(np.float32))
 
     @property
     def n_abilities(self) -> int:
@@ -167,7 +171,7 @@ class Population:
 
     def distance(self, foreseen: Foreseen) -> np.ndarray:
         """`(n,)` in [0, 1]: 0 among the population's prompts, 1 where nothing is known."""
-        nearest = _by_row(foreseen.embedding, self.anchors.T).max(axis=1)
+        nearest = _by_row(foreseen.embedding.astype(np.float32), self.anchors.T).max(axis=1)
         none, everything = self.reach
         return np.minimum(np.maximum((everything - nearest) / (everything - none), 0.0), 1.0)
 

@@ -204,7 +204,10 @@ class PromptTokenizer:
 def left_pad(rows: Sequence[np.ndarray], pad_token_id: int) -> tuple[np.ndarray, np.ndarray]:
     """`(B, T)` int64 ids padded on the left, and their `(B, T)` int64 mask."""
     if len(rows) == 1 and len(rows[0]):
-        return rows[0][None], np.ones((1, len(rows[0])), dtype=np.int64)
+        ids = rows[0][None]
+        mask = np.empty_like(ids)
+        mask.fill(1)
+        return ids, mask
     length = max(1, *(len(row) for row in rows))  # some texts have no tokens
     ids = np.full((len(rows), length), pad_token_id, dtype=np.int64)
     mask = np.zeros((len(rows), length), dtype=np.int64)

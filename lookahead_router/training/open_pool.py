@@ -187,7 +187,8 @@ def read_code(network: Path, paths: Sequence[Path], table: OutcomeTable) -> Code
 
 def with_code(code: CodeReading, foreseen: Foreseen, network: Path, prompts: Sequence[str]) -> Foreseen:
     """What is foreseen of the prompts, with whether code is asked for as the last of the demands."""
-    return code.joined(foreseen, _token_ids(network, prompts))
+    demands = code.joined(foreseen.demands, foreseen.embedding, _token_ids(network, prompts))
+    return replace(foreseen, demands=demands)
 
 
 def _token_ids(network: Path, prompts: Sequence[str]) -> list[np.ndarray]:

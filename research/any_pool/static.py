@@ -311,13 +311,14 @@ def run_graph(path: Path, rows: list[np.ndarray]) -> list[np.ndarray]:
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
-def put_into(folder: PredictorFolder, graph: Path) -> None:
-    """Adds the graph to a saved predictor, whose profiles it reads from now on."""
+def put_into(folder: PredictorFolder, graph: Path, backend: str = "static") -> None:
+    """Gives a saved predictor the graph that a backend runs, and which its profiles fit from now on."""
     config, pool, record = folder.read_config(), folder.read_pool(), folder.read_json(folder.catalogue)
-    before = config.files.get(WEIGHTS["static"])
-    shutil.copyfile(graph, folder.static)
+    name = WEIGHTS[backend]
+    before = config.files.get(name)
+    shutil.copyfile(graph, folder.path / name)
     record["weights"] = [each for each in record["weights"] if before is None or each != before.sha256]
-    record["weights"].append(record_file(folder.static).sha256)
+    record["weights"].append(record_file(folder.path / name).sha256)
     write_text(folder.catalogue, json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
     folder.write(config, pool)
 

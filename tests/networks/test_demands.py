@@ -56,17 +56,17 @@ def test_a_row_does_not_depend_on_the_padding_beside_it(references):
 
 def test_every_part_of_the_states_reaches_the_demands():
     network = make_network()
-    parts = [torch.randn(1, 32, requires_grad=True), torch.randn(1, 32, requires_grad=True)]
-    latents = torch.randn(1, 2, 2, 32, requires_grad=True)
-    network.head(*parts, latents).sum().backward()
-    for part in (*parts, latents):
+    ends, latents = torch.randn(1, 2, 32, requires_grad=True), torch.randn(1, 2, 2, 32, requires_grad=True)
+    network.head(ends, latents).sum().backward()
+    for part in (ends, latents):
         assert (part.grad.abs() > 0).all()
 
 
 def test_the_head_starts_from_the_pooled_prompt_alone():
     network = build_network(demand_config()).eval()
-    pooled, first, latents = torch.randn(2, 32), torch.randn(2, 32), torch.randn(2, 2, 2, 32)
-    assert torch.equal(network.head(pooled, first, latents), network.head(pooled, -first, 2 * latents))
+    ends, latents = torch.randn(2, 2, 32), torch.randn(2, 2, 2, 32)
+    other = torch.stack([ends[:, 0], -ends[:, 1]], dim=1)
+    assert torch.equal(network.head(ends, latents), network.head(other, 2 * latents))
 
 
 def test_the_embedding_is_a_unit_vector():

@@ -5,7 +5,6 @@ import pytest
 
 from lookahead_router.errors import DataError
 from lookahead_router.predictors.code_reading import CodeReading
-from lookahead_router.predictors.profiles import Foreseen
 from lookahead_router.training.code_reading import fit_code_reading
 
 N_TOKENS, WIDTH = 40, 6
@@ -46,10 +45,9 @@ def test_a_prompt_is_read_the_same_alone_and_among_others():
 def test_the_reading_is_the_last_of_the_demands():
     embedding, rows, is_code = make_prompts(50, seed=0)
     reading = fit_code_reading(embedding, rows, is_code, N_TOKENS)
-    nothing = np.zeros(50)
-    foreseen = reading.joined(Foreseen(np.ones((50, 3)), nothing, nothing, nothing, embedding), rows)
-    np.testing.assert_array_equal(foreseen.demands[:, :3], 1)
-    np.testing.assert_array_equal(foreseen.demands[:, 3], reading.of(embedding, rows))
+    demands = reading.joined(np.ones((50, 3)), embedding, rows)
+    np.testing.assert_array_equal(demands[:, :3], 1)
+    np.testing.assert_array_equal(demands[:, 3], reading.of(embedding, rows))
 
 
 @pytest.mark.parametrize("value", [True, False])
