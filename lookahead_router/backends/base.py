@@ -1,5 +1,6 @@
 """What a predictor asks of a backend."""
 
+from collections.abc import Sequence
 from math import isfinite
 from typing import Protocol
 
@@ -18,9 +19,11 @@ class DemandBackend(Protocol):
     """Calls that run well beside each other; 1 where a backend does not say."""
     beside: "DemandBackend"
     """The backend for calls beside each other; asked for where `n_threads` is more than 1."""
+    n_demands: int
+    """R, how many demands there are."""
 
-    def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Demands `(B, R)`, difficulty, log tokens and verbosity `(B,)`, embeddings `(B, H)`, float32.
+    def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
+        """`(B, R + 3 + H)` float32: demands, difficulty, log tokens, verbosity and embedding, side by side.
 
         Args:
             prompt_ids: `(B, T)` int64, each row CLS, prompt, SEP, padded on the left.
@@ -67,27 +70,35 @@ def checked_logits(backend: Backend, prompt_ids: np.ndarray, prompt_mask: np.nda
     return logits.astype(np.float64)
 
 
-def checked_demands(backend: DemandBackend, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """What `foresee` gives, side by side: the one door through which it comes in.
-
-    Returns:
-        `(B, R + 3 + H)` float64, finite: demands, difficulty, log tokens, verbosity and embedding of every prompt; and
-        R, how many demands there are.
+def checked_demands(backend: DemandBackend, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
+    """What `foresee` gives, a row a prompt, float64 and finite: the one door through which it comes in.
 
     Raises:
         PredictionError: the backend cannot run on this, or something else comes out of it.
     """
     name = f"the {backend.name} backend"
-    found = [_floats(array, name) for array in backend.foresee(prompt_ids, prompt_mask)]
-    if [(len(array.shape), *array.shape[:1]) for array in found] != [(n, len(prompt_ids)) for n in (2, 1, 1, 1, 2)]:
+    found = finite(backend.foresee(prompt_ids, prompt_mask), name)
+    if len(found.shape) != 2 or len(found) != len(prompt_ids) or found.shape[1] <= backend.n_demands + 3:
+        raise PredictionError(
+            f"{name} gives demands, difficulty, log tokens, verbosity and embeddings of the shape {found.shape} for "
+            f"{len(prompt_ids)} prompts: these weights belong to another predictor"
+        )
+    return found.astype(np.float64)
+
+
+def side_by_side(parts: Sequence[np.ndarray], name: str) -> np.ndarray:
+    """`(B, R + 3 + H)` of demands `(B, R)`, difficulty, log tokens and verbosity `(B,)`, and embeddings `(B, H)`.
+
+    Raises:
+        PredictionError: they have other shapes; `name` says what they come from.
+    """
+    demands, *single, embedding = (_floats(part, name) for part in parts)
+    if [len(part.shape) for part in parts] != [2, 1, 1, 1, 2] or len({len(part) for part in parts}) > 1:
         raise PredictionError(
             f"{name} gives demands, difficulty, log tokens, verbosity and embeddings of the shapes "
-            f"{', '.join(str(array.shape) for array in found)} for {len(prompt_ids)} prompts: these weights belong to "
-            "another predictor"
+            f"{', '.join(str(part.shape) for part in parts)}: these weights belong to another predictor"
         )
-    demands, *single, embedding = found
-    columns = [demands, *(values[:, None] for values in single), embedding]
-    return finite(np.concatenate(columns, axis=1, dtype=np.float64), name), demands.shape[1]
+    return np.concatenate([demands, *(values[:, None] for values in single), embedding], axis=1)
 
 
 def finite(array: object, name: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lookahead_router.backends.onnx import DEMAND_OUTPUTS
+from lookahead_router.backends.onnx import DEMAND_OUTPUTS, FORESEEN
 from lookahead_router.errors import CheckpointError
 from lookahead_router.extras import require
 from lookahead_router.files import replacing_file
@@ -29,12 +29,12 @@ def export_onnx(network: LookaheadNetwork, path: Path) -> None:
 
 
 def export_demands(network: DemandNetwork, path: Path) -> None:
-    """Writes the graph of a demand network: `prompt_ids, prompt_mask` in, `DEMAND_OUTPUTS` out.
+    """Writes the graph of a demand network: `prompt_ids, prompt_mask` in, `DEMAND_OUTPUTS` and `FORESEEN` out.
 
     Raises:
         MissingDependencyError: onnx or onnxscript is not installed.
     """
-    _export_network(network, _DemandGraph(network), DEMAND_OUTPUTS, path)
+    _export_network(network, _DemandGraph(network), [*DEMAND_OUTPUTS, FORESEEN], path)
 
 
 def _export_network(
@@ -139,8 +139,10 @@ class _DemandGraph(nn.Module):
         self.network = network
 
     def forward(self, prompt_ids: torch.Tensor, prompt_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        output = self.network(prompt_ids, prompt_mask)
-        return tuple(getattr(output, name) for name in DEMAND_OUTPUTS)
+        states = self.network.states(prompt_ids, prompt_mask)
+        output = self.network.read(*states)
+        row = torch.cat([self.network.head(*states), output.embedding], dim=1)  # the head is there once in the graph
+        return *(getattr(output, name) for name in DEMAND_OUTPUTS), row
 
 
 class _EncoderGraph(nn.Module):

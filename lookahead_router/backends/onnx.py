@@ -6,11 +6,14 @@ from typing import Self
 
 import numpy as np
 
+from lookahead_router.backends.base import side_by_side
 from lookahead_router.backends.copies import open_session
 from lookahead_router.errors import CheckpointError
 
 DEMAND_OUTPUTS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
 """What the graph of a network of demands gives."""
+FORESEEN = "foreseen"
+"""All of them side by side, of graphs that give it: one array takes less to hand over than five."""
 
 
 class OnnxBackend:
@@ -63,6 +66,22 @@ class OnnxDemandBackend(OnnxBackend):
 
     outputs = DEMAND_OUTPUTS
 
-    def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Demands, difficulty, log tokens, verbosity and embeddings; see `DemandBackend`."""
-        return tuple(self._session.run(DEMAND_OUTPUTS, {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask}))
+    def __init__(self, path: Path, *, n_threads: int | None = None, is_installed: bool = False) -> None:
+        """Opens a graph; see `OnnxBackend`."""
+        super().__init__(path, n_threads=n_threads, is_installed=is_installed)
+        shapes = self._session.outputs
+        shape = shapes["demands"]
+        if len(shape) != 2 or not isinstance(shape[1], int):
+            raise CheckpointError(
+                f"{path.name} does not say how many demands it gives: these weights belong to another predictor",
+                location=str(path.parent),
+            )
+        self.n_demands: int = shape[1]
+        self._is_one = FORESEEN in shapes
+
+    def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
+        """Demands, difficulty, log tokens, verbosity and embeddings side by side; see `DemandBackend`."""
+        feed = {"prompt_ids": prompt_ids, "prompt_mask": prompt_mask}
+        if self._is_one:
+            return self._session.run((FORESEEN,), feed)[0]
+        return side_by_side(self._session.run(DEMAND_OUTPUTS, feed), f"the {self.name} backend")

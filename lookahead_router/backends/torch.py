@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from lookahead_router.backends.base import side_by_side
 from lookahead_router.backends.onnx import DEMAND_OUTPUTS
 from lookahead_router.errors import CheckpointError, ConfigurationError, PredictionError
 from lookahead_router.extras import require
@@ -81,10 +82,15 @@ class TorchBackend:
 class TorchDemandBackend(TorchBackend):
     """A demand network in evaluation mode on the CPU, in fp32."""
 
-    def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Demands, difficulty, log tokens, verbosity and embeddings; see `DemandBackend`."""
+    @property
+    def n_demands(self) -> int:
+        """R, how many demands there are."""
+        return self.network.configuration.n_demands
+
+    def foresee(self, prompt_ids: np.ndarray, prompt_mask: np.ndarray) -> np.ndarray:
+        """Demands, difficulty, log tokens, verbosity and embeddings side by side; see `DemandBackend`."""
         output = self._run(prompt_ids, prompt_mask)
-        return tuple(getattr(output, name).float().numpy() for name in DEMAND_OUTPUTS)
+        return side_by_side([getattr(output, name).float().numpy() for name in DEMAND_OUTPUTS], "the torch backend")
 
 
 def _built(

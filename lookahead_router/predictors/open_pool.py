@@ -86,9 +86,8 @@ class Foreseer:
                 TruncatedPromptWarning,
                 stacklevel=6,
             )
-        found, R = np.empty((len(rows), 0)), 0
-        for batch, given in passes(self.backend, rows, self.tokenizer.pad_token_id, checked_demands):
-            outputs, R = given
+        found, R = np.empty((len(rows), 0)), self.backend.n_demands
+        for batch, outputs in passes(self.backend, rows, self.tokenizer.pad_token_id, checked_demands):
             if len(rows) == 1:
                 found = outputs
                 continue

@@ -151,7 +151,7 @@ class _Run:
             return targets
         config, nothing = self.network.configuration, torch.zeros_like(targets)
         latents = nothing[:, None, None].expand(-1, config.n_references, config.n_slots, -1)
-        view = (targets, nothing, latents)
+        view = (torch.stack([targets, nothing], dim=1), latents)
         fit_head(self.network, self.abilities, [view], self.train_rows, self.recipe, self.recipe.start)
         return targets
 

@@ -48,13 +48,11 @@ def main() -> None:
 
 def differences(before: Path, after: Path, backbone: dict, n: int = 200) -> float:
     """How far outputs of two graphs lie apart on rows of random tokens, at most, as a share of their spread."""
-    generator, found = np.random.default_rng(0), []
+    generator = np.random.default_rng(0)
     rows = [generator.integers(0, backbone["vocab_size"], (1, length)) for length in generator.integers(3, 190, n)]
-    for graph in (before, after):
-        backend = OnnxDemandBackend(graph, n_threads=1)
-        outputs = [backend.foresee(row, np.ones_like(row)) for row in rows]
-        found.append([np.concatenate(parts) for parts in zip(*outputs, strict=True)])
-    return max(float(np.abs(one - other).max() / one.std()) for one, other in zip(*found, strict=True))
+    backends = [OnnxDemandBackend(graph, n_threads=1) for graph in (before, after)]
+    one, other = (np.concatenate([each.foresee(row, np.ones_like(row)) for row in rows]) for each in backends)
+    return float((np.abs(one - other).max(axis=0) / one.std(axis=0)).max())
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 import numpy as np
+import onnx
 import pytest
 import torch
 from conftest import bert_config
 from pydantic import ValidationError
 
+from lookahead_router.backends.base import side_by_side
 from lookahead_router.backends.export import export_demands
-from lookahead_router.backends.onnx import DEMAND_OUTPUTS, OnnxDemandBackend
+from lookahead_router.backends.onnx import DEMAND_OUTPUTS, FORESEEN, OnnxDemandBackend
 from lookahead_router.backends.quantize import quantize_rowwise
+from lookahead_router.backends.runtime import Session
 from lookahead_router.backends.torch import TorchDemandBackend
 from lookahead_router.networks.build import build_network
 from lookahead_router.networks.configuration import DemandConfig
@@ -38,7 +41,9 @@ def make_network(**changes):
 
 
 def foresee(backend, rows) -> dict[str, np.ndarray]:
-    return dict(zip(DEMAND_OUTPUTS, backend.foresee(*left_pad(rows, 0)), strict=True))
+    found, R = backend.foresee(*left_pad(rows, 0)), backend.n_demands
+    parts = found[:, :R], *found[:, R : R + 3].T, found[:, R + 3 :]
+    return dict(zip(DEMAND_OUTPUTS, parts, strict=True))
 
 
 ROWS = [np.array([2, 13, 14, 3]), np.array([2, 15, 16, 17, 18, 19, 20, 3]), np.array([2, 3])]
@@ -88,6 +93,22 @@ def test_the_graph_says_what_torch_says(graphs):
     for name, values in ours.items():
         assert values.shape == theirs[name].shape
         np.testing.assert_allclose(values, theirs[name], atol=1e-4)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model_int8.onnx"])
+def test_the_graph_gives_what_it_foresees_in_one_row_and_in_parts_for_who_knows_these_alone(graphs, file):
+    session = Session(graphs / file, n_threads=1)
+    assert set(session.outputs) == {*DEMAND_OUTPUTS, FORESEEN}
+    for ids in ROWS:
+        row, *parts = session.run(
+            [FORESEEN, *DEMAND_OUTPUTS], dict(zip(session.inputs, left_pad([ids], 0), strict=True))
+        )
+        np.testing.assert_array_equal(row, side_by_side(parts, "the graph"))
+
+
+def test_the_head_is_there_once_in_the_graph(graphs):
+    names = [node.op_type for node in onnx.load(graphs / "model_int8.onnx").graph.node]
+    assert names.count("Gemm") == 2
 
 
 def test_the_int8_graph_is_near_and_takes_one_prompt_at_a_time(graphs):

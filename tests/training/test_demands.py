@@ -132,8 +132,8 @@ def test_the_graphs_of_a_run_say_what_its_weights_say(run):
     with torch.no_grad():
         expected = network(*map(torch.from_numpy, batch)).demands.numpy()
     for file, tolerance in (("model.onnx", 1e-4), ("model_int8.onnx", 0.5)):
-        found, *_ = OnnxDemandBackend(run / "network" / "onnx" / file).foresee(*batch)
-        np.testing.assert_allclose(found, expected, atol=tolerance)
+        found = OnnxDemandBackend(run / "network" / "onnx" / file).foresee(*batch)
+        np.testing.assert_allclose(found[:, : expected.shape[1]], expected, atol=tolerance)
 
 
 def test_a_finished_run_is_returned_at_once_and_another_recipe_refused(run, table, backbone_folder):
