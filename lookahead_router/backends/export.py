@@ -16,6 +16,9 @@ from lookahead_router.files import replacing_file
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.demands import DemandNetwork
 
+_WINDOWS = ("sliding_window", "local_attention", "attention_window", "layer_types")
+"""What a backbone's configuration calls the windows of layers that do not look everywhere."""
+
 
 def export_onnx(network: LookaheadNetwork, path: Path) -> None:
     """Writes the graph `prompt_ids, prompt_mask -> score_logits`, for any batch size and length.
@@ -34,7 +37,12 @@ def export_demands(network: DemandNetwork, path: Path) -> None:
     Raises:
         MissingDependencyError: onnx or onnxscript is not installed.
     """
-    _export_network(network, _DemandGraph(network), [*DEMAND_OUTPUTS, FORESEEN], path)
+    config = network.backbone.config
+    network.is_mask_whole = not any(getattr(config, name, None) for name in _WINDOWS)
+    try:
+        _export_network(network, _DemandGraph(network), [*DEMAND_OUTPUTS, FORESEEN], path)
+    finally:
+        network.is_mask_whole = False
 
 
 def _export_network(

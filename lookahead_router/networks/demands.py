@@ -34,6 +34,9 @@ class DemandNetwork(nn.Module):
         vocabulary_size, hidden_size = table.shape
         n_slots = config.n_references * config.n_slots
         self.slots = nn.Parameter(table.detach().mean(dim=0) + table.detach().std() * torch.randn(n_slots, hidden_size))
+        self.is_mask_whole = False
+        """Whether the backbone is given the mask of all pairs of tokens, which it else makes in many operators: for a
+        graph of plain attention, where every layer looks everywhere."""
         self.head = DemandHead(config, hidden_size)
         self.reconstruction_head = ReconstructionHead(hidden_size, vocabulary_size) if n_slots else None
 
@@ -60,6 +63,9 @@ class DemandNetwork(nn.Module):
         if n_slots:
             states = torch.cat([states, self.slots[None].expand(B, n_slots, H)], dim=1)
             mask = torch.cat([prompt_mask, prompt_mask.new_ones(B, n_slots)], dim=1)
+        if self.is_mask_whole:
+            seen = torch.where(mask[:, None, None, :] > 0, 0.0, torch.finfo(states.dtype).min)
+            mask = seen.expand(B, 1, T + n_slots, T + n_slots)
         # One type for all tokens, so that no graph looks one up for each.
         has_types = getattr(self.backbone.config, "type_vocab_size", 0) > 0
         hidden = self.backbone(

@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import bert_config
+from conftest import bert_config, modernbert_config
 from pydantic import ValidationError
 
 from lookahead_router.backends.base import side_by_side
@@ -92,6 +92,15 @@ def test_the_graph_says_what_torch_says(graphs):
     theirs = foresee(OnnxDemandBackend(graphs / "model.onnx"), ROWS)
     for name, values in ours.items():
         assert values.shape == theirs[name].shape
+        np.testing.assert_allclose(values, theirs[name], atol=1e-4)
+
+
+def test_layers_that_look_through_windows_keep_them_in_the_graph(tmp_path):
+    network = make_network(backbone_config=modernbert_config().to_dict())
+    export_demands(network, tmp_path / "model.onnx")
+    rows = [*ROWS, np.arange(20) % 30]  # longer than a window
+    ours, theirs = foresee(TorchDemandBackend(network), rows), foresee(OnnxDemandBackend(tmp_path / "model.onnx"), rows)
+    for name, values in ours.items():
         np.testing.assert_allclose(values, theirs[name], atol=1e-4)
 
 
