@@ -44,8 +44,8 @@ def train_beside(
         DataError: too few prompts, or no responses.
         CheckpointError: the backbone cannot be loaded.
     """
+    from lookahead_router.data.duplicates import folds_of
     from lookahead_router.evaluation.compare import Material, compare
-    from lookahead_router.evaluation.crossfit import folds_of
     from lookahead_router.evaluation.entries import Entry
     from lookahead_router.evaluation.fit import PREDICTORS, PROFILES
     from lookahead_router.predictors.network_embedder import NetworkEmbedder

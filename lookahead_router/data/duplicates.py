@@ -40,6 +40,19 @@ def duplicate_groups(prompts: Sequence[str], *, threshold: float = 0.8) -> np.nd
     return np.array([number.setdefault(root, len(number)) for root in roots], dtype=np.int64)
 
 
+def folds_of(prompts: Sequence[str], n_folds: int, seed: int) -> np.ndarray:
+    """`(n,)` fold of each prompt: near-duplicates share one, and folds are as equal in size as that allows."""
+    groups = duplicate_groups(prompts)
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    filled, fold = np.zeros(n_folds, dtype=int), np.zeros(len(sizes), dtype=int)
+    for group in order:
+        fold[group] = filled.argmin()
+        filled[fold[group]] += sizes[group]
+    return fold[groups]
+
+
 _generator = np.random.default_rng(0)
 _FACTORS, _SHIFTS = _generator.integers(0, 1 << 64, (2, N_BANDS * N_ROWS), dtype=np.uint64) | np.uint64(1)
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from lookahead_router.data.dataset import RoutingDataset
-from lookahead_router.data.duplicates import duplicate_groups
 from lookahead_router.predictors.base import Predictor, read_requests
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.predictors.profiles import Foreseen
@@ -42,19 +41,6 @@ class Crossfitted:
 def _key(request: Request) -> tuple[str, tuple[str, ...]]:
     """What a prompt is known by: the same question with passages and without is two prompts."""
     return request.text, request.passages
-
-
-def folds_of(prompts: Sequence[str], n_folds: int, seed: int) -> np.ndarray:
-    """`(n,)` fold of each prompt: near-duplicates share one, and folds are as equal in size as that allows."""
-    groups = duplicate_groups(prompts)
-    sizes = np.bincount(groups)
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    filled, fold = np.zeros(n_folds, dtype=int), np.zeros(len(sizes), dtype=int)
-    for group in order:
-        fold[group] = filled.argmin()
-        filled[fold[group]] += sizes[group]
-    return fold[groups]
 
 
 def crossfit(

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.duplicates import folds_of
 from lookahead_router.errors import ConfigurationError, DataError, TruncatedPromptWarning, UnknownProfileWarning
 from lookahead_router.evaluation.compare import Material, compare
-from lookahead_router.evaluation.crossfit import Crossfitted, Fitting, crossfit, folds_of, remembering, with_parts
+from lookahead_router.evaluation.crossfit import Crossfitted, Fitting, crossfit, remembering
 from lookahead_router.evaluation.entries import Entry
 from lookahead_router.evaluation.fit_choice import BEST_SINGLE, PROFILES, Measured, Outlook, Setting, Trial
 from lookahead_router.evaluation.prices import expected_pool, usual_costs
@@ -34,8 +35,6 @@ WITH_PASSAGES = "documents"
 """Tried as well where prompts were answered both with passages and without any."""
 SMALL: Mapping[str, Mapping[str, Any]] = {"knn": {"n_neighbors": 40}, "clusters": {"n_clusters": 16}}
 """Settings that suit some hundred prompts better than a kind's own."""
-COMPONENT_VARIANCES = (0.0005, 0.002, 0.01, 0.05)
-"""Prior variances of an ability for a domain component that are tried: how far prompts may be unlike public ones."""
 MIN_PROMPTS = 20
 """Prompts with a score of every candidate below which nothing can be chosen."""
 FEW_PROMPTS = 50
@@ -176,9 +175,9 @@ def fit(
         tried = crossfit(fittings, dataset, folds, lambda step, share: on_progress(step, 0.2 + 0.6 * share))
         on_progress("choosing", 0.8)
 
-        def fit_whole(kind: str, label: str) -> Predictor:
+        def fit_whole(kind: str) -> Predictor:
             on_progress(f"fitting {kind} on all prompts", 0.9)
-            return _fittings(started, (kind,), seed)[label](dataset)
+            return _fittings(started, (kind,), seed)[kind](dataset)
 
         return _result(dataset, tried, folds, quality, fit_whole, notes, n_resamples=n_resamples, seed=seed)
 
@@ -188,7 +187,7 @@ def _result(
     tried: Mapping[str, Crossfitted],
     folds: np.ndarray,
     quality: float | None,
-    fit_whole: Callable[[str, str], Predictor],
+    fit_whole: Callable[[str], Predictor],
     notes: tuple[str, ...],
     **draws: int,
 ) -> FitResult:
@@ -202,7 +201,7 @@ def _result(
     share = None if found.setting is None else found.setting.quality
     policy = BestQuality() if share is None else KeepQuality(share)
     return FitResult(
-        router=Router(fit_whole(chosen, found.labels[chosen]), policy=policy),
+        router=Router(fit_whole(chosen), policy=policy),
         chosen=chosen,
         best_single=dataset.pool.names[dataset.best_single()],
         best_single_score=float(trial.single_scores.mean()),
@@ -212,7 +211,7 @@ def _result(
         outlook=trial.outlook(quality, folds, **draws),
         offer=trial.outlook(OFFERED, folds, **draws) if is_offered else None,
         errors=found.errors,
-        comparison=_compare({kind: tried[label] for kind, label in found.labels.items()}, rows, dataset, **draws),
+        comparison=_compare(tried, rows, dataset, **draws),
         n_prompts=len(dataset),
         n_compared=len(rows),
         target=quality,
@@ -340,25 +339,14 @@ def _started(start: Router | None, dataset: RoutingDataset, profiles: Mapping[st
 
 
 def _fittings(start: OpenPoolPredictor, kinds: Sequence[str], seed: int) -> dict[str, Fitting]:
-    """How each kind is fitted, the best single candidate first, which the others are compared to.
-
-    Profiles are fitted in several ways, told apart by a number behind the kind.
-    """
+    """How each kind is fitted, the best single candidate first, which the others are compared to."""
 
     def of(kind: str) -> Fitting:
         made = fitted_class(kind)
         embedder = NetworkEmbedder(start) if made.reads_embeddings else None
         return lambda dataset: made(embedder=embedder, seed=seed, **SMALL.get(kind, {})).fit(dataset)
 
-    found: dict[str, Fitting] = {}
-    for kind in dict.fromkeys((BEST_SINGLE, *kinds)):
-        if kind != PROFILES:
-            found[kind] = of(kind)
-            continue
-        for variance in COMPONENT_VARIANCES:
-            population = replace(start.population, component_variance=variance)
-            found[f"{PROFILES} {variance}"] = with_parts(start, population=population).onboard
-    return found
+    return {kind: start.onboard if kind == PROFILES else of(kind) for kind in (BEST_SINGLE, *kinds)}
 
 
 def _compare(

@@ -61,8 +61,6 @@ class Outlook(Measured):
 class Chosen:
     """A kind of predictor and its setting, as some prompts have it."""
 
-    labels: dict[str, str]
-    """The way of fitting that foresees best, by kind."""
     errors: dict[str, float]
     """Mean squared error of what it foresees, by kind."""
     kind: str
@@ -87,14 +85,13 @@ def squared_error(foreseen: np.ndarray, observed: np.ndarray) -> float:
 
 
 class Trial:
-    """What each way of fitting foresaw of prompts with a score of every candidate, and whom it would have asked."""
+    """What each kind of predictor foresaw of prompts with a score of every candidate, and whom it would have asked."""
 
     def __init__(self, tried: Mapping[str, Crossfitted], rows: RoutingDataset, pool: CandidatePool) -> None:
         """Lays out the figures.
 
         Args:
-            tried: by label: a kind, and a number behind it where a kind is fitted in several ways. `best-single`, which
-                the others are compared to, is among them.
+            tried: by kind. `best-single`, which the others are compared to, is among them.
             rows: prompts that all of these know, with every candidate's score.
             pool: the candidates with their expected prices.
         """
@@ -102,9 +99,9 @@ class Trial:
         self.dollars = np.where(np.isnan(rows.costs_usd), usual_costs(pool), rows.costs_usd)
         """`(n, K)`: measured, or the expected ones where they were not."""
         self.has_dollars = not np.isnan(self.dollars).any() and not np.isnan(usual_costs(pool)).any()
-        self._predictions = {label: one.predict(rows.requests()) for label, one in tried.items()}
+        self._predictions = {kind: one.predict(rows.requests()) for kind, one in tried.items()}
         self._errors = {
-            label: ((each.scores - rows.scores) ** 2).mean(axis=1) for label, each in self._predictions.items()
+            kind: ((each.scores - rows.scores) ** 2).mean(axis=1) for kind, each in self._predictions.items()
         }
         self.single = self._predictions[BEST_SINGLE].scores.argmax(axis=1)
         """`(n,)` column of the candidate that the other folds have as the best single one."""
@@ -124,20 +121,15 @@ class Trial:
             seed: of the bootstrap.
         """
         where = np.arange(len(self.dataset)) if where is None else where
-        labels: dict[str, str] = {}
-        errors: dict[str, float] = {}
-        for label, by_row in self._errors.items():
-            kind, error = label.partition(" ")[0], float(by_row[where].mean())
-            if error < errors.get(kind, np.inf):
-                labels[kind], errors[kind] = label, error
-        kind = self._nearest(labels, errors, where)
+        errors = {kind: float(by_row[where].mean()) for kind, by_row in self._errors.items()}
+        kind = self._nearest(errors, where)
         counts = metrics.resample_counts(np.zeros(len(where)), n_resamples=n_resamples, seed=seed)
         settings = tuple(
-            Setting(quality=share, **self._measure(self.choice(labels[kind], share), where, counts))
+            Setting(quality=share, **self._measure(self.choice(kind, share), where, counts))
             for share in (SHARES if self.has_dollars else SHARES[:1])
         )
         setting = recommended(settings, quality, float(self.single_scores[where].mean()))
-        return Chosen(labels=labels, errors=errors, kind=kind, settings=settings, setting=setting)
+        return Chosen(errors=errors, kind=kind, settings=settings, setting=setting)
 
     def outlook(self, quality: float | None, folds: np.ndarray, *, n_resamples: int = 1000, seed: int = 0) -> Outlook:
         """What `choose` gets on prompts that it has not read.
@@ -153,23 +145,23 @@ class Trial:
             held = folds == number
             found = self.choose(quality, np.flatnonzero(~held), n_resamples=min(n_resamples, 200), seed=seed)
             if found.setting is not None:
-                choice[held] = self.choice(found.labels[found.kind], found.setting.quality)[held]
+                choice[held] = self.choice(found.kind, found.setting.quality)[held]
                 n_routed += 1
         counts = metrics.resample_counts(np.zeros(len(choice)), n_resamples=n_resamples, seed=seed)
         measured = self._measure(choice, np.arange(len(choice)), counts)
         return Outlook(**measured, n_routed=n_routed, n_folds=len(numbers))
 
-    def _nearest(self, labels: Mapping[str, str], errors: Mapping[str, float], where: np.ndarray) -> str:
+    def _nearest(self, errors: Mapping[str, float], where: np.ndarray) -> str:
         """The kind of least error; profiles, which go on learning, where that is no more than a standard error less."""
-        best = min((kind for kind in labels if kind != BEST_SINGLE), key=errors.__getitem__)
-        if PROFILES not in labels:
+        best = min((kind for kind in errors if kind != BEST_SINGLE), key=errors.__getitem__)
+        if PROFILES not in errors:
             return best
-        gaps = self._errors[labels[PROFILES]][where] - self._errors[labels[best]][where]
+        gaps = self._errors[PROFILES][where] - self._errors[best][where]
         return PROFILES if gaps.mean() <= gaps.std() / len(gaps) ** 0.5 else best
 
-    def _choice(self, label: str, share: float | None) -> np.ndarray:
+    def _choice(self, kind: str, share: float | None) -> np.ndarray:
         """`(n,)` column of whom a predictor would ask."""
-        prediction = self._predictions[label]
+        prediction = self._predictions[kind]
         policy = BestQuality() if share is None else KeepQuality(share)
         return checked_utilities(policy, prediction, prediction.pool).argmax(axis=1)
 

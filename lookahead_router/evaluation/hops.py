@@ -19,8 +19,9 @@ import numpy as np
 
 from lookahead_router import __version__
 from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.duplicates import folds_of
 from lookahead_router.evaluation.cascades import Asked, Looked
-from lookahead_router.evaluation.crossfit import Embedded, crossfit, folds_of
+from lookahead_router.evaluation.crossfit import Embedded, crossfit
 from lookahead_router.extras import require
 from lookahead_router.files import replacing_file
 from lookahead_router.predictors.base import Predictor

@@ -21,7 +21,7 @@ from lookahead_router.errors import (
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.catalogue import PUBLIC, Catalogue, Match, facts_of_candidate, widened
 from lookahead_router.predictors.passes import passes, shared
-from lookahead_router.predictors.profiles import Foreseen, Panel, Population, Profile
+from lookahead_router.predictors.profiles import MIN_PROMPTS_TO_TELL, N_FOLDS, Foreseen, Panel, Population, Profile
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.prompts import Prompt
 from lookahead_router.saved.find import OPEN_EMBEDDED, Found, LoadOptions, check_unchanged, find
@@ -245,6 +245,7 @@ class OpenPoolPredictor:
             dataset.scores,
             dataset.output_tokens,
             offsets=0.0 if beside is None else -self._effects(foreseen, dataset, beside),
+            folds=folds_to_tell(dataset.prompts),
         )
         members = list(grown.members)
         for k, profile, usd in zip(order, profiles, dataset.call_costs(), strict=True):
@@ -410,6 +411,13 @@ def _load_again(found: Found, base_revision: str, members: tuple) -> OpenPoolPre
     predictor = OpenPoolPredictor.from_found(found)
     check_unchanged(found, base_revision, predictor.base_revision)
     return predictor._with(members)
+
+
+def folds_to_tell(prompts: Sequence[str]) -> np.ndarray | None:
+    """Where answers are enough to be foreseen from each other: `(n,)` fold of each prompt, near-duplicates in one."""
+    from lookahead_router.data.duplicates import folds_of
+
+    return folds_of(prompts, N_FOLDS, 0) if len(prompts) >= MIN_PROMPTS_TO_TELL else None
 
 
 def _merged(candidate: Candidate, known: Candidate) -> Candidate:

@@ -23,6 +23,11 @@ MAX_STEPS = 60
 """Newton steps, at most; some ten are enough as a rule."""
 EFFECT_VARIANCE = 1.5
 """Prior variance, in logits, of how much easier or harder a prompt is than foreseen."""
+DOMAIN_SCALES = (1.0, 0.3, 3.0, 10.0)
+"""What the prior variance of domain components is multiplied by, one of them, where scored answers can tell."""
+MIN_PROMPTS_TO_TELL = 200
+"""Prompts from which on they can: with 100, what is chosen by folds foresees other prompts worse than no choice."""
+N_FOLDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +225,7 @@ class Population:
         output_tokens: np.ndarray | None = None,
         *,
         offsets: np.ndarray | float = 0.0,
+        folds: np.ndarray | None = None,
     ) -> list[Profile]:
         """The profiles after scored answers, which move together before they move apart.
 
@@ -229,31 +235,56 @@ class Population:
             scores: `(n, K)` in [0, 1], NaN where not judged.
             output_tokens: `(n, K)` lengths of the answers, NaN where not known.
             offsets: `(n,)` severity of whoever judged, in logits.
+            folds: `(n,)` numbers. How far these prompts may be unlike the population's is then what foresees the
+                scores of each fold best from the other folds'.
 
         Raises:
             DataError: a score outside [0, 1].
         """
         check_scores(scores)
-        design = self.design(foreseen)
-        priors = [self._widened(profile, design.shape[1]) for profile in profiles]
-        shared, own = zip(*(self._drift(profile, design.shape[1]) for profile in profiles), strict=True)
-        answers = [
-            Answers(design[rows], (-foreseen.difficulty - offsets)[rows], scores[rows, k])
-            for k, rows in enumerate(~np.isnan(scores).T)
-        ]
-        found = posterior(answers, [prior.mean for prior in priors], list(own), np.array(shared), self._shared(design))
+        judged = replace(foreseen, difficulty=foreseen.difficulty + offsets)
+        population = self if folds is None else self._suited(judged, profiles, scores, folds)
         lengths = [
             self._lengths(foreseen, profile, None if output_tokens is None else output_tokens[:, k])
             for k, profile in enumerate(profiles)
         ]
-        onboarded = []
-        for profile, (mean, covariance), length, given in zip(profiles, found, lengths, answers, strict=True):
-            changes = {"lengths": length}
-            if len(given.scores):
-                n_answers = profile.n_answers + len(given.scores)
-                changes |= {"mean": mean, "covariance": covariance, "n_answers": n_answers}
-            onboarded.append(replace(profile, **changes))
-        return onboarded
+        learnt = population._learn(judged, profiles, scores)
+        return [replace(profile, lengths=length) for profile, length in zip(learnt, lengths, strict=True)]
+
+    def _learn(self, foreseen: Foreseen, profiles: Sequence[Profile], scores: np.ndarray) -> list[Profile]:
+        """The profiles after scored answers, but for the lengths of these."""
+        design = self.design(foreseen)
+        priors = [self._widened(profile, design.shape[1]) for profile in profiles]
+        shared, own = zip(*(self._drift(profile, design.shape[1]) for profile in profiles), strict=True)
+        answers = [
+            Answers(design[rows], -foreseen.difficulty[rows], scores[rows, k])
+            for k, rows in enumerate(~np.isnan(scores).T)
+        ]
+        found = posterior(answers, [prior.mean for prior in priors], list(own), np.array(shared), self._shared(design))
+        return [
+            replace(profile, mean=mean, covariance=covariance, n_answers=profile.n_answers + len(given.scores))
+            if len(given.scores)
+            else profile
+            for profile, (mean, covariance), given in zip(profiles, found, answers, strict=True)
+        ]
+
+    def _suited(
+        self, foreseen: Foreseen, profiles: Sequence[Profile], scores: np.ndarray, folds: np.ndarray
+    ) -> "Population":
+        """The population whose prior variance of domain components foresees folds of these scores best."""
+
+        def loss(population: Population) -> float:
+            found = 0.0
+            for fold in np.unique(folds):
+                held = folds == fold
+                learnt = population._learn(foreseen.select(~held), profiles, scores[~held])
+                chances = np.clip(population.predict(foreseen.select(held), learnt)[0], 1e-6, 1 - 1e-6)
+                good = scores[held]
+                found -= np.nansum(good * np.log(chances) + (1 - good) * np.log1p(-chances))
+            return found
+
+        variances = (self.component_variance * scale for scale in DOMAIN_SCALES)
+        return min((replace(self, component_variance=variance) for variance in variances), key=loss)
 
     def effects(self, foreseen: Foreseen, profiles: Sequence[Profile], scores: np.ndarray) -> np.ndarray:
         """`(n,)` logits by which prompts are easier than foreseen, as answers of candidates that are known tell.

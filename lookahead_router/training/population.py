@@ -31,7 +31,8 @@ CODE_SPREAD = 0.3
 MIN_NEW_ANSWERS = 20
 """Answers, to prompts that are new to the network, that a candidate needs to tell how far abilities spread."""
 CODER = FACTS.index("coder")
-N_COMPONENTS = 64
+N_COMPONENTS = 24
+"""Principal components of the embeddings that an own ability is learnt for; of 16 to 384, chosen on validation."""
 N_ANCHORS = 256
 MIN_COVARIANCE = 1e-4
 FAMILY_SHARE = 0.15

@@ -28,7 +28,7 @@ from sklearn.model_selection import KFold
 
 from lookahead_router import metrics
 from lookahead_router.predictors.catalogue import CatalogueEntry, Spelling, facts_of_entry
-from lookahead_router.predictors.open_pool import OUTPUTS
+from lookahead_router.predictors.open_pool import OUTPUTS, folds_to_tell
 from lookahead_router.predictors.profiles import Foreseen, Profile
 from lookahead_router.training.open_pool import UNRELATED, join_expected
 from lookahead_router.training.population import CODER, PublicAnswers, fit_population, with_code_ability
@@ -54,7 +54,7 @@ class World:
         columns = ["prompt_id", "model", "score", "output_tokens", "source"]
         outcomes = _columns(data / "openpool_outcomes.parquet", columns)
         about = json.loads((data / "openpool_models.json").read_text())
-        self.ids = prompts["prompt_id"]
+        self.ids, self.prompts = prompts["prompt_id"], prompts["prompt"]
         self.row = {each: i for i, each in enumerate(self.ids)}
         self.split = prompts["split"].astype(str)
         self.kind = prompts["kind"].astype(str)
@@ -308,14 +308,15 @@ def one_draw(world: World, population, known: dict[int, Profile], kmeans: KMeans
             add("profile", 0, population.predict(foreseen_test, strangers)[0])
             continue
         y, _ = matrices(world, pool, picked, kind_of)
-        foreseen = world.foreseen.select(picked)
+        foreseen, folds = world.foreseen.select(picked), folds_to_tell(world.prompts[picked])
         x, x_test = world.embedding[picked], world.embedding[test]
+        given = {"foreseen": foreseen, "profiles": strangers, "scores": y, "folds": folds}
         if not options.known:  # whose profiles rest on these very answers
-            add("profile", n, population.predict(foreseen_test, population.onboard(foreseen, strangers, y))[0])
+            add("profile", n, population.predict(foreseen_test, population.onboard(**given))[0])
         if options.ablations:
             blind = replace(population, component_variance=1e-9)
-            add("without components", n, blind.predict(foreseen_test, blind.onboard(foreseen, strangers, y))[0])
-            alone = [population.onboard(foreseen, [one], y[:, [k]])[0] for k, one in enumerate(strangers)]
+            add("without components", n, blind.predict(foreseen_test, blind.onboard(**given))[0])
+            alone = [population.onboard(foreseen, [one], y[:, [k]], folds=folds)[0] for k, one in enumerate(strangers)]
             add("without shared drift", n, population.predict(foreseen_test, alone)[0])
         if options.profiles_only:
             continue

@@ -48,8 +48,6 @@ MMLU_USD = {  # dollars a million tokens, input and output alike; of 2024's list
     "Mistral-7B-Instruct-v0.2": 0.05, "Phi-3-mini-4k-instruct": 0.04, "Qwen1.5-72B-Chat": 0.7,
     "Qwen1.5-7B-Chat": 0.05, "c4ai-command-r-v01": 0.3, "mathstral-7B": 0.05,
 }  # fmt: skip
-COMPONENT_VARIANCE = 0.002
-"""What `fit` mostly chooses of these; where it fits no candidate that joins later, it has to be given."""
 FIELDS = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
 
 
@@ -137,8 +135,7 @@ def one_draw(predictor: OpenPoolPredictor, dataset: RoutingDataset, draw: int, o
         "single": float(test.scores[:, single].mean()), "single_usd": float(test.costs_usd[:, single].mean()),
         "hindsight": float(test.scores.mean(axis=0).max()), "oracle": float(test.scores.max(axis=1).mean()),
     }  # fmt: skip
-    population = replace(predictor.population, component_variance=COMPONENT_VARIANCE)
-    profiles = with_parts(predictor, population=population).with_candidates(train.pool.names).onboard(train)
+    profiles = predictor.with_candidates(train.pool.names).onboard(train)
     lines = {"fit": result.router, "profiles, recommended or not": Router(profiles)}
     lines |= baselines(predictor, train, list(BASELINES))
     found["lines"] = {label: figures(router, test, single) for label, router in lines.items()}
@@ -184,8 +181,6 @@ def joining(predictor: OpenPoolPredictor, train: RoutingDataset, test: RoutingDa
     """The fifth candidate by 50 answers, alone and beside those of the others, and by all; the other four by all."""
     names = train.pool.names
     fifth = train.pool.index(names[draw % N_CANDIDATES])
-    population = replace(predictor.population, component_variance=COMPONENT_VARIANCE)
-    predictor = with_parts(predictor, population=population)
     others = [name for name in names if name != names[fifth]]
     router = Router(predictor.with_candidates(others)).onboard(train.with_candidates(others))
     few = train.with_candidates([names[fifth]]).select(np.arange(N_JOINING))

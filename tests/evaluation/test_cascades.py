@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lookahead_router.data.dataset import RoutingDataset
+from lookahead_router.data.duplicates import folds_of
 from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.dispatch.checks import OwnCheck, Refusal, Reliability, read_checks
 from lookahead_router.dispatch.stopping import Stopping
@@ -14,7 +15,6 @@ from lookahead_router.evaluation import hops
 from lookahead_router.evaluation.cascade_report import compare_cascades
 from lookahead_router.evaluation.cascades import Looked, measure_checks, replay, stop_in_hindsight
 from lookahead_router.evaluation.compare import Material
-from lookahead_router.evaluation.crossfit import folds_of
 from lookahead_router.evaluation.entries import Entry
 from lookahead_router.predictors.fitted import BestSingle, NearestNeighbors
 

@@ -169,7 +169,7 @@ def test_near_duplicates_are_never_on_both_sides_of_a_fold(start, monkeypatch):
 
     seen = []
     monkeypatch.setattr(module, "folds_of", lambda *given: seen.append((given[0], found := real(*given))) or found)
-    real = __import__("lookahead_router.evaluation.crossfit", fromlist=["folds_of"]).folds_of
+    real = __import__("lookahead_router.data.duplicates", fromlist=["folds_of"]).folds_of
     long = " ".join(f"two{k}" for k in range(40))
     rows = dataset()
     texts = rows.prompts.copy()

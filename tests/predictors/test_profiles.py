@@ -9,7 +9,8 @@ from predictors.open_world import N_COMPONENTS, N_DEMANDS, WIDTH, answer, make_f
 from lookahead_router.errors import DataError
 from lookahead_router.metrics import sigmoid
 from lookahead_router.predictors.catalogue import facts_of
-from lookahead_router.predictors.profiles import Answers, posterior
+from lookahead_router.predictors.open_pool import folds_to_tell
+from lookahead_router.predictors.profiles import MIN_PROMPTS_TO_TELL, N_FOLDS, Answers, posterior
 
 NO_FACTS = facts_of()
 
@@ -132,6 +133,45 @@ def test_domain_components_learn_what_demands_cannot_tell():
         for one in (population, blind)
     ]
     assert losses[0] < losses[1] - 0.1
+
+
+@pytest.mark.parametrize("is_by_domain", [True, False], ids=["the domain decides", "demands decide"])
+def test_folds_of_the_answers_tell_how_far_prompts_are_unlike_the_population_s(is_by_domain):
+    population = make_population(component_variance=0.1)
+    foreseen, test = make_foreseen(400), make_foreseen(400, seed=5)
+
+    def scores(prompts, seed):
+        if is_by_domain:
+            return (population.design(prompts)[:, -N_COMPONENTS:] > 0).astype(float)
+        return answer(prompts, abilities(2), seed)
+
+    untold, told = (
+        population.onboard(foreseen, strangers(population, 2), scores(foreseen, 0), folds=folds)
+        for folds in (None, np.arange(400) % 4)
+    )
+    losses = [log_loss(population.predict(test, learnt)[0], scores(test, 1)) for learnt in (untold, told)]
+    spreads = [[np.diag(one.covariance)[-N_COMPONENTS:] for one in learnt] for learnt in (untold, told)]
+    assert losses[1] < losses[0]
+    assert (np.mean(spreads[1]) > np.mean(spreads[0])) == is_by_domain
+
+
+def test_answers_that_are_all_in_one_fold_tell_nothing_of_it():
+    population, foreseen = make_population(), make_foreseen(50)
+    scores = answer(foreseen, abilities(2))
+    plain, told = (
+        population.onboard(foreseen, strangers(population, 2), scores, folds=folds)
+        for folds in (None, np.zeros(50, dtype=int))
+    )
+    np.testing.assert_array_equal([one.mean for one in told], [one.mean for one in plain])
+
+
+def test_folds_are_made_where_prompts_are_many_with_near_duplicates_in_one():
+    prompts = [f"{row} question about {row * row} and {row + 7} of them" for row in range(MIN_PROMPTS_TO_TELL)]
+    assert folds_to_tell(prompts[:-1]) is None
+    prompts[:10] = ["the same question"] * 10
+    folds = folds_to_tell(prompts)
+    assert len(set(folds)) == N_FOLDS
+    assert len(set(folds[:10])) == 1
 
 
 def test_one_observation_is_onboarding_on_one_answer():
