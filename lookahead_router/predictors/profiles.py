@@ -25,8 +25,12 @@ EFFECT_VARIANCE = 1.5
 """Prior variance, in logits, of how much easier or harder a prompt is than foreseen."""
 DOMAIN_SCALES = (1.0, 0.3, 3.0, 10.0)
 """What the prior variance of domain components is multiplied by, one of them, where scored answers can tell."""
-MIN_PROMPTS_TO_TELL = 200
-"""Prompts from which on they can: with 100, what is chosen by folds foresees other prompts worse than no choice."""
+MIN_PROMPTS_TO_TELL = 20
+"""Prompts with which folds are made at all."""
+MANY_PROMPTS = 200
+"""Prompts from which on what the folds say is taken as it is."""
+DOUBT = 8.0
+"""Nats by which another scale has to be better where prompts are fewer: what is best there is mostly so by chance."""
 N_FOLDS = 4
 
 
@@ -272,9 +276,11 @@ class Population:
         self, foreseen: Foreseen, profiles: Sequence[Profile], scores: np.ndarray, folds: np.ndarray
     ) -> "Population":
         """The population whose prior variance of domain components foresees folds of these scores best."""
+        doubt = DOUBT if len(foreseen) < MANY_PROMPTS else 0.0
 
-        def loss(population: Population) -> float:
-            found = 0.0
+        def loss(scale: float) -> float:
+            population = self._scaled(scale)
+            found = 0.0 if scale == 1.0 else doubt
             for fold in np.unique(folds):
                 held = folds == fold
                 learnt = population._learn(foreseen.select(~held), profiles, scores[~held])
@@ -283,8 +289,10 @@ class Population:
                 found -= np.nansum(good * np.log(chances) + (1 - good) * np.log1p(-chances))
             return found
 
-        variances = (self.component_variance * scale for scale in DOMAIN_SCALES)
-        return min((replace(self, component_variance=variance) for variance in variances), key=loss)
+        return self._scaled(min(DOMAIN_SCALES, key=loss))
+
+    def _scaled(self, scale: float) -> "Population":
+        return replace(self, component_variance=self.component_variance * scale)
 
     def effects(self, foreseen: Foreseen, profiles: Sequence[Profile], scores: np.ndarray) -> np.ndarray:
         """`(n,)` logits by which prompts are easier than foreseen, as answers of candidates that are known tell.

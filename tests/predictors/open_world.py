@@ -65,12 +65,16 @@ def answer(foreseen: Foreseen, abilities: np.ndarray, seed: int = 0) -> np.ndarr
 class ReadsNumbers:
     """A backend whose demands follow from the tokens alone."""
 
-    name, max_batch_size = "reads-numbers", 4
+    name, max_batch_size, n_demands = "reads-numbers", 4, N_DEMANDS
 
     def foresee(self, prompt_ids, prompt_mask):
         rows = [make_foreseen(1, int((ids * mask).sum())) for ids, mask in zip(prompt_ids, prompt_mask, strict=True)]
-        names = ("demands", "difficulty", "log_tokens", "verbosity", "embedding")
-        return tuple(np.concatenate([getattr(row, name) for row in rows]) for name in names)
+        return np.stack(
+            [
+                np.hstack([each.demands[0], each.difficulty, each.log_tokens, each.verbosity, each.embedding[0]])
+                for each in rows
+            ]
+        )
 
 
 def make_catalogue(population: Population) -> Catalogue:

@@ -135,10 +135,11 @@ def test_domain_components_learn_what_demands_cannot_tell():
     assert losses[0] < losses[1] - 0.1
 
 
+@pytest.mark.parametrize("n", [60, 400])
 @pytest.mark.parametrize("is_by_domain", [True, False], ids=["the domain decides", "demands decide"])
-def test_folds_of_the_answers_tell_how_far_prompts_are_unlike_the_population_s(is_by_domain):
+def test_folds_of_the_answers_tell_how_far_prompts_are_unlike_the_population_s(is_by_domain, n):
     population = make_population(component_variance=0.1)
-    foreseen, test = make_foreseen(400), make_foreseen(400, seed=5)
+    foreseen, test = make_foreseen(n), make_foreseen(400, seed=5)
 
     def scores(prompts, seed):
         if is_by_domain:
@@ -147,12 +148,15 @@ def test_folds_of_the_answers_tell_how_far_prompts_are_unlike_the_population_s(i
 
     untold, told = (
         population.onboard(foreseen, strangers(population, 2), scores(foreseen, 0), folds=folds)
-        for folds in (None, np.arange(400) % 4)
+        for folds in (None, np.arange(n) % 4)
     )
     losses = [log_loss(population.predict(test, learnt)[0], scores(test, 1)) for learnt in (untold, told)]
     spreads = [[np.diag(one.covariance)[-N_COMPONENTS:] for one in learnt] for learnt in (untold, told)]
-    assert losses[1] < losses[0]
-    assert (np.mean(spreads[1]) > np.mean(spreads[0])) == is_by_domain
+    if is_by_domain or n == 400:
+        assert losses[1] < losses[0]
+        assert (np.mean(spreads[1]) > np.mean(spreads[0])) == is_by_domain
+    else:  # too few to say that a little less would have been better
+        np.testing.assert_array_equal(spreads[1], spreads[0])
 
 
 def test_answers_that_are_all_in_one_fold_tell_nothing_of_it():
