@@ -8,6 +8,8 @@ from lookahead_router.prompts import Prompt, Request, prompt_text, read_request
 from lookahead_router.types import CandidatePool, Prediction
 
 Read = TypeVar("Read")
+_ONE = (str, bytes, bytearray, Mapping)
+"""What is a single prompt where a list of them is wanted."""
 
 
 @runtime_checkable
@@ -54,7 +56,7 @@ def _request(prompt: Prompt | Request) -> Request:
 
 
 def _each(prompts: Iterable[Prompt | Request], read: Callable[[Prompt | Request], Read]) -> list[Read]:
-    if isinstance(prompts, str | bytes | bytearray | Mapping):
+    if isinstance(prompts, _ONE):
         raise PromptError("expected a list of prompts, got a single one; use route, or wrap it in a list")
     if not isinstance(prompts, Iterable):
         raise PromptError(f"expected a list of prompts, got {type(prompts).__name__}")

@@ -180,9 +180,9 @@ class Population:
 
     def distance(self, foreseen: Foreseen) -> np.ndarray:
         """`(n,)` in [0, 1]: 0 among the population's prompts, 1 where nothing is known."""
-        nearest = _by_row(foreseen.embedding.astype(np.float32), self.anchors.T).max(axis=1)
         none, everything = self.reach
-        return np.minimum(np.maximum((everything - nearest) / (everything - none), 0.0), 1.0)
+        nearest = [float(self.anchors.dot(row).max()) for row in foreseen.embedding.astype(np.float32)]
+        return np.array([min(max((everything - each) / (everything - none), 0.0), 1.0) for each in nearest])
 
     def panel(self, profiles: Sequence[Profile]) -> Panel:
         """Profiles side by side, for who predicts with them more than once."""
