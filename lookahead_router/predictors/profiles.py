@@ -27,7 +27,7 @@ DOMAIN_SCALES = (1.0, 0.3, 3.0, 10.0)
 """What the prior variance of domain components is multiplied by, one of them, where scored answers can tell."""
 MIN_PROMPTS_TO_TELL = 20
 """Prompts with which folds are made at all."""
-MANY_PROMPTS = 200
+MANY_PROMPTS = 150
 """Prompts from which on what the folds say is taken as it is."""
 DOUBT = 8.0
 """Nats by which another scale has to be better where prompts are fewer: what is best there is mostly so by chance."""
