@@ -280,13 +280,9 @@ class Prediction:
 
         n_candidates = len(self.pool)
         n_prompts = len(self.scores) if np.ndim(self.scores) else 0
-        are_scores = self.probabilities is self.scores
         for name, highest in _PREDICTED.items():
             values = getattr(self, name)
             if values is None:
-                continue
-            if name == "probabilities" and are_scores:
-                object.__setattr__(self, name, self.scores)  # which were checked
                 continue
             try:
                 values = np.array(values, dtype=np.float64)

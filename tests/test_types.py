@@ -432,6 +432,13 @@ def test_rounding_beyond_the_range_is_cut():
     assert prediction(scores=[[-1e-9, 1 + 1e-9], [0.6, 0.2]]).scores.tolist() == [[0.0, 1.0], [0.6, 0.2]]
 
 
+def test_what_is_done_to_one_array_of_a_prediction_is_not_done_to_another():
+    values = np.array([[0.25, 0.5]])
+    prediction = Prediction(CandidatePool(["a", "b"]), scores=values, probabilities=values)
+    prediction.probabilities[0, 0] = 1.0
+    assert prediction.scores[0, 0] == values[0, 0] == 0.25
+
+
 def test_a_prediction_of_no_prompt_has_its_shape():
     empty = Prediction(CandidatePool(["a", "b"]), np.zeros((0, 2)))
     assert (len(empty), empty.select(["b"]).scores.shape) == (0, (0, 1))
