@@ -15,7 +15,7 @@ the prompt alone; and how many follow-ups are read alone.
 import argparse
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +38,32 @@ PENALTY = 0.3
 """Inverse of its weight."""
 
 
+def is_users(message: Mapping[str, Any]) -> bool:
+    """Whether the user said it, and no other agent."""
+    return message["role"] == "user" and "name" not in message
+
+
+def asked(dialogue: Mapping[str, Any]) -> Iterator[tuple[list[Mapping[str, Any]], Mapping[str, Any]]]:
+    """The labelled questions that say anything, each behind what was said before; tools say nothing."""
+    said: list[Mapping[str, Any]] = []
+    for message in dialogue["messages"]:
+        if message["role"] == "tool" or message["content"].startswith("Observation"):
+            continue
+        if is_users(message) and message.get("right") in ("stay", "leave") and has_matter(message["content"]):
+            yield said, message
+        said = [*said, message]
+
+
 def questions(dialogues: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`(n, 5)` features, `(n,)` whether a topic begins, `(n,)` the dialogues."""
     features, begins, groups = [], [], []
     for dialogue in dialogues:
-        turns: list[tuple[bool, str]] = []
-        for message in dialogue["messages"]:
-            text, right = message["content"], message.get("right")
-            is_users = message["role"] == "user" and "name" not in message
-            if message["role"] == "tool" or text.startswith("Observation"):
-                continue
-            talk = Talk(turns)
-            if is_users and right in ("stay", "leave") and talk.first < len(turns) and has_matter(text):
-                features.append(talk.features(text, len(turns)))
-                begins.append(right == "leave")
+        for said, message in asked(dialogue):
+            talk = Talk([(is_users(each), each["content"]) for each in said])
+            if talk.first < len(said):
+                features.append(talk.features(message["content"], len(said)))
+                begins.append(message["right"] == "leave")
                 groups.append(dialogue["id"])
-            turns = [*turns, (is_users, text)]
     return np.array(features), np.array(begins), np.array(groups)
 
 
@@ -86,27 +96,22 @@ def read(dialogues: Sequence[Mapping[str, Any]], right: str) -> list[tuple[str, 
     """Questions of the users, after a first one and with the label, and what is routed for each."""
     found = []
     for dialogue in dialogues:
-        said: list[dict[str, str]] = []
-        for message in dialogue["messages"]:
-            text, is_users = message["content"], message["role"] == "user" and "name" not in message
-            if message["role"] == "tool" or text.startswith("Observation"):
-                continue
-            turn = {"role": message["role"], "content": text}
-            if is_users and message.get("right") == right and has_matter(text) and said:
-                found.append((text.strip(), read_request([*said, turn]).text.strip()))
-            said.append(turn)
+        for said, message in asked(dialogue):
+            if said and message["right"] == right:
+                turns = [{"role": each["role"], "content": each["content"]} for each in (*said, message)]
+                found.append((message["content"].strip(), read_request(turns).text.strip()))
     return found
 
 
-def alone(asked: Sequence[tuple[str, str]]) -> float:
+def alone(routed: Sequence[tuple[str, str]]) -> float:
     """Share of which nothing but the question is routed."""
-    return float(np.mean([len(routed) <= len(question) for question, routed in asked]))
+    return float(np.mean([len(text) <= len(question) for question, text in routed]))
 
 
-def costs(asked: Sequence[tuple[str, str]], candidates: Sequence[str]) -> tuple[float, float]:
+def costs(routed: Sequence[tuple[str, str]], candidates: Sequence[str]) -> tuple[float, float]:
     """Share of choices that are others than for the question alone, and of those that are worse by more than 0.02."""
     router = Router.from_pretrained(candidates=candidates)
-    questions, texts = ([pair[k] for pair in asked] for k in (0, 1))
+    questions, texts = ([pair[k] for pair in routed] for k in (0, 1))
     chances = np.array(router.predict(questions).probabilities)
     found = (np.array(router.predict(each).probabilities).argmax(axis=1) for each in (questions, texts))
     ours, theirs = (np.take_along_axis(chances, each[:, None], axis=1)[:, 0] for each in found)
