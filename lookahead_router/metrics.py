@@ -19,7 +19,7 @@ class Interval(NamedTuple):
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Logits to chances in [0, 1], of the same shape, without overflow."""
-    return 1.0 / (1.0 + np.exp(-np.minimum(np.maximum(logits, -60), 60)))
+    return 1.0 / (1.0 + np.exp(-np.maximum(logits, -60)))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ utilities go to the earlier candidate; one of utility -inf is never chosen.
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -381,7 +382,7 @@ def checked_utilities(policy: Policy, prediction: Prediction, pool: CandidatePoo
         )
     is_number = utilities.dtype.kind in "iuf"
     best = utilities.max(axis=1) if is_number else utilities  # NaN where there is one
-    if is_number and (not len(best) or -np.inf < best.min() <= best.max() < np.inf):
+    if is_number and (isfinite(best.sum()) or np.isfinite(best).all()):
         return utilities
     if not is_number or not (best < np.inf).all():
         raise ConfigurationError(f"{policy!r} gave a utility that is no number, NaN or infinite; only -inf excludes")

@@ -79,7 +79,7 @@ class Router(Learning):
         self.pool: CandidatePool = predictor.pool.rename(aliases or {})
         """The candidates that decisions are among, under their aliases."""
         self._names = predictor.pool.names
-        self.policy: Policy = BestQuality() if policy is None else policy
+        self.policy = BestQuality() if policy is None else policy
         check_policy(self.policy, self.pool)
         self.routes: RouteMatcher | None = None
         """What tells which route a request belongs to; `None` where there are no routes."""
@@ -198,37 +198,27 @@ class Router(Learning):
         Raises:
             ConfigurationError: the policy cannot decide by it.
         """
-        utilities = checked_utilities(self.policy, prediction, self.pool)
+        pool, predictor = self.pool, self.predictor
+        utilities = checked_utilities(self._policy, prediction, pool)
         choices = utilities.argmax(axis=1).tolist()  # the first of equals: the earlier candidate
-        names, never, nothing = self.pool.names, -np.inf, [None] * len(choices)
-
-        def by_name(values: np.ndarray | None) -> list[dict[str, float] | None]:
-            return nothing if values is None else [dict(zip(names, row, strict=True)) for row in values.tolist()]
-
-        rows = zip(
-            choices,
-            by_name(prediction.scores),
-            utilities.tolist(),
-            by_name(prediction.probabilities),
-            by_name(prediction.standard_errors),
-            call_costs(prediction, self.pool).tolist(),
-            strict=True,
-        )
-        policy, predictor, revision = repr(self.policy), self.predictor.name, self.predictor.revision
+        names, never, chances, errors = pool.names, -np.inf, prediction.probabilities, prediction.standard_errors
+        scores, worths, usd = prediction.scores.tolist(), utilities.tolist(), call_costs(prediction, pool).tolist()
+        chances = None if chances is None else chances.tolist()
+        errors = None if errors is None else errors.tolist()
         return [
             Decision(
-                candidate=self.pool[choice],
-                scores=scores,
-                utilities={name: utility for name, utility in zip(names, worth, strict=True) if utility != never},
-                probabilities=probabilities,
-                standard_errors=errors,
-                expected_usd={name: usd for name, usd in zip(names, costs, strict=True) if usd == usd} or None,
-                policy=policy,
-                predictor=predictor,
-                revision=revision,
+                candidate=pool.candidates[choice],
+                scores=dict(zip(names, scores[row], strict=True)),
+                utilities={name: worth for name, worth in zip(names, worths[row], strict=True) if worth != never},
+                probabilities=None if chances is None else dict(zip(names, chances[row], strict=True)),
+                standard_errors=None if errors is None else dict(zip(names, errors[row], strict=True)),
+                expected_usd={name: cost for name, cost in zip(names, usd[row], strict=True) if cost == cost} or None,
+                policy=self._policy_words,
+                predictor=predictor.name,
+                revision=predictor.revision,
                 latency_seconds=latency_seconds,
             )
-            for choice, scores, worth, probabilities, errors, costs in rows
+            for row, choice in enumerate(choices)
         ]
 
     def over_pool(self, prediction: Prediction, n_prompts: int) -> Prediction:
@@ -248,6 +238,15 @@ class Router(Learning):
                 f"{self.predictor!r} gave {len(prediction)} rows for {n_prompts} prompts; it must give one a prompt"
             )
         return prediction.select(self._names).with_pool(self.pool)
+
+    @property
+    def policy(self) -> Policy:
+        """What makes utilities of predictions."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self._policy, self._policy_words = policy, repr(policy)
 
     @property
     def excluded(self) -> dict[str, str]:

@@ -300,6 +300,13 @@ class Prediction:
                 values = np.clip(values, 0.0, highest)
             object.__setattr__(self, name, values)
 
+    @classmethod
+    def _checked(cls, **values: Any) -> "Prediction":
+        """One of all its attributes, which whoever gives them has checked; the arrays are float64 and its own."""
+        prediction = object.__new__(cls)
+        vars(prediction).update(values)
+        return prediction
+
     def __len__(self) -> int:
         """The number of prompts."""
         return len(self.scores)
@@ -341,9 +348,7 @@ class Prediction:
 
     def _with(self, **changes: Any) -> "Prediction":
         """A copy with some attributes changed, whose values were checked before."""
-        changed = object.__new__(type(self))
-        vars(changed).update(vars(self), **changes)
-        return changed
+        return self._checked(**{**vars(self), **changes})
 
 
 _PREDICTED = {

@@ -77,13 +77,13 @@ def checked_demands(backend: DemandBackend, prompt_ids: np.ndarray, prompt_mask:
         PredictionError: the backend cannot run on this, or something else comes out of it.
     """
     name = f"the {backend.name} backend"
-    found = finite(backend.foresee(prompt_ids, prompt_mask), name)
+    found = _floats(backend.foresee(prompt_ids, prompt_mask), name)
     if len(found.shape) != 2 or len(found) != len(prompt_ids) or found.shape[1] <= backend.n_demands + 3:
         raise PredictionError(
             f"{name} gives demands, difficulty, log tokens, verbosity and embeddings of the shape {found.shape} for "
             f"{len(prompt_ids)} prompts: these weights belong to another predictor"
         )
-    return found.astype(np.float64)
+    return _finite(found.astype(np.float64), name)
 
 
 def side_by_side(parts: Sequence[np.ndarray], name: str) -> np.ndarray:
@@ -107,9 +107,13 @@ def finite(array: object, name: str) -> np.ndarray:
     Raises:
         PredictionError: it is not; `name` says what it comes from.
     """
-    array = _floats(array, name)
+    return _finite(_floats(array, name), name)
+
+
+def _finite(array: np.ndarray, name: str) -> np.ndarray:
+    flat = array.ravel()
     # The sum of squares takes a fraction of the time, and is finite but where a number is very large or none.
-    if not isfinite(np.vdot(array, array)) and not np.isfinite(array).all():
+    if not isfinite(flat.dot(flat)) and not np.isfinite(array).all():
         raise PredictionError(
             f"{name} gives numbers that are not finite: its weights are damaged; fetch or export them again"
         )

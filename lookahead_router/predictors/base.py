@@ -56,9 +56,9 @@ def _request(prompt: Prompt | Request) -> Request:
 
 
 def _each(prompts: Iterable[Prompt | Request], read: Callable[[Prompt | Request], Read]) -> list[Read]:
-    if isinstance(prompts, _ONE):
+    if type(prompts) is not list and isinstance(prompts, _ONE):
         raise PromptError("expected a list of prompts, got a single one; use route, or wrap it in a list")
-    if not isinstance(prompts, Iterable):
+    if type(prompts) is not list and not isinstance(prompts, Iterable):
         raise PromptError(f"expected a list of prompts, got {type(prompts).__name__}")
     found = []
     for index, prompt in enumerate(prompts):

@@ -24,22 +24,26 @@ class CodeReading:
     """`(V,)` weights of the tokens."""
     bias: float
 
-    def of(self, embedding: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
-        """`(n,)` in [0, 1]: the probability that code is asked for.
+    def by_tokens(self, rows: Sequence[np.ndarray]) -> list[float]:
+        """What the token ids of each prompt say, in logits; known before the network has read any."""
+        found = []
+        for row in rows:
+            words = set(row.tolist())
+            found.append(TOKENS_SCALE * (fsum(map(self.tokens.data.__getitem__, words)) / sqrt(len(words) or 1)))
+        return found
+
+    def joined(self, demands: np.ndarray, embedding: np.ndarray, by_tokens: Sequence[float]) -> np.ndarray:
+        """Demands with the probability that code is asked for, in [0, 1], as the last of them.
 
         Args:
+            demands: `(n, R)`.
             embedding: `(n, H)`.
-            rows: token ids of each prompt.
+            by_tokens: of the same prompts.
         """
-        # Row by row, so that none depends on the others to the last bit.
-        return np.array([self._one(*each) for each in zip(embedding, rows, strict=True)])
-
-    def _one(self, embedding: np.ndarray, row: np.ndarray) -> float:
-        words = set(row.tolist())
-        tokens = fsum(map(self.tokens.data.__getitem__, words)) / sqrt(max(len(words), 1))
-        logit = float(embedding @ self.embedding) + TOKENS_SCALE * tokens + self.bias
-        return 1.0 / (1.0 + exp(-min(max(logit, -60.0), 60.0)))
-
-    def joined(self, demands: np.ndarray, embedding: np.ndarray, rows: Sequence[np.ndarray]) -> np.ndarray:
-        """`(n, R)` demands with this as the last of them; the rest as of `of`."""
-        return np.concatenate([demands, self.of(embedding, rows)[:, None]], axis=1)
+        n, width = demands.shape
+        joined = np.empty((n, width + 1))
+        joined[:, :width] = demands
+        for row in range(n):  # one by one, so that none depends on the others to the last bit
+            logit = embedding[row].dot(self.embedding).item() + by_tokens[row] + self.bias
+            joined[row, width] = 1.0 / (1.0 + exp(-max(logit, -60.0)))
+        return joined

@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
@@ -86,24 +87,26 @@ class Foreseer:
                 TruncatedPromptWarning,
                 stacklevel=6,
             )
-        found, R = np.empty((len(rows), 0)), self.backend.n_demands
-        for batch, outputs in passes(self.backend, rows, self.tokenizer.pad_token_id, checked_demands):
-            if len(rows) == 1:
-                found = outputs
-                continue
-            if not found.size:
-                found = np.empty((len(rows), outputs.shape[1]))
-            found[batch] = outputs
-        demands, embedding = found[:, :R], found[:, R + 3 :]
-        if self.code is not None:
-            demands = self.code.joined(demands, embedding, rows)
-        foreseen = Foreseen(demands, *found[:, R : R + 3].T, embedding)
+        # What needs no pass is done before it: afterwards the caches hold its weights, and every step is slower.
         frame = len(self.tokenizer.prefix) + len(self.tokenizer.suffix)
         lengths = [
             len(text.encode()) / CHARACTERS_PER_TOKEN if is_cut else max(len(row) - frame, 1)
             for text, row, is_cut in zip(texts, rows, cut, strict=True)
         ]
-        return foreseen, np.array(lengths, dtype=np.float64)
+        lengths = np.array(lengths, dtype=np.float64)
+        by_tokens = None if self.code is None else self.code.by_tokens(rows)
+        found, R = None, self.backend.n_demands
+        for batch, outputs in passes(self.backend, rows, self.tokenizer.pad_token_id, checked_demands):
+            if len(rows) == 1:
+                found = outputs
+                break
+            if found is None:
+                found = np.empty((len(rows), outputs.shape[1]))
+            found[batch] = outputs
+        demands, embedding = found[:, :R], found[:, R + 3 :]
+        if self.code is not None:
+            demands = self.code.joined(demands, embedding, by_tokens)
+        return Foreseen(demands, found[:, R], found[:, R + 1], found[:, R + 2], embedding), lengths
 
 
 class OpenPoolPredictor:
@@ -172,7 +175,17 @@ class OpenPoolPredictor:
         foreseen, prompt_tokens = self.foresee(texts)
         probabilities, errors = self.population.predict(foreseen, self._panel)
         tokens = self.population.expected_tokens(foreseen, self._panel)
-        return Prediction(self.pool, probabilities, probabilities, errors, tokens, prompt_tokens)
+        # All lie within their ranges as they are computed, or are no numbers; then so is an error, or a length.
+        if not isfinite(errors.ravel().dot(tokens.ravel())):
+            return Prediction(self.pool, probabilities, probabilities, errors, tokens, prompt_tokens)
+        return Prediction._checked(
+            pool=self.pool,
+            scores=probabilities.copy(),
+            probabilities=probabilities,
+            standard_errors=errors,
+            expected_tokens=tokens,
+            prompt_tokens=prompt_tokens,
+        )
 
     def with_candidates(
         self,

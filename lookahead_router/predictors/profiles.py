@@ -13,6 +13,7 @@ import numpy as np
 
 from lookahead_router.errors import DataError
 from lookahead_router.metrics import sigmoid
+from lookahead_router.threads import computed_once
 
 _ROWS = 256
 """Prompts whose variances are computed at one time, for the memory that they take."""
@@ -52,7 +53,7 @@ class Foreseen:
     def __len__(self) -> int:
         return len(self.difficulty)
 
-    def select(self, rows: np.ndarray) -> "Foreseen":
+    def select(self, rows: np.ndarray | slice) -> "Foreseen":
         """The prompts of the rows."""
         return Foreseen(**{name: values[rows] for name, values in vars(self).items()})
 
@@ -126,7 +127,7 @@ class Population:
     def __post_init__(self) -> None:
         object.__setattr__(self, "anchors", self.anchors.astype(np.float32))
 
-    @property
+    @computed_once
     def n_abilities(self) -> int:
         """R + 1: the level and the abilities."""
         return len(self.covariance)
@@ -173,16 +174,21 @@ class Population:
         """`(n, width)`: the design, or its abilities with zeros behind."""
         if width == self.n_abilities + self.components.shape[1]:
             return self.design(foreseen)
-        design = np.zeros((len(foreseen), width))
+        n, n_demands = foreseen.demands.shape
+        design = np.zeros((n, width))
         design[:, 0] = 1.0
-        design[:, 1 : self.n_abilities] = foreseen.demands
+        design[:, 1 : n_demands + 1] = foreseen.demands
         return design
 
     def distance(self, foreseen: Foreseen) -> np.ndarray:
         """`(n,)` in [0, 1]: 0 among the population's prompts, 1 where nothing is known."""
         none, everything = self.reach
-        nearest = [float(self.anchors.dot(row).max()) for row in foreseen.embedding.astype(np.float32)]
-        return np.array([min(max((everything - each) / (everything - none), 0.0), 1.0) for each in nearest])
+        found = []
+        for row in foreseen.embedding.astype(np.float32):
+            nearness = self.anchors.dot(row)
+            nearest = nearness.item(nearness.argmax())
+            found.append(min(max((everything - nearest) / (everything - none), 0.0), 1.0))
+        return np.array(found)
 
     def panel(self, profiles: Sequence[Profile]) -> Panel:
         """Profiles side by side, for who predicts with them more than once."""
@@ -203,16 +209,18 @@ class Population:
         them before they join a profile, so that a first good answer would lower its candidate's chances.
         """
         panel = profiles if isinstance(profiles, Panel) else self.panel(profiles)
+        n_prompts, n = foreseen.demands.shape[0], self.n_abilities
+        if n_prompts > _ROWS:
+            starts = range(0, n_prompts, _ROWS)
+            parts = [self.predict(foreseen.select(slice(start, start + _ROWS)), panel) for start in starts]
+            averaged, errors = map(np.concatenate, zip(*parts, strict=True))
+            return averaged, errors
         design, far = self._read(foreseen, panel.means.shape[1]), self.distance(foreseen) * self.far_variance
-        x = design[:, : self.n_abilities]
-        logits, variances = (np.empty((len(x), len(panel.means))) for _ in range(2))
         # No sum over several prompts or candidates in one product: its last bit would depend on who else is there.
-        for start in range(0, len(x), _ROWS):
-            part = slice(start, start + _ROWS)
-            logits[part] = (design[part, None] * panel.means).sum(axis=2) - foreseen.difficulty[part, None]
-            rows = x[part, None, None]
-            variances[part] = ((rows @ panel.covariances) * rows).sum(axis=(2, 3)) + far[part, None]
-        averaged = sigmoid(logits / np.sqrt(1.0 + np.pi * variances / 8.0))
+        logits = (design[:, None] * panel.means).sum(axis=2) - foreseen.difficulty[:, None]
+        rows = design[:, None, None, :n]
+        variances = ((rows @ panel.covariances) * rows).sum(axis=(2, 3)) + far[:, None]
+        averaged = sigmoid(logits / np.sqrt(1.0 + np.pi / 8.0 * variances))
         return averaged, averaged * (1.0 - averaged) * np.sqrt(variances)
 
     def expected_tokens(self, foreseen: Foreseen, profiles: Sequence[Profile] | Panel) -> np.ndarray:

@@ -187,7 +187,7 @@ def read_code(network: Path, paths: Sequence[Path], table: OutcomeTable) -> Code
 
 def with_code(code: CodeReading, foreseen: Foreseen, network: Path, prompts: Sequence[str]) -> Foreseen:
     """What is foreseen of the prompts, with whether code is asked for as the last of the demands."""
-    demands = code.joined(foreseen.demands, foreseen.embedding, _token_ids(network, prompts))
+    demands = code.joined(foreseen.demands, foreseen.embedding, code.by_tokens(_token_ids(network, prompts)))
     return replace(foreseen, demands=demands)
 
 

@@ -23,31 +23,35 @@ def make_prompts(n: int, seed: int) -> tuple[np.ndarray, list[np.ndarray], np.nd
     return embedding / np.linalg.norm(embedding, axis=1, keepdims=True), rows, is_code
 
 
+def read(reading: CodeReading, embedding: np.ndarray, rows: list[np.ndarray]) -> np.ndarray:
+    return reading.joined(np.empty((len(rows), 0)), embedding, reading.by_tokens(rows))[:, 0]
+
+
 def test_code_is_read_off_tokens_and_embedding():
     embedding, rows, is_code = make_prompts(400, seed=0)
     reading = fit_code_reading(embedding, rows, is_code, N_TOKENS)
     embedding, rows, is_code = make_prompts(200, seed=1)
-    found = reading.of(embedding, rows)
+    found = read(reading, embedding, rows)
     assert ((found > 0.5) == is_code).mean() > 0.97
     assert ((found >= 0) & (found <= 1)).all()
-    without = CodeReading(reading.embedding, np.zeros(N_TOKENS), reading.bias).of(embedding, rows)
+    without = read(CodeReading(reading.embedding, np.zeros(N_TOKENS), reading.bias), embedding, rows)
     assert ((without > 0.5) == is_code).mean() < 0.95
 
 
 def test_a_prompt_is_read_the_same_alone_and_among_others():
     embedding, rows, is_code = make_prompts(50, seed=0)
     reading = fit_code_reading(embedding, rows, is_code, N_TOKENS)
-    alone = [reading.of(embedding[k : k + 1], rows[k : k + 1])[0] for k in range(len(rows))]
-    np.testing.assert_array_equal(reading.of(embedding, rows), alone)
-    assert np.isfinite(reading.of(embedding[:1], [np.array([], dtype=int)])).all()
+    alone = [read(reading, embedding[k : k + 1], rows[k : k + 1])[0] for k in range(len(rows))]
+    np.testing.assert_array_equal(read(reading, embedding, rows), alone)
+    assert np.isfinite(read(reading, embedding[:1], [np.array([], dtype=int)])).all()
 
 
 def test_the_reading_is_the_last_of_the_demands():
     embedding, rows, is_code = make_prompts(50, seed=0)
     reading = fit_code_reading(embedding, rows, is_code, N_TOKENS)
-    demands = reading.joined(np.ones((50, 3)), embedding, rows)
+    demands = reading.joined(np.ones((50, 3)), embedding, reading.by_tokens(rows))
     np.testing.assert_array_equal(demands[:, :3], 1)
-    np.testing.assert_array_equal(demands[:, 3], reading.of(embedding, rows))
+    np.testing.assert_array_equal(demands[:, 3], read(reading, embedding, rows))
 
 
 @pytest.mark.parametrize("value", [True, False])

@@ -1,6 +1,7 @@
 import copy
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from lookahead_router.data.examples import Outcome, RoutingExample
 from lookahead_router.errors import (
     ConfigurationError,
     DataError,
+    PredictionError,
     PromptError,
     UnknownCandidateError,
     UnknownProfileWarning,
@@ -49,6 +51,31 @@ def test_a_prediction_tells_probabilities_errors_and_lengths(predictor):
     assert (prediction.expected_tokens >= 1).all()
     assert prediction.prompt_tokens.tolist() == [2, 1, 3, 1]
     assert len(predictor.predict([])) == 0
+
+
+def test_what_is_done_to_chances_is_not_done_to_scores(predictor):
+    prediction = predictor.predict(PROMPTS[:1])
+    scores = prediction.scores.copy()
+    prediction.probabilities[:] = 0
+    np.testing.assert_array_equal(prediction.scores, scores)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize(
+    ("name", "broken"),
+    [
+        ("scores", {"mean": float("nan")}),
+        ("standard_errors", {"covariance": float("nan")}),
+        ("standard_errors", {"covariance": -1e9}),
+        ("expected_tokens", {"lengths": float("nan")}),
+    ],
+)
+def test_profiles_that_give_no_numbers_give_no_prediction(predictor, name, broken):
+    profile = predictor.members[1].profile
+    arrays = {of: np.full_like(getattr(profile, of), value) for of, value in broken.items()}
+    damaged = predictor.with_profiles({predictor.pool.names[1]: replace(profile, **arrays)})
+    with pytest.raises(PredictionError, match=f"^({name}|scores) holds a value that is not finite"):
+        damaged.predict(PROMPTS)
 
 
 def test_a_row_depends_on_its_prompt_alone_and_a_column_on_its_candidate(predictor):
