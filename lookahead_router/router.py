@@ -296,7 +296,7 @@ class Router(Learning):
         ours = dict(zip(self.pool.names, self._names, strict=True))
         if isinstance(self.predictor, OpenPoolPredictor):
             wanted = [
-                Candidate(**{**self.pool[one.name].model_dump(), **one.model_dump(exclude_defaults=True), "name": name})
+                replace(self.pool[one.name], **{**one.told(), "name": name})
                 if (name := ours.get(one.name)) is not None
                 else one
                 for one in pool
@@ -313,10 +313,7 @@ class Router(Learning):
         aliases = {
             known.get(one.name, one.name): one for one in pool if one.name in known or one.to_dict().keys() > {"name"}
         }
-        merged = {
-            of: Candidate(**{**self.pool[of].model_dump(), **one.model_dump(exclude_defaults=True)})
-            for of, one in aliases.items()
-        }
+        merged = {of: replace(self.pool[of], **one.told()) for of, one in aliases.items()}
         return self.with_aliases(merged).restrict_to(pool.names)
 
     def with_aliases(self, aliases: Mapping[str, str | Candidate]) -> "Router":
@@ -390,7 +387,7 @@ class Router(Learning):
         if privacy is not None and not isinstance(privacy, Privacy):
             raise ConfigurationError(f"privacy must be Privacy(...), got {type(privacy).__name__}")
         named = () if privacy is None else privacy.local
-        marked = {name: Candidate(**{**self.pool[name].model_dump(), "local": True}) for name in named}
+        marked = {name: replace(self.pool[name], local=True) for name in named}
         router = self.with_aliases(marked) if marked else copy.copy(self)
         router.privacy = privacy
         return router

@@ -1,34 +1,20 @@
 """The values that every other module speaks of: candidates, the pool, a prediction, a decision."""
 
+import copy
 import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator
-
-from lookahead_router.errors import ConfigurationError, PredictionError, UnknownCandidateError, describing
+from lookahead_router.checks import amount, boolean, mapping, optional, settle, strict, text, whole, words
+from lookahead_router.errors import ConfigurationError, PredictionError, UnknownCandidateError
 from lookahead_router.threads import computed_once
 
 if TYPE_CHECKING:
     import numpy as np
-
-
-Capabilities = Annotated[frozenset[str], PlainSerializer(sorted, return_type=list[str])]
-"""Words for what a candidate can do, written in order: that of a set differs from process to process."""
-
-
-class Value(BaseModel):
-    """Frozen pydantic value whose validation errors are ours."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def __init__(self, **data: Any) -> None:
-        with describing(f"{type(self).__name__}: "):
-            super().__init__(**data)
 
 
 def check_mapping(value: object, name: str) -> None:
@@ -37,40 +23,69 @@ def check_mapping(value: object, name: str) -> None:
         raise ConfigurationError(f"{name} must be a mapping from names, got {type(value).__name__}")
 
 
-class Candidate(Value):
-    """An LLM that a prompt may go to."""
+_AMOUNTS = (
+    "input_usd_per_million_tokens",
+    "output_usd_per_million_tokens",
+    "cached_input_usd_per_million_tokens",
+    "usd_per_call",
+    "seconds_per_call",
+)
 
-    name: str = Field(min_length=1)
-    input_usd_per_million_tokens: float | None = Field(default=None, ge=0)
-    output_usd_per_million_tokens: float | None = Field(default=None, ge=0)
-    cached_input_usd_per_million_tokens: float | None = Field(default=None, ge=0)
+
+_NOTHING = (None, frozenset(), {})
+
+
+def _name(value: object) -> str:
+    name = text(value)
+    if name != name.strip():
+        raise ValueError("a name may not begin or end with whitespace")
+    return name
+
+
+def _metadata(value: object) -> dict[str, Any]:
+    plain = mapping(value)
+    try:
+        return json.loads(json.dumps(plain, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"must be plain JSON: {error}") from error
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """An LLM that a prompt may go to.
+
+    Raises:
+        ConfigurationError: a field that there is not, or a value that it cannot have; says which.
+    """
+
+    name: str
+    input_usd_per_million_tokens: float | None = None
+    output_usd_per_million_tokens: float | None = None
+    cached_input_usd_per_million_tokens: float | None = None
     """Price of prompt tokens that the provider has kept from the last call; says what leaving a conversation costs."""
-    usd_per_call: float | None = Field(default=None, ge=0)
+    usd_per_call: float | None = None
     """Mean dollars of one call where that was measured; policies take it before the token prices."""
-    seconds_per_call: float | None = Field(default=None, ge=0)
+    seconds_per_call: float | None = None
     """Mean seconds of one call, as measured or given."""
-    context_window_tokens: int | None = Field(default=None, gt=0)
-    capabilities: Capabilities = frozenset()
+    context_window_tokens: int | None = None
+    capabilities: frozenset[str] = frozenset()
     """What it can do beyond text, in the user's own words: `"tools"`, `"images"`, ..."""
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = field(default_factory=dict)
     """Anything else, as plain JSON."""
     local: bool = False
     """Whether it may see personal data and secrets, as one on a machine of your own may; see `Privacy`."""
 
-    @field_validator("name")
-    @classmethod
-    def _check_name(cls, name: str) -> str:
-        if name != name.strip():
-            raise ValueError("a name may not begin or end with whitespace")
-        return name
-
-    @field_validator("metadata")
-    @classmethod
-    def _check_metadata(cls, metadata: dict[str, Any]) -> dict[str, Any]:
-        try:
-            return json.loads(json.dumps(metadata, allow_nan=False))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ValueError(f"must be plain JSON: {error}") from error
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            name=_name,
+            **dict.fromkeys(_AMOUNTS, optional(amount)),
+            context_window_tokens=optional(whole(1)),
+            capabilities=words,
+            metadata=_metadata,
+            local=boolean,
+        )
 
     @property
     def has_price(self) -> bool:
@@ -97,15 +112,22 @@ class Candidate(Value):
                 f"the price of {self.name!r} is dollars a call, or a pair of dollars per million prompt and response "
                 f"tokens, got {price!r}"
             )
-        return Candidate(**{**self.model_dump(), **prices})
+        return replace(self, **prices)
 
     def __hash__(self) -> int:
         return hash(self.name)
 
+    def told(self) -> dict[str, Any]:
+        """The fields that say something, by name: those that are not as they are where nothing is given."""
+        return {key: value for key, value in vars(self).items() if value is not False and value not in _NOTHING}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, without the fields that are not set."""
-        fields = self.model_dump(mode="json").items()
-        return {key: value for key, value in fields if value is not False and value not in (None, [], {})}
+        told = self.told()
+        for name, plain in (("capabilities", sorted), ("metadata", copy.deepcopy)):
+            if name in told:
+                told[name] = plain(told[name])
+        return told
 
 
 @dataclass(frozen=True, init=False)
@@ -120,7 +142,7 @@ class CandidatePool(Sequence[Candidate]):
         Raises:
             ConfigurationError: no candidate, or a name twice.
         """
-        if isinstance(candidates, str | Mapping):
+        if isinstance(candidates, str | Mapping | Candidate):
             single = "name" if isinstance(candidates, str) else "candidate"
             raise ConfigurationError(f"a pool is a list of candidates; wrap a single {single} in a list")
         built = tuple(_candidate(candidate) for candidate in candidates)
@@ -228,7 +250,7 @@ class CandidatePool(Sequence[Candidate]):
         if len(costs) != len(self):
             raise ConfigurationError(f"expected a cost for each of the {len(self)} candidates, got {len(costs)}")
         return CandidatePool(
-            candidate if math.isnan(cost) else Candidate(**{**candidate.model_dump(), "usd_per_call": cost})
+            candidate if math.isnan(cost) else replace(candidate, usd_per_call=cost)
             for candidate, cost in zip(self, costs, strict=True)
         )
 
@@ -240,7 +262,7 @@ class CandidatePool(Sequence[Candidate]):
 def _renamed(candidate: Candidate, alias: str | Candidate | None) -> Candidate:
     if alias is None or isinstance(alias, Candidate):
         return alias or candidate
-    return Candidate(**{**candidate.model_dump(), "name": alias})
+    return replace(candidate, name=alias)
 
 
 def _candidate(value: Candidate | Mapping[str, Any] | str) -> Candidate:

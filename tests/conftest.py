@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import tempfile
 
 import numpy as np
@@ -35,6 +36,8 @@ from lookahead_router.training.recipe import Recipe
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 torch.set_num_threads(2)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a shell's background, and then in all that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DIGITS = [str(n) for n in range(10)]
 WORDS = ["river", "stone", "light", "cloud", "paper", "green", "quiet", "music", "winter", "garden"]

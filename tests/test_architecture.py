@@ -11,7 +11,7 @@ PACKAGE = Path(lookahead_router.__file__).parent
 LAYERS = [
     {"failures"},
     {"errors"},
-    {"files", "threads"},
+    {"files", "threads", "checks", "values"},
     {"types", "prompts", "extras", "hub", "metrics", "escaping"},
     {"data", "saved", "policies", "networks", "settings", "privacy"},
     {"backends"},

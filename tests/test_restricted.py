@@ -1,5 +1,7 @@
 """Which candidates a policy may choose at all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -138,7 +140,7 @@ def test_neither_order_nor_names_of_the_candidates_change_a_utility(market, poli
     kept = pool.names[: 1 + len(pool) // 2]
     restricted = Restricted(policy, allow=kept, deny=[name for name in pool.names if name not in kept])
     names = {each.name: f"another {each.name}" for each in pool}
-    others = CandidatePool(each.model_copy(update={"name": names[each.name]}) for each in pool)
+    others = CandidatePool(replace(each, name=names[each.name]) for each in pool)
     np.testing.assert_array_equal(
         decide(rename(restricted, pool, names), scores, others, probabilities),
         decide(restricted, scores, pool, probabilities),

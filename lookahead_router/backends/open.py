@@ -1,15 +1,19 @@
 """Saved weights in the backend that runs them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lookahead_router.backends.base import Backend, DemandBackend
-from lookahead_router.networks.configuration import DemandConfig, NetworkConfig
+from lookahead_router.networks.demand_configuration import DemandConfig
+
+if TYPE_CHECKING:
+    from lookahead_router.networks.configuration import NetworkConfig
 
 
 def open_backend(
     name: str,
     weights: Path,
-    network: NetworkConfig | DemandConfig,
+    network: "NetworkConfig | DemandConfig",
     n_threads: int | None,
     *,
     is_installed: bool = False,

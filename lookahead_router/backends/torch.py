@@ -11,7 +11,8 @@ from lookahead_router.backends.base import side_by_side
 from lookahead_router.backends.onnx import DEMAND_OUTPUTS
 from lookahead_router.errors import CheckpointError, ConfigurationError, PredictionError
 from lookahead_router.extras import require
-from lookahead_router.networks.configuration import DemandConfig, NetworkConfig
+from lookahead_router.networks.configuration import NetworkConfig
+from lookahead_router.networks.demand_configuration import DemandConfig
 
 if TYPE_CHECKING:
     import torch

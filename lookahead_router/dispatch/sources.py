@@ -3,6 +3,7 @@
 import functools
 import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,7 +143,7 @@ def names_behind(aliases: Aliases) -> dict[str, str]:
 
 def _as_candidate(name: str, alias: str | Candidate) -> Candidate:
     """Whoever joins under a name, with what its alias tells of it."""
-    return Candidate(**{**alias.model_dump(), "name": name}) if isinstance(alias, Candidate) else Candidate(name=name)
+    return replace(alias, name=name) if isinstance(alias, Candidate) else Candidate(name=name)
 
 
 def _check_names(names: list[str], pool: CandidatePool) -> None:

@@ -67,7 +67,7 @@ def weigh(
     cheaper = router
     if cache_usd:
         usd = float(call_costs(prediction, router.pool)[0, column])
-        priced = Candidate(**{**router.pool[held].model_dump(), "usd_per_call": max(usd - cache_usd, 0.0)})
+        priced = replace(router.pool[held], usd_per_call=max(usd - cache_usd, 0.0))
         cheaper = router.with_aliases({held: priced})
     stays = cheaper.decide(raised.with_pool(cheaper.pool))[0].name == held
     added = decision.scores[decision.name] - decision.scores[held]

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import field_validator, model_validator
 
 from lookahead_router.dispatch import Agreement, Cascade, Confidence, CutOff, Refusal, Reliability
-from lookahead_router.types import Value
+from lookahead_router.values import Value
 
 CheckName = Literal["agreement", "refusal", "cut-off", "confidence"]
 

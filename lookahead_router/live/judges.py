@@ -10,7 +10,8 @@ from lookahead_router.errors import ConfigurationError
 from lookahead_router.live.pool import CandidateConfig
 from lookahead_router.live.references import GRADERS, TOLERANCE
 from lookahead_router.settings import read_settings
-from lookahead_router.types import CandidatePool, Value
+from lookahead_router.types import CandidatePool
+from lookahead_router.values import Value
 
 COMMAND = "command"
 METHODS = (*GRADERS, COMMAND)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +15,8 @@ from lookahead_router.live.cascades import CascadeConfig
 from lookahead_router.privacy.guard import Privacy
 from lookahead_router.routes.definition import Routes
 from lookahead_router.settings import read_settings
-from lookahead_router.types import Candidate, CandidatePool, Capabilities, Value
+from lookahead_router.types import Candidate, CandidatePool
+from lookahead_router.values import Capabilities, Value
 
 if TYPE_CHECKING:
     from lookahead_router.predictors.catalogue import Catalogue, CatalogueEntry
@@ -245,11 +247,10 @@ def priced(config: CandidateConfig) -> Candidate:
     candidate, entry = config.candidate(), known_entry(config)
     if candidate.has_price or entry is None:
         return candidate
-    return candidate.model_copy(
-        update={
-            "input_usd_per_million_tokens": entry.input_usd_per_million_tokens,
-            "output_usd_per_million_tokens": entry.output_usd_per_million_tokens,
-        }
+    return replace(
+        candidate,
+        input_usd_per_million_tokens=entry.input_usd_per_million_tokens,
+        output_usd_per_million_tokens=entry.output_usd_per_million_tokens,
     )
 
 

@@ -2,7 +2,8 @@
 
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.clm import LookaheadCLM
-from lookahead_router.networks.configuration import DemandConfig, LookaheadCLMConfig, NetworkConfig
+from lookahead_router.networks.configuration import LookaheadCLMConfig, NetworkConfig
+from lookahead_router.networks.demand_configuration import DemandConfig
 from lookahead_router.networks.demands import DemandNetwork
 from lookahead_router.networks.mlm import LookaheadMLM
 

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lookahead_router.networks.backbone import fresh_backbone
-from lookahead_router.networks.configuration import DemandConfig
+from lookahead_router.networks.demand_configuration import DemandConfig
 from lookahead_router.networks.heads import ReconstructionHead
 from lookahead_router.networks.outputs import DemandOutput
 from lookahead_router.networks.packing import packed_positions

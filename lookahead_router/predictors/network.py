@@ -1,15 +1,17 @@
 """The network of a saved predictor with its tokenizer, opened: the same for every kind that has one."""
 
 from dataclasses import dataclass
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from lookahead_router.backends.base import Backend, DemandBackend
 from lookahead_router.backends.open import open_backend
-from lookahead_router.errors import CheckpointError, describe
-from lookahead_router.networks.configuration import DemandConfig, NetworkConfig, parse_network_config
+from lookahead_router.errors import CheckpointError, ConfigurationError
+from lookahead_router.networks.demand_configuration import DemandConfig, parse_network_config
 from lookahead_router.predictors.tokenization import PromptTokenizer
 from lookahead_router.saved.find import Found
+
+if TYPE_CHECKING:
+    from lookahead_router.networks.configuration import NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class OpenNetwork:
 
     name: str
     revision: str
-    configuration: NetworkConfig | DemandConfig
+    configuration: "NetworkConfig | DemandConfig"
     tokenizer: PromptTokenizer
     backend: Backend | DemandBackend
     weights_sha256: str | None
@@ -40,8 +42,8 @@ def open_network(found: Found, kind: str) -> OpenNetwork:
     config, weights, backend = folder.checked(found.backend)
     try:
         network = parse_network_config(config.network)
-    except ValidationError as error:
-        raise CheckpointError(f"config.json, network: {describe(error)}", location=folder.location) from error
+    except ConfigurationError as error:
+        raise CheckpointError(f"config.json, network: {error}", location=folder.location) from error
     has_demands = isinstance(network, DemandConfig)
     if config.predictor != kind or has_demands != (kind == "open-pool"):
         raise CheckpointError(

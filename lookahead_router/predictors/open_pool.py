@@ -264,7 +264,7 @@ class OpenPoolPredictor:
         for k, profile, usd in zip(order, profiles, dataset.call_costs(), strict=True):
             candidate = members[k].candidate
             if not np.isnan(usd) and not candidate.has_price:
-                candidate = Candidate(**{**candidate.model_dump(), "usd_per_call": float(usd)})
+                candidate = replace(candidate, usd_per_call=float(usd))
             members[k] = replace(members[k], candidate=candidate, profile=replace(profile, origin="your answers"))
         return self._with(members)
 
@@ -435,10 +435,10 @@ def folds_to_tell(prompts: Sequence[str]) -> np.ndarray | None:
 
 def _merged(candidate: Candidate, known: Candidate) -> Candidate:
     """The user's candidate; what it does not say is as known. A price of its own stands alone."""
-    given, kept = candidate.model_dump(exclude_defaults=True), known.model_dump(exclude_defaults=True)
+    kept = known.told()
     if candidate.has_price:
         kept = {name: value for name, value in kept.items() if "usd" not in name}
-    return Candidate(**{**kept, **given})
+    return Candidate(**{**kept, **candidate.told()})
 
 
 def _warn_of_strangers(members: Sequence[Member], told: set[str], known: Sequence[str]) -> None:

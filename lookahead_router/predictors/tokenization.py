@@ -4,13 +4,16 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from tokenizers import Encoding, Tokenizer
 
-from lookahead_router.networks.configuration import DemandConfig, NetworkConfig
+from lookahead_router.networks.demand_configuration import DemandConfig
 from lookahead_router.predictors.tokenizer_file import read_tokenizer, tokenizer_border
+
+if TYPE_CHECKING:
+    from lookahead_router.networks.configuration import NetworkConfig
 
 WINDOW_RULE = "head and tail"
 """How a long prompt is cut where a network does not say; what is kept of embeddings goes by it."""
@@ -76,7 +79,7 @@ class PromptTokenizer:
         self.window = window
 
     @classmethod
-    def of(cls, network: NetworkConfig | DemandConfig, tokenizer: Tokenizer) -> "PromptTokenizer":
+    def of(cls, network: "NetworkConfig | DemandConfig", tokenizer: Tokenizer) -> "PromptTokenizer":
         """The one that feeds a network."""
         return cls(
             tokenizer,

@@ -9,7 +9,8 @@ from pydantic import field_validator
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.privacy.kinds import ALL_KINDS, KINDS
 from lookahead_router.prompts import Request
-from lookahead_router.types import CandidatePool, Value
+from lookahead_router.types import CandidatePool
+from lookahead_router.values import Value
 
 ATTACHMENT = "attachment"
 """What nobody has read."""

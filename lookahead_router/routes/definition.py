@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from lookahead_router.errors import ConfigurationError
 from lookahead_router.policies import Listed, Policy, Preferred, Restricted
 from lookahead_router.settings import read_settings
-from lookahead_router.types import CandidatePool, Value
+from lookahead_router.types import CandidatePool
+from lookahead_router.values import Value
 
 if TYPE_CHECKING:
     from lookahead_router.routes.matching import AskedRoutes, EmbeddedRoutes, Labelled, TextEmbedder

@@ -12,7 +12,8 @@ from lookahead_router.escaping import to_markdown, to_markdown_prose, to_termina
 from lookahead_router.files import write_text
 from lookahead_router.hub import is_repo_id
 from lookahead_router.saved.folder import PredictorConfig, PredictorFolder, write_json
-from lookahead_router.types import CandidatePool, Value
+from lookahead_router.types import CandidatePool
+from lookahead_router.values import Value
 
 PARITY = "parity"
 """Under this name `evaluation.json` keeps how the graphs agree with the torch weights."""

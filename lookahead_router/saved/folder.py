@@ -21,16 +21,16 @@ A folder holds at least one of the four weight files. There is no pickle and no 
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
-from lookahead_router.errors import CheckpointError, ConfigurationError, describe
+from lookahead_router.checks import mapping, settle, strict, text, whole
+from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.files import read_json, replacing_folder, write_text
 from lookahead_router.types import CandidatePool
 
@@ -46,37 +46,76 @@ WEIGHTS = {
 }
 """The file that each backend runs, in the order of preference."""
 BACKENDS = ("auto", *WEIGHTS)
+KINDS = ("lookahead", "open-pool")
+"""Of predictors with a network."""
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
-class FileRecord(BaseModel):
+def _sha256(value: object) -> str:
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise ValueError("expected 64 hex digits")
+    return value
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class FileRecord:
     """Size and hash of a file, checked before it is loaded."""
 
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+    size_bytes: int
+    sha256: str
 
-    size_bytes: int = Field(ge=0)
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    def __post_init__(self) -> None:
+        settle(self, size_bytes=whole(0), sha256=_sha256)
 
 
-class PredictorConfig(BaseModel):
+def _kind(value: object) -> Any:
+    if value not in KINDS:
+        raise ValueError(f"expected one of {', '.join(KINDS)}")
+    return value
+
+
+def _files(value: object) -> dict[str, FileRecord]:
+    """Only names that stay within the folder."""
+    found = {}
+    for name, record in mapping(value).items():
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ValueError("a name that leaves the folder")
+        try:
+            found[name] = record if isinstance(record, FileRecord) else FileRecord(**mapping(record))
+        except ConfigurationError as error:
+            place = str(error).removeprefix("FileRecord: ")
+            raise ConfigurationError(f"PredictorConfig: files.{name}.{place}") from None
+    return found
+
+
+@strict
+@dataclass(frozen=True, kw_only=True)
+class PredictorConfig:
     """What `config.json` holds."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int
     predictor: Literal["lookahead", "open-pool"] = "lookahead"
-    name: str = Field(min_length=1)
+    name: str
     library_version: str
     network: dict[str, Any]
     """The network's configuration; `networks/configuration.py` knows its fields."""
-    files: dict[str, FileRecord] = {}
+    files: dict[str, FileRecord] = field(default_factory=dict)
 
-    @field_validator("files")
-    @classmethod
-    def _check_names(cls, files: dict[str, FileRecord]) -> dict[str, FileRecord]:
-        """Only names that stay within the folder."""
-        if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in files):
-            raise ValueError("a name that leaves the folder")
-        return files
+    def __post_init__(self) -> None:
+        settle(
+            self,
+            format_version=whole(1),
+            predictor=_kind,
+            name=text,
+            library_version=text,
+            network=mapping,
+            files=_files,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {**vars(self), "files": {name: dict(vars(record)) for name, record in self.files.items()}}
 
 
 @dataclass(frozen=True)
@@ -299,9 +338,10 @@ class PredictorFolder:
                 location=self.location,
             )
         try:
-            return PredictorConfig.model_validate(record)
-        except ValidationError as error:
-            raise CheckpointError(f"config.json: {describe(error)}", location=self.location) from error
+            return PredictorConfig(**record)
+        except ConfigurationError as error:
+            message = str(error).removeprefix("PredictorConfig: ")
+            raise CheckpointError(f"config.json: {message}", location=self.location) from error
 
     def holds_nothing_else(self) -> bool:
         """Whether this is a saved predictor, or an empty folder, without files that are not of the layout."""
@@ -335,7 +375,7 @@ class PredictorFolder:
         about = (self.config, self.card, self.evaluation, self.card_settings, self.hub_results)
         hashed = [path for path in self.files() if path not in about]
         records = {path.relative_to(self.path).as_posix(): record_file(path) for path in hashed}
-        write_json(self.config, config.model_copy(update={"files": records}).model_dump(mode="json"))
+        write_json(self.config, replace(config, files=records).to_dict())
 
     def verify(self, config: PredictorConfig, paths: Iterable[Path], *, needs_hashes: bool = True) -> None:
         """Compares files with the size and hash that the config recorded, where it did; or with the size alone.
@@ -379,7 +419,10 @@ class PredictorFolder:
 
     def revision(self, config: PredictorConfig) -> str:
         """The commit of its repository, or else 12 hex digits of config, pool, tokenizer and weights as recorded."""
-        return self.commit or hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:12]
+        if self.commit:
+            return self.commit
+        record = json.dumps(config.to_dict(), separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(record.encode()).hexdigest()[:12]
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """The JSON object in one of the files.

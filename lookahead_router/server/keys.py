@@ -15,7 +15,7 @@ from lookahead_router.errors import ConfigurationError, describe
 from lookahead_router.files import parse_json, write_text
 from lookahead_router.server.refusals import Refusal
 from lookahead_router.threads import ProcessLock
-from lookahead_router.types import Value
+from lookahead_router.values import Value
 
 PREFIX = "lr-"
 RESERVED_SECONDS = 3600.0

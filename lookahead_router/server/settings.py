@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from lookahead_router.types import Value
+from lookahead_router.values import Value
 
 PORT = 8400
 

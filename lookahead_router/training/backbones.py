@@ -22,7 +22,8 @@ from lookahead_router.extras import require
 from lookahead_router.networks.backbone import backbone_config, family_settings
 from lookahead_router.networks.base import LookaheadNetwork
 from lookahead_router.networks.clm import LookaheadCLM
-from lookahead_router.networks.configuration import DemandConfig, LookaheadCLMConfig, LookaheadMLMConfig
+from lookahead_router.networks.configuration import LookaheadCLMConfig, LookaheadMLMConfig
+from lookahead_router.networks.demand_configuration import DemandConfig
 from lookahead_router.networks.demands import DemandNetwork
 from lookahead_router.networks.mlm import LookaheadMLM
 from lookahead_router.training.compatibility import check_head
@@ -120,8 +121,8 @@ def build_demand_network(recipe: DemandRecipe, location: str) -> tuple[DemandNet
             cls_token_id=tokenizer.cls_token_id,
             sep_token_id=tokenizer.sep_token_id,
         )
-    except ValidationError as error:
-        raise ConfigurationError(f"this backbone and recipe.network do not fit: {describe(error)}") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"this backbone and recipe.network do not fit: {error}") from error
     return DemandNetwork(config, model), fast
 
 

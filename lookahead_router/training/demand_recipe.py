@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lookahead_router.saved.card import CardSettings
 from lookahead_router.training.recipe import Recipe, recipe_settings
-from lookahead_router.types import Value
+from lookahead_router.values import Value
 
 
 class PopulationSettings(Value):

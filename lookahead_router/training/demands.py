@@ -362,7 +362,7 @@ class _Run:
         }
         with replacing_folder(folder) as temporary:
             write_text(temporary / "tokenizer.json", self.tokenizer_file)
-            write_json(temporary / "network.json", network.configuration.model_dump(mode="json"))
+            write_json(temporary / "network.json", network.configuration.to_dict())
             write_json(temporary / "training.json", record)
             tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
             save_file(tensors, temporary / "model.safetensors")

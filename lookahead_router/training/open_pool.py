@@ -16,7 +16,7 @@ from lookahead_router.backends.onnx import OnnxDemandBackend
 from lookahead_router.data.outcomes import OutcomeTable
 from lookahead_router.errors import ConfigurationError, DataError
 from lookahead_router.files import replacing_folder
-from lookahead_router.networks.configuration import parse_network_config
+from lookahead_router.networks.demand_configuration import parse_network_config
 from lookahead_router.predictors.catalogue import Catalogue, CatalogueEntry, Spelling, facts_of_entry
 from lookahead_router.predictors.code_reading import CodeReading
 from lookahead_router.predictors.open_pool import Foreseer, Member
@@ -115,7 +115,7 @@ def build_open_pool(
                 (temporary / file).parent.mkdir(exist_ok=True)
                 shutil.copyfile(network / file, temporary / file)
         write_profiles(temporary, population, catalogue, members, prices_as_of, code)
-        settings = config.model_dump(mode="json")
+        settings = config.to_dict()
         head = PredictorConfig(
             format_version=1, predictor="open-pool", name=name, library_version=__version__, network=settings
         )

@@ -11,7 +11,7 @@ from lookahead_router.extras import require
 from lookahead_router.saved.card import CardSettings
 from lookahead_router.settings import read_settings
 from lookahead_router.training.objectives import OBJECTIVES
-from lookahead_router.types import Value
+from lookahead_router.values import Value
 
 RoutingObjective = Literal[tuple(OBJECTIVES)]
 """The choices of L_route; `training.objectives.OBJECTIVES` says what each is."""

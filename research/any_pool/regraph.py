@@ -20,7 +20,7 @@ from lookahead_router.backends.export import export_demands
 from lookahead_router.backends.onnx import OnnxDemandBackend
 from lookahead_router.backends.quantize import quantize_rowwise
 from lookahead_router.networks.build import build_network
-from lookahead_router.networks.configuration import parse_network_config
+from lookahead_router.networks.demand_configuration import parse_network_config
 from lookahead_router.saved.folder import WEIGHTS, PredictorFolder
 
 MOST = 1e-5

@@ -3,6 +3,7 @@
 import json
 import shutil
 import unicodedata
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def predictor(tmp_path_factory):
     calibration = json.loads(folder.calibration.read_text())
     calibration["curves"] = dict(zip(POOL, calibration["curves"].values(), strict=True))
     folder.calibration.write_text(json.dumps(calibration))
-    config = folder.read_config().model_copy(update={"name": f"n{BAD}", "library_version": f"v{BAD}"})
+    config = replace(folder.read_config(), name=f"n{BAD}", library_version=f"v{BAD}")
     folder.write(config, CandidatePool(POOL))
     return folder.path
 

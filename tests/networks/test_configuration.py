@@ -4,7 +4,9 @@ import pytest
 from conftest import causal_config, network_config
 from pydantic import ValidationError
 
-from lookahead_router.networks.configuration import LookaheadMLMConfig, parse_network_config
+from lookahead_router.errors import ConfigurationError
+from lookahead_router.networks.configuration import LookaheadMLMConfig
+from lookahead_router.networks.demand_configuration import parse_network_config
 
 
 def test_a_configuration_survives_json():
@@ -34,7 +36,7 @@ def test_a_configuration_that_cannot_work_is_refused(changes, message):
 @pytest.mark.parametrize("value", ["many", [512], {"a": 1}, True, 0, 5.5])
 def test_a_size_of_the_backbone_that_is_no_number_is_refused(name, value):
     record = network_config().model_dump(mode="json")
-    with pytest.raises(ValidationError, match=f"{name} must be a whole number"):
+    with pytest.raises(ConfigurationError, match=f"{name} must be a whole number"):
         parse_network_config({**record, "backbone_config": {**record["backbone_config"], name: value}})
 
 
@@ -49,7 +51,7 @@ def test_a_record_of_an_earlier_version_is_read_where_it_means_the_same():
 @pytest.mark.parametrize(("name", "value"), [("prediction", "separate"), ("readout", "cls+latents")])
 def test_a_variant_that_is_gone_is_named(name, value):
     record = network_config().model_dump(mode="json")
-    with pytest.raises(ValidationError, match=re.escape(f"{name} {value!r} is of an earlier version")):
+    with pytest.raises(ConfigurationError, match=re.escape(f"{name} {value!r} is of an earlier version")):
         parse_network_config({**record, **EARLIER, name: value})
 
 

@@ -3,7 +3,6 @@ import onnx
 import pytest
 import torch
 from conftest import bert_config, modernbert_config
-from pydantic import ValidationError
 
 from lookahead_router.backends.base import side_by_side
 from lookahead_router.backends.export import export_demands
@@ -11,8 +10,9 @@ from lookahead_router.backends.onnx import DEMAND_OUTPUTS, FORESEEN, OnnxDemandB
 from lookahead_router.backends.quantize import quantize_rowwise
 from lookahead_router.backends.runtime import Session
 from lookahead_router.backends.torch import TorchDemandBackend
+from lookahead_router.errors import ConfigurationError
 from lookahead_router.networks.build import build_network
-from lookahead_router.networks.configuration import DemandConfig
+from lookahead_router.networks.demand_configuration import DemandConfig
 from lookahead_router.predictors.tokenization import left_pad
 
 
@@ -139,5 +139,5 @@ def test_the_int8_graph_is_near_and_takes_one_prompt_at_a_time(graphs):
     ],
 )
 def test_shapes_that_do_not_fit_are_refused(changes, match):
-    with pytest.raises(ValidationError, match=match):
+    with pytest.raises(ConfigurationError, match=match):
         demand_config(**changes)

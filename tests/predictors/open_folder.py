@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from predictors.open_world import N_DEMANDS, WIDTH, make_catalogue, make_population, make_words
 
 from lookahead_router import Candidate, CandidatePool
-from lookahead_router.networks.configuration import DemandConfig
+from lookahead_router.networks.demand_configuration import DemandConfig
 from lookahead_router.predictors.catalogue import Catalogue
 from lookahead_router.predictors.code_reading import CodeReading
 from lookahead_router.predictors.open_pool import OUTPUTS, Member
@@ -116,7 +116,7 @@ def write_open_folder(
         predictor="open-pool",
         name=path.name,
         library_version="0",
-        network=network.model_dump(mode="json"),
+        network=network.to_dict(),
     )
     folder.write(config, CandidatePool(member.candidate for member in members))
     folder.card.write_text("---\nlicense: apache-2.0\n---\n# toy\n", encoding="utf-8")

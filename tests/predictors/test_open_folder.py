@@ -194,7 +194,7 @@ def test_damaged_profiles_are_told_and_nothing_is_read_of_them(folder, tmp_path,
         record = json.loads((copy / "config.json").read_text())
         for name in ("profiles.npz", "catalogue.json"):
             if (copy / name).is_file():
-                record["files"][name] = record_file(copy / name).model_dump()
+                record["files"][name] = vars(record_file(copy / name))
         write_json(copy / "config.json", record)
     with pytest.raises(CheckpointError) as caught:
         Router.from_pretrained(copy).route("one")
@@ -220,7 +220,7 @@ def test_a_damaged_reading_of_code_is_told_when_it_is_loaded(tmp_path, changes):
     assert Router.from_pretrained(path).route("one").name
     rewrite_arrays(path, **changes)
     record = json.loads((path / "config.json").read_text())
-    record["files"]["profiles.npz"] = record_file(path / "profiles.npz").model_dump()
+    record["files"]["profiles.npz"] = vars(record_file(path / "profiles.npz"))
     write_json(path / "config.json", record)
     with pytest.raises(CheckpointError, match=r"profiles\.npz|open-code"):
         Router.from_pretrained(path)

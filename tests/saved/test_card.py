@@ -2,6 +2,7 @@ import inspect
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -156,7 +157,7 @@ HOSTILE = "<script>alert(1)</script> <img src=x onerror=alert(1)> [x](javascript
 
 
 def test_no_name_from_the_files_acts_in_the_card(folder):
-    config = folder.read_config().model_copy(update={"name": HOSTILE, "library_version": HOSTILE})
+    config = replace(folder.read_config(), name=HOSTILE, library_version=HOSTILE)
     folder.write(config, CandidatePool([HOSTILE, Candidate(name="`code`"), "- lazy"]))
     training = json.loads(folder.training.read_text())
     recipe = {**training["recipe"], "name": HOSTILE, "backbone": HOSTILE, "data": {"exclude_sources": [HOSTILE]}}

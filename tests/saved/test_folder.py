@@ -1,5 +1,6 @@
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,7 @@ def edit(path: Path, **changes) -> None:
 
 def test_config_and_pool_are_read_as_written(folder):
     config = folder.read_config()
-    assert config.model_copy(update={"files": {}}) == CONFIG
+    assert replace(config, files={}) == CONFIG
     assert folder.read_pool() == POOL
     folder.check()
 
@@ -332,7 +333,7 @@ def test_the_card_may_be_edited(folder):
 
 
 def test_a_file_that_was_never_recorded_is_not_compared(folder):
-    config = folder.read_config().model_copy(update={"files": {}})
+    config = replace(folder.read_config(), files={})
     folder.onnx.write_bytes(b"changed by hand")
     folder.verify(config, [folder.onnx])
 
@@ -367,7 +368,7 @@ def test_another_pool_or_network_has_another_revision(folder):
     revisions = {folder.revision(folder.read_config())}
     folder.write(CONFIG, CandidatePool(["b", "a"]))
     revisions.add(folder.revision(folder.read_config()))
-    folder.write(CONFIG.model_copy(update={"network": {"n_slots": 8}}), POOL)
+    folder.write(replace(CONFIG, network={"n_slots": 8}), POOL)
     revisions.add(folder.revision(folder.read_config()))
     assert len(revisions) == 3
 
@@ -383,7 +384,7 @@ def test_a_recorded_file_that_is_gone_is_missing(folder):
     config = folder.read_config()
     folder.calibration.unlink(missing_ok=True)
     recorded = {**config.files, "calibration.json": config.files["pool.json"]}
-    config = config.model_copy(update={"files": recorded})
+    config = replace(config, files=recorded)
     with pytest.raises(CheckpointError, match=r"records calibration\.json, which is gone") as caught:
         folder.verify(config, [folder.pool, folder.calibration])
     assert caught.value.missing == ("calibration.json",)

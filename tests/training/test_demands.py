@@ -12,7 +12,7 @@ from lookahead_router.backends.onnx import OnnxDemandBackend
 from lookahead_router.data.outcomes import OutcomeTable
 from lookahead_router.errors import CheckpointError, ConfigurationError, DataError, LookaheadRouterWarning, SchemaError
 from lookahead_router.networks.build import build_network
-from lookahead_router.networks.configuration import DemandConfig
+from lookahead_router.networks.demand_configuration import DemandConfig
 from lookahead_router.predictors.tokenization import PromptTokenizer, left_pad
 from lookahead_router.training import demands
 from lookahead_router.training.demand_answers import build_population, reference_bags, select_answers

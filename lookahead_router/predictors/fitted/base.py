@@ -26,7 +26,8 @@ from lookahead_router.predictors.embedder import Embedder
 from lookahead_router.predictors.network_embedder import NETWORK, NetworkEmbedder
 from lookahead_router.prompts import Prompt, Request
 from lookahead_router.saved.folder import PredictorFolder
-from lookahead_router.types import CandidatePool, Prediction, Value
+from lookahead_router.types import CandidatePool, Prediction
+from lookahead_router.values import Value
 
 if TYPE_CHECKING:  # a saved one routes without the data that it was fitted on
     from lookahead_router.data.dataset import RoutingDataset

@@ -75,7 +75,7 @@ def settings_of(llm: LLM, entry: Candidate) -> dict[str, str]:
         "class_name": llm.class_name(),
         "model": llm.metadata.model_name,
         "settings": _fingerprint(json.dumps(_without_secrets(llm.to_dict()), sort_keys=True, default=str)),
-        "entry": _fingerprint(entry.model_dump_json()),
+        "entry": _fingerprint(json.dumps(entry.to_dict(), sort_keys=True)),
     }
 
 
