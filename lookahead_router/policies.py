@@ -381,8 +381,8 @@ def checked_utilities(policy: Policy, prediction: Prediction, pool: CandidatePoo
             f"{policy!r} must give utilities of shape {prediction.scores.shape}, got {utilities.shape}"
         )
     is_number = utilities.dtype.kind in "iuf"
-    best = utilities.max(axis=1) if is_number else utilities  # NaN where there is one
-    if is_number and (isfinite(best.sum()) or np.isfinite(best).all()):
+    best = np.maximum.reduce(utilities, axis=1) if is_number else utilities  # NaN where there is one
+    if is_number and (isfinite(np.add.reduce(best)) or np.isfinite(best).all()):
         return utilities
     if not is_number or not (best < np.inf).all():
         raise ConfigurationError(f"{policy!r} gave a utility that is no number, NaN or infinite; only -inf excludes")

@@ -168,7 +168,12 @@ class Router(Learning):
             PromptError: an empty prompt, no user message, a wrong type, or a passage without text.
         """
         if isinstance(prompt, str) and not context:
-            prompt = Request(prompt_text(prompt))
+            text, reads_context = prompt_text(prompt), getattr(self.predictor, "reads_context", False)
+            if self.routes is None and self.privacy is None and not reads_context:  # nobody asks for more of a request
+                start = time.perf_counter()
+                prediction = self.over_pool(self.predictor.predict([text]), 1)
+                return self.decide(prediction, latency_seconds=time.perf_counter() - start)[0]
+            prompt = Request(text)
         return self._decide([prompt if isinstance(prompt, Request) else read_request(prompt, context=context)])[0]
 
     def route_batch(self, prompts: Iterable[Prompt | Request]) -> list[Decision]:

@@ -326,7 +326,7 @@ class Prediction:
     def _checked(cls, **values: Any) -> "Prediction":
         """One of all its attributes, which whoever gives them has checked; the arrays are float64 and its own."""
         prediction = object.__new__(cls)
-        vars(prediction).update(values)
+        object.__setattr__(prediction, "__dict__", values)
         return prediction
 
     def __len__(self) -> int:

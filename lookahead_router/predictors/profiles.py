@@ -217,9 +217,9 @@ class Population:
             return averaged, errors
         design, far = self._read(foreseen, panel.means.shape[1]), self.distance(foreseen) * self.far_variance
         # No sum over several prompts or candidates in one product: its last bit would depend on who else is there.
-        logits = (design[:, None] * panel.means).sum(axis=2) - foreseen.difficulty[:, None]
+        logits = np.add.reduce(design[:, None] * panel.means, axis=2) - foreseen.difficulty[:, None]
         rows = design[:, None, None, :n]
-        variances = ((rows @ panel.covariances) * rows).sum(axis=(2, 3)) + far[:, None]
+        variances = np.add.reduce((rows @ panel.covariances) * rows, axis=(2, 3)) + far[:, None]
         averaged = sigmoid(logits / np.sqrt(1.0 + np.pi / 8.0 * variances))
         return averaged, averaged * (1.0 - averaged) * np.sqrt(variances)
 
