@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-import numpy as np
-
 from lookahead_router.errors import ConfigurationError, PredictionError
 from lookahead_router.hub import HubOptions
 from lookahead_router.learning import Learning
@@ -206,24 +204,27 @@ class Router(Learning):
         pool, predictor = self.pool, self.predictor
         utilities = checked_utilities(self._policy, prediction, pool)
         choices = utilities.argmax(axis=1).tolist()  # the first of equals: the earlier candidate
-        names, never, chances, errors = pool.names, -np.inf, prediction.probabilities, prediction.standard_errors
-        scores, worths, usd = prediction.scores.tolist(), utilities.tolist(), call_costs(prediction, pool).tolist()
-        chances = None if chances is None else chances.tolist()
-        errors = None if errors is None else errors.tolist()
+        chances, errors = prediction.probabilities, prediction.standard_errors
+        nothing = [None] * len(choices)
+        rows = zip(
+            prediction.scores.tolist(),
+            utilities.tolist(),
+            nothing if chances is None else chances.tolist(),
+            nothing if errors is None else errors.tolist(),
+            call_costs(prediction, pool).tolist(),
+            strict=True,
+        )
         return [
-            Decision(
+            Decision._of(
+                pool.names,
+                row,
                 candidate=pool.candidates[choice],
-                scores=dict(zip(names, scores[row], strict=True)),
-                utilities={name: worth for name, worth in zip(names, worths[row], strict=True) if worth != never},
-                probabilities=None if chances is None else dict(zip(names, chances[row], strict=True)),
-                standard_errors=None if errors is None else dict(zip(names, errors[row], strict=True)),
-                expected_usd={name: cost for name, cost in zip(names, usd[row], strict=True) if cost == cost} or None,
                 policy=self._policy_words,
                 predictor=predictor.name,
                 revision=predictor.revision,
                 latency_seconds=latency_seconds,
             )
-            for row, choice in enumerate(choices)
+            for choice, row in zip(choices, rows, strict=True)
         ]
 
     def over_pool(self, prediction: Prediction, n_prompts: int) -> Prediction:

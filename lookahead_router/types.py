@@ -384,6 +384,34 @@ _PREDICTED = {
 _ROUNDING = 1e-6
 
 
+_BY_NAME = ("scores", "utilities", "probabilities", "standard_errors", "expected_usd")
+"""The attributes of a decision that are dicts by candidate name."""
+
+
+class _ByName:
+    """One of these, which is made when it is first asked for; see `Decision._of`."""
+
+    def __init__(self, name: str, place: int) -> None:
+        self._name, self._place = name, place
+
+    def __get__(self, decision: "Decision | None", owner: "type[Decision]") -> Any:
+        if decision is None:
+            return self
+        attributes = vars(decision)
+        names, rows = attributes["_rows"]
+        row = rows[self._place]
+        found = {} if row is None else dict(zip(names, row, strict=True))
+        attributes[self._name] = {name: value for name, value in found.items() if math.isfinite(value)} or None
+        return attributes[self._name]
+
+
+def _made_when_asked(decision: "type[Decision]") -> "type[Decision]":
+    for place, name in enumerate(_BY_NAME):
+        setattr(decision, name, _ByName(name, place))
+    return decision
+
+
+@_made_when_asked
 @dataclass(frozen=True)
 class Decision:
     """Where a prompt goes, and why. Holds nothing of the prompt."""
@@ -414,6 +442,19 @@ class Decision:
     """In [-1, 1], to the most similar route; `None` where the router has no routes, or a chat model tells them."""
     private: tuple[str, ...] = ()
     """Kinds of personal data and secrets in the request, for which only local candidates were admitted."""
+
+    @classmethod
+    def _of(cls, names: Sequence[str], rows: Sequence[Sequence[float] | None], **told: Any) -> "Decision":
+        """One whose dicts are made when they are first asked for; most never are.
+
+        Args:
+            names: of all candidates.
+            rows: for each of `_BY_NAME` a value a candidate, without those that are not finite, or `None`.
+            told: the other attributes, but those that are left at their defaults.
+        """
+        decision = object.__new__(cls)
+        object.__setattr__(decision, "__dict__", {"_rows": (names, rows), **told})
+        return decision
 
     @property
     def name(self) -> str:

@@ -399,6 +399,52 @@ def test_a_decision_cannot_be_changed_and_can_be_pickled():
     assert pickle.loads(pickle.dumps(made)) == made
 
 
+def routed() -> Decision:
+    """As routers make it."""
+    rows = [0.5, 0.25, 0.125], [0.5, 0.25, float("-inf")], None, [0.1, 0.1, 0.1], [1.0, float("nan"), 2.0]
+    return Decision._of(
+        ["a", "b", "c"],
+        rows,
+        candidate=Candidate(name="a"),
+        policy="BestQuality()",
+        predictor="lookahead",
+        revision="abc",
+        latency_seconds=0.01,
+    )
+
+
+def test_a_routers_decision_is_any_other():
+    plain = Decision(
+        Candidate(name="a"),
+        scores={"a": 0.5, "b": 0.25, "c": 0.125},
+        utilities={"a": 0.5, "b": 0.25},
+        policy="BestQuality()",
+        predictor="lookahead",
+        revision="abc",
+        latency_seconds=0.01,
+        standard_errors={"a": 0.1, "b": 0.1, "c": 0.1},
+        expected_usd={"a": 1.0, "c": 2.0},
+    )
+    assert routed() == plain
+    assert repr(routed()) == repr(plain)
+    assert routed().to_dict() == plain.to_dict()
+    assert dataclasses.asdict(routed()) == dataclasses.asdict(plain)
+    assert dataclasses.replace(routed(), route="code") == dataclasses.replace(plain, route="code")
+    assert pickle.loads(pickle.dumps(routed())) == copy.deepcopy(routed()) == plain
+    assert routed().ranking == plain.ranking
+
+
+def test_a_routers_decision_keeps_its_dicts():
+    made = routed()
+    assert made.scores is made.scores
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.scores = {}
+    unpriced = Decision._of(["a"], [[0.5], [0.5], None, None, [float("nan")]], candidate=Candidate(name="a"))
+    assert unpriced.expected_usd is None
+    assert unpriced.probabilities is None
+    assert (unpriced.route, unpriced.similarity, unpriced.private) == (None, None, ())
+
+
 # Predictions
 
 
