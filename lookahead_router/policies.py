@@ -433,8 +433,8 @@ def call_costs(
 
 def _flat_costs(pool: CandidatePool, input_tokens, output_tokens) -> "np.ndarray":
     """Dollars of a call per candidate, in the last axis, for lengths that are numbers or arrays."""
-    measured, asked, answered = pool.prices
-    return measured + (asked * input_tokens + answered * output_tokens) / 1e6
+    prices = pool.prices
+    return prices[0] + (prices[1] * input_tokens + prices[2] * output_tokens) / 1e6
 
 
 def priced(costs: "np.ndarray", pool: CandidatePool) -> "np.ndarray":

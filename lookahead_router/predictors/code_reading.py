@@ -29,7 +29,7 @@ class CodeReading:
         found = []
         for row in rows:
             words = set(row.tolist())
-            found.append(TOKENS_SCALE * (fsum(map(self.tokens.data.__getitem__, words)) / sqrt(len(words) or 1)))
+            found.append(TOKENS_SCALE * (fsum(map(self.tokens.item, words)) / sqrt(len(words) or 1)))
         return found
 
     def joined(self, demands: np.ndarray, embedding: np.ndarray, by_tokens: Sequence[float]) -> np.ndarray:

@@ -183,12 +183,13 @@ class Population:
     def distance(self, foreseen: Foreseen) -> np.ndarray:
         """`(n,)` in [0, 1]: 0 among the population's prompts, 1 where nothing is known."""
         none, everything = self.reach
-        found = []
-        for row in foreseen.embedding.astype(np.float32):
-            nearness = self.anchors.dot(row)
+        embedding = foreseen.embedding.astype(np.float32)
+        found = np.empty(len(embedding))
+        for row in range(len(found)):  # by number: what ends the iteration of an array is an exception
+            nearness = self.anchors.dot(embedding[row])
             nearest = nearness.item(nearness.argmax())
-            found.append(min(max((everything - nearest) / (everything - none), 0.0), 1.0))
-        return np.array(found)
+            found[row] = min(max((everything - nearest) / (everything - none), 0.0), 1.0)
+        return found
 
     def panel(self, profiles: Sequence[Profile]) -> Panel:
         """Profiles side by side, for who predicts with them more than once."""
