@@ -1,6 +1,6 @@
 """Prompts through a backend: batches by length, as many at one time as it has threads, and no text twice in a call."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +20,7 @@ def passes(
     rows: Sequence[np.ndarray],
     pad_token_id: int,
     run: "Callable[[Backend | DemandBackend, np.ndarray, np.ndarray], T]",
-) -> Iterator[tuple[list[int], T]]:
+) -> Iterable[tuple[list[int], T]]:
     """What a backend gives for prompts, a batch at a time: the numbers of its rows, and its outputs.
 
     Passes beside each other use cores better than threads within a pass do, and change no number of it. Where there are
@@ -32,9 +32,17 @@ def passes(
         pad_token_id: what fills shorter rows.
         run: from a backend, `(B, T)` ids and mask to the outputs of a pass.
     """
-    if len(rows) == 1:
-        yield [0], run(backend, *left_pad(rows, pad_token_id))
-        return
+    if len(rows) == 1:  # no generator, whose end costs as much as some products
+        return [([0], run(backend, *left_pad(rows, pad_token_id)))]
+    return _batches(backend, rows, pad_token_id, run)
+
+
+def _batches(
+    backend: "Backend | DemandBackend",
+    rows: Sequence[np.ndarray],
+    pad_token_id: int,
+    run: "Callable[[Backend | DemandBackend, np.ndarray, np.ndarray], T]",
+) -> Iterator[tuple[list[int], T]]:
     by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     size = backend.max_batch_size
     batches = [by_length[start : start + size] for start in range(0, len(rows), size)]
