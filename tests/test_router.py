@@ -16,7 +16,7 @@ from lookahead_router.errors import (
 )
 from lookahead_router.policies import BestQuality, CostAware, Restricted, Threshold
 from lookahead_router.predictors.fitted import fitted_class
-from lookahead_router.prompts import estimate_tokens, read_request
+from lookahead_router.prompts import Request, estimate_tokens, read_request
 from lookahead_router.router import Router
 from lookahead_router.types import Candidate, CandidatePool, Prediction
 
@@ -288,6 +288,22 @@ def test_utilities_of_another_shape_are_refused():
 
     with pytest.raises(ConfigurationError, match="shape"):
         Router(Fixed(0.1, 0.9, 0.5), policy=Odd())
+
+
+def test_a_predictor_that_reads_requests_gets_them_and_another_one_texts():
+    class Seeing(Fixed):
+        def predict(self, prompts):
+            self.seen = prompts
+            return super().predict(prompts)
+
+    reading, other = Seeing(0.1, 0.9, 0.5), Seeing(0.1, 0.9, 0.5)
+    reading.reads_context = True
+    for predictor in (reading, other):
+        Router(predictor).route("  What? ")
+    assert reading.seen == [Request("What?")]
+    assert other.seen == ["What?"]
+    Router(other).route(Request("  What? "))
+    assert other.seen == ["What?"]
 
 
 def test_a_predictor_whose_output_is_no_prediction_decides_nothing():
