@@ -175,7 +175,7 @@ class OpenPoolPredictor:
         foreseen, prompt_tokens = self.foresee(texts)
         probabilities, errors = self.population.predict(foreseen, self._panel)
         tokens = self.population.expected_tokens(foreseen, self._panel)
-        # All lie within their ranges as they are computed, or are no numbers; then so is an error, or a length.
+        # They are computed within their ranges, or are no numbers; a chance is none only where its error is.
         if not isfinite(errors.ravel().dot(tokens.ravel())):
             return Prediction(self.pool, probabilities, probabilities, errors, tokens, prompt_tokens)
         return Prediction._checked(
@@ -184,7 +184,7 @@ class OpenPoolPredictor:
             probabilities=probabilities,
             standard_errors=errors,
             expected_tokens=tokens,
-            prompt_tokens=prompt_tokens,
+            prompt_tokens=prompt_tokens.copy(),  # which others may be given within `one_pass`
         )
 
     def with_candidates(

@@ -18,6 +18,7 @@ from lookahead_router.errors import (
     UnknownProfileWarning,
 )
 from lookahead_router.policies import CostAware, KeepQuality, WithinMargin
+from lookahead_router.predictors.passes import one_pass
 from lookahead_router.router import Router
 from lookahead_router.types import Candidate
 
@@ -53,11 +54,14 @@ def test_a_prediction_tells_probabilities_errors_and_lengths(predictor):
     assert len(predictor.predict([])) == 0
 
 
-def test_what_is_done_to_chances_is_not_done_to_scores(predictor):
-    prediction = predictor.predict(PROMPTS[:1])
-    scores = prediction.scores.copy()
+def test_the_arrays_of_a_prediction_are_its_own(predictor):
+    with one_pass():
+        prediction, other = (predictor.predict(PROMPTS[:1]) for _ in range(2))
+    scores, lengths = prediction.scores.copy(), other.prompt_tokens.copy()
     prediction.probabilities[:] = 0
+    prediction.prompt_tokens[:] = 0
     np.testing.assert_array_equal(prediction.scores, scores)
+    np.testing.assert_array_equal(other.prompt_tokens, lengths)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
