@@ -82,9 +82,14 @@ def amount(value: object) -> float:
     Raises:
         ValueError: it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
+    is_number = hasattr(type(value), "__float__") and not isinstance(value, bool)  # of numpy and Decimal too
+    try:
+        number = float(value) if is_number else math.nan
+    except (TypeError, ValueError):  # an array
+        number = math.nan
+    if not 0 <= number < math.inf:
         raise ValueError(f"expected a number, 0 or more, got {_shown(value)}")
-    return float(value)
+    return number
 
 
 def share(value: object) -> float:

@@ -2,6 +2,8 @@ import copy
 import dataclasses
 import json
 import pickle
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -40,6 +42,14 @@ candidates = st.builds(
 )
 
 
+@pytest.mark.parametrize("number", [2, np.float32(2.0), np.int64(2), Decimal(2), Fraction(4, 2)])
+def test_amounts_of_other_kinds_of_numbers_become_floats(number):
+    candidate = Candidate(name="a", usd_per_call=number, context_window_tokens=np.int64(8))
+    assert (candidate.usd_per_call, candidate.context_window_tokens) == (2.0, 8)
+    assert type(candidate.usd_per_call) is float
+    assert type(candidate.context_window_tokens) is int
+
+
 class Holding(BaseModel):
     candidate: Candidate
 
@@ -67,6 +77,8 @@ class Holding(BaseModel):
         ({"name": "a", "context_window_tokens": True}, "context_window_tokens"),
         ({"name": "a", "usd_per_call": True}, "usd_per_call"),
         ({"name": "a", "usd_per_call": "0.5"}, "usd_per_call"),
+        ({"name": "a", "usd_per_call": Decimal("NaN")}, "usd_per_call"),
+        ({"name": "a", "usd_per_call": np.array([1.0, 2.0])}, "usd_per_call"),
         ({"name": "a", "capabilities": "tools"}, "capabilities"),
         ({"name": "a", "capabilities": [1]}, "capabilities"),
         ({"name": "a", "capabilities": {"tools": 1}}, "capabilities"),
