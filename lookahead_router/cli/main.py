@@ -4,7 +4,6 @@ import gc
 import itertools
 import os
 import sys
-import traceback
 import warnings
 from pathlib import Path
 
@@ -110,6 +109,8 @@ def _message(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         place = f"{error.filename}: " if error.filename is not None else ""
         return to_terminal(f"{place}{error.strerror}")
+    import traceback
+
     # Its own words may hold a prompt, and are for us to read.
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if Path(frame.filename).is_relative_to(_PACKAGE)]

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -339,6 +338,8 @@ class OpenPoolPredictor:
             CheckpointError: the folder it came from is damaged, or has no card.
             HubError: the Hub refused or cannot be reached.
         """
+        from tempfile import TemporaryDirectory
+
         from lookahead_router.saved.push import push_folder
 
         with TemporaryDirectory() as temporary:
