@@ -25,7 +25,7 @@ _TIMED_SPINS = (1, 26)
 SLOW_FUSIONS = ["SkipLayerNormFusion"]
 """Whose one kernel takes five times as long as the two that it stands for."""
 _WHOLE = b"foreseen"
-"""What stands in graphs of ours that leave ONNX Runtime nothing to fuse: looking for it takes a fourth of opening them."""
+"""What stands in graphs of ours that leave ONNX Runtime nothing to fuse: looking takes it a fourth of opening them."""
 _ENTRY = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)\Z")
 """What stands before the key `location` of an entry, in every way that protobuf may spell it."""
 
