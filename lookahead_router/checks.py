@@ -41,7 +41,7 @@ def wrong(value: object, name: str, message: str) -> ConfigurationError:
 
 
 def settle(value: Any, **checked: Callable[[Any], Any]) -> None:
-    """Puts what the checks make of them in the place of fields of a frozen dataclass, where they are not `None`.
+    """Puts what the checks make of them in the place of fields of a frozen dataclass.
 
     Raises:
         ConfigurationError: a check found something wrong; says with which field.
@@ -112,6 +112,17 @@ def whole(least: int) -> Callable[[object], int]:
         if isinstance(value, bool) or not is_whole or int(value) < least:
             raise ValueError(f"expected a whole number from {least} on, got {_shown(value)}")
         return int(value)
+
+    return check
+
+
+def one_of(*known: str) -> Callable[[object], Any]:
+    """Checks that something is one of these texts, and raises `ValueError` else."""
+
+    def check(value: object) -> Any:
+        if value not in known:
+            raise ValueError(f"expected {' or '.join(known)}")
+        return value
 
     return check
 

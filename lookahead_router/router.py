@@ -317,7 +317,7 @@ class Router(Learning):
         if profiles:
             raise ConfigurationError(f"profiles: the pool of {self.predictor!r} is fixed by its training")
         aliases = {
-            known.get(one.name, one.name): one for one in pool if one.name in known or one.to_dict().keys() > {"name"}
+            known.get(one.name, one.name): one for one in pool if one.name in known or one.told().keys() > {"name"}
         }
         merged = {of: replace(self.pool[of], **one.told()) for of, one in aliases.items()}
         return self.with_aliases(merged).restrict_to(pool.names)

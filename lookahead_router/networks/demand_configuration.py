@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from lookahead_router.checks import mapping, settle, share, strict, whole, wrong
+from lookahead_router.checks import mapping, one_of, settle, share, strict, whole, wrong
 from lookahead_router.errors import ConfigurationError, describing
 
 if TYPE_CHECKING:
@@ -36,15 +36,6 @@ def check_positions(backbone: dict[str, Any], needed: int, what: str) -> None:
             f"the prompt window and {what} need {needed} positions, the backbone has {available}: "
             "lower max_prompt_tokens or n_slots"
         )
-
-
-def _one_of(*known: str):
-    def check(value: object) -> Any:
-        if value not in known:
-            raise ValueError(f"expected {' or '.join(known)}")
-        return value
-
-    return check
 
 
 @strict
@@ -79,11 +70,11 @@ class DemandConfig:
     def __post_init__(self) -> None:
         settle(
             self,
-            kind=_one_of("demands"),
+            kind=one_of("demands"),
             backbone_config=lambda value: plain_backbone(mapping(value)),
             head_dropout=share,
             max_prompt_tokens=whole(8),
-            window=_one_of("ends"),
+            window=one_of("ends"),
             **dict.fromkeys(("n_demands", "head_size"), whole(1)),
             **dict.fromkeys(("n_references", "n_slots", "pad_token_id", "cls_token_id", "sep_token_id"), whole(0)),
         )

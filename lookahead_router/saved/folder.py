@@ -29,7 +29,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from lookahead_router.checks import mapping, settle, strict, text, whole
+from lookahead_router.checks import mapping, one_of, settle, strict, text, whole
 from lookahead_router.errors import CheckpointError, ConfigurationError
 from lookahead_router.files import read_json, replacing_folder, write_text
 from lookahead_router.types import CandidatePool
@@ -46,8 +46,6 @@ WEIGHTS = {
 }
 """The file that each backend runs, in the order of preference."""
 BACKENDS = ("auto", *WEIGHTS)
-KINDS = ("lookahead", "open-pool")
-"""Of predictors with a network."""
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -67,12 +65,6 @@ class FileRecord:
 
     def __post_init__(self) -> None:
         settle(self, size_bytes=whole(0), sha256=_sha256)
-
-
-def _kind(value: object) -> Any:
-    if value not in KINDS:
-        raise ValueError(f"expected one of {', '.join(KINDS)}")
-    return value
 
 
 def _files(value: object) -> dict[str, FileRecord]:
@@ -106,7 +98,7 @@ class PredictorConfig:
         settle(
             self,
             format_version=whole(1),
-            predictor=_kind,
+            predictor=one_of("lookahead", "open-pool"),
             name=text,
             library_version=text,
             network=mapping,
