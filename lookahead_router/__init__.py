@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from lookahead_router.errors import LookaheadRouterError
     from lookahead_router.evaluation.evaluate import evaluate
     from lookahead_router.evaluation.fit import fit
-    from lookahead_router.policies import BestQuality, CostAware, KeepQuality, Restricted, Threshold, WithinMargin
+    from lookahead_router.policies import (
+        BestQuality,
+        CostAware,
+        KeepQuality,
+        Restricted,
+        Threshold,
+        WithinMargin,
+    )
     from lookahead_router.predictors.lookahead import LookaheadPredictor
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
     from lookahead_router.privacy.guard import Privacy
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
     from lookahead_router.router import Router
     from lookahead_router.routes import Route, Routes
     from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction
+    from lookahead_router.workhorse import Workhorse
 
 _HOMES = {
     "Privacy": "privacy.guard",
@@ -53,6 +61,7 @@ _HOMES = {
     "Restricted": "policies",
     "WithinMargin": "policies",
     "KeepQuality": "policies",
+    "Workhorse": "workhorse",
     "OpenPoolPredictor": "predictors.open_pool",
     "LookaheadPredictor": "predictors.lookahead",
     "Request": "prompts",
@@ -110,6 +119,7 @@ __all__ = [
     "RoutingDataset",
     "Threshold",
     "WithinMargin",
+    "Workhorse",
     "__version__",
     "evaluate",
     "fit",

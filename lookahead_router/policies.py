@@ -93,7 +93,7 @@ class Threshold:
     """Response length of a call, where the prediction does not foresee it."""
 
     def __post_init__(self) -> None:
-        _check_share(self, "minimum_probability", self.minimum_probability)
+        check_share(self, "minimum_probability", self.minimum_probability)
         _check_amounts(self, "input_tokens", "output_tokens")
 
     def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
@@ -131,7 +131,7 @@ class WithinMargin:
     """Response length of a call, where the prediction does not foresee it."""
 
     def __post_init__(self) -> None:
-        _check_share(self, "margin", self.margin)
+        check_share(self, "margin", self.margin)
         _check_amounts(self, "input_tokens", "output_tokens")
 
     def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
@@ -156,7 +156,7 @@ class KeepQuality:
     """Response length of a call, where the prediction does not foresee it."""
 
     def __post_init__(self) -> None:
-        _check_share(self, "share", self.share)
+        check_share(self, "share", self.share)
         _check_amounts(self, "input_tokens", "output_tokens")
 
     def utilities(self, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
@@ -265,6 +265,7 @@ class Restricted:
         """
         for name in (*(self.allow or ()), *self.deny):
             pool.index(name)
+        _check_listed(self.policy, pool)
 
     def _lack(self, candidate: Candidate) -> str | None:
         if self.allow is not None and candidate.name not in self.allow:
@@ -326,9 +327,9 @@ def rename(policy: Policy, pool: CandidatePool, names: Mapping[str, str]) -> Pol
     Raises:
         UnknownCandidateError: a listed name is not in the pool.
     """
+    _check_listed(policy, pool)
     if not isinstance(policy, Restricted):
-        return policy
-    policy.check_names(pool)
+        return policy.renamed(names) if hasattr(policy, "renamed") else policy
     return replace(
         policy,
         policy=rename(policy.policy, pool, names),
@@ -362,9 +363,16 @@ def check_policy(policy: Policy, pool: CandidatePool) -> None:
         raise ConfigurationError(
             f"a policy is an object with utilities(prediction, pool), such as BestQuality(), got {policy!r}"
         )
+    _check_listed(policy, pool)
     middle = np.full((1, len(pool)), 0.5)
     made_up = Prediction(pool, middle, middle, 0 * middle, 1000 * middle, np.array([PROMPT_TOKENS]))
     checked_utilities(policy, made_up, pool)
+
+
+def _check_listed(policy: Policy, pool: CandidatePool) -> None:
+    """Raises `UnknownCandidateError` where the policy lists a name that is not in the pool."""
+    if hasattr(policy, "check_names"):
+        policy.check_names(pool)
 
 
 def checked_utilities(policy: Policy, prediction: Prediction, pool: CandidatePool) -> "np.ndarray":
@@ -396,7 +404,8 @@ def _check_amounts(policy: Policy, *names: str) -> None:
             raise ConfigurationError(f"{type(policy).__name__}: {name} must be a finite number >= 0, got {value!r}")
 
 
-def _check_share(policy: Policy, name: str, value: object) -> None:
+def check_share(policy: Policy, name: str, value: object) -> None:
+    """Raises `ConfigurationError` for an attribute of a policy that is no number in [0, 1]."""
     if not _is_number(value) or not 0 <= value <= 1:
         raise ConfigurationError(f"{type(policy).__name__}: {name} must be a number in [0, 1], got {value!r}")
 

@@ -28,6 +28,7 @@ from lookahead_router.prompts import Passage, Prompt, Request, prompt_text, read
 from lookahead_router.prompts.tokens import paid_tokens
 from lookahead_router.saved.find import OPEN_EMBEDDED
 from lookahead_router.types import Candidate, CandidatePool, Decision, Prediction, check_mapping
+from lookahead_router.workhorse import usual_policy
 
 # What routes and privacy need is loaded where they are: most routers have neither.
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Router(Learning):
 
         Args:
             predictor: what foresees the answers.
-            policy: predictions to utilities; `BestQuality()` when absent.
+            policy: predictions to utilities. When absent, a `Workhorse` by what the predictor foresees of ordinary
+                prompts and by the prices; `BestQuality()` where either is not known.
             aliases: `{candidate's name in the predictor's pool: the name, or the candidate with prices,
                 to decide among}`.
             routes: kinds of requests with their candidates, as `with_routes` takes them.
@@ -77,7 +79,8 @@ class Router(Learning):
         self.pool: CandidatePool = predictor.pool.rename(aliases or {})
         """The candidates that decisions are among, under their aliases."""
         self._names = predictor.pool.names
-        self.policy = BestQuality() if policy is None else policy
+        self._is_usual = policy is None
+        self.policy = self._usual_policy() if policy is None else policy
         check_policy(self.policy, self.pool)
         self.routes: RouteMatcher | None = None
         """What tells which route a request belongs to; `None` where there are no routes."""
@@ -115,7 +118,8 @@ class Router(Learning):
                 predictor's own pool: of the embedded one, gpt-4o, gpt-4o-mini, claude-sonnet-4, gemini-2.5-pro,
                 deepseek-r1 and llama-3.1-8b-instruct.
             profiles: `{name: known name}`: whose profile a candidate starts from that nobody knows.
-            policy: predictions to utilities; `BestQuality()` when absent.
+            policy: predictions to utilities; when absent, a `Workhorse` for a pool with all prices, and else
+                `BestQuality()`.
             prices: of candidates that have none, or others than known, as `with_prices` takes them.
             quality: in place of a policy, the share in [0, 1] of the best candidate's expected quality to keep, as
                 cheaply as that allows: `KeepQuality(quality)`.
@@ -313,7 +317,7 @@ class Router(Learning):
             back = {theirs: name for name, theirs in ours.items()}
             router.pool = predictor.pool.rename({name: back[name] for name in predictor.pool.names if name in back})
             left = {name: name for name in pool.names if name in ours}
-            return router._under(rename(self.policy, self.pool, left), left)
+            return router._under(router._policy_from(self, left), left)
         if profiles:
             raise ConfigurationError(f"profiles: the pool of {self.predictor!r} is fixed by its training")
         aliases = {
@@ -347,20 +351,23 @@ class Router(Learning):
         check_mapping(prices, "prices")
         return self.with_aliases({name: self.pool[name].at_price(price) for name, price in prices.items()})
 
-    def with_policy(self, policy: Policy) -> "Router":
-        """A router under another policy; shares the weights.
+    def with_policy(self, policy: Policy | None) -> "Router":
+        """A router under another policy, or the usual one where that is `None`; shares the weights.
 
         Raises:
             UnknownCandidateError: the policy lists a name that is not in the pool.
             ConfigurationError: no policy, or one that cannot decide among these candidates.
         """
+        is_usual = policy is None
+        if policy is None:
+            policy = self._usual_policy()
         check_policy(policy, self.pool)
         if self.routes is not None:
             from lookahead_router.routes.opening import check_routes
 
             check_routes(self.routes.routes, policy, self.pool)
         router = copy.copy(self)
-        router.policy = policy
+        router.policy, router._is_usual = policy, is_usual
         return router
 
     def with_routes(self, routes: "Routes | RouteMatcher | None") -> "Router":
@@ -423,13 +430,23 @@ class Router(Learning):
     def _with_pool(self, pool: CandidatePool, predictor_names: Iterable[str], names: Mapping[str, str]) -> "Router":
         router = copy.copy(self)
         router.pool, router._names = pool, tuple(predictor_names)
-        return router._under(rename(self.policy, self.pool, names), names)
+        return router._under(router._policy_from(self, names), names)
 
-    def _under(self, policy: Policy, names: Mapping[str, str]) -> "Router":
+    def _policy_from(self, router: "Router", names: Mapping[str, str]) -> Policy | None:
+        """A router's policy for this one's pool: the usual one again, or the same under other names."""
+        return None if router._is_usual else rename(router.policy, router.pool, names)
+
+    def _usual_policy(self) -> Policy:
+        general = getattr(self.predictor, "in_general", None)
+        if not isinstance(general, Prediction):
+            return BestQuality()
+        return usual_policy(general.select(self._names).with_pool(self.pool), self.pool)
+
+    def _under(self, policy: Policy | None, names: Mapping[str, str]) -> "Router":
         """This new router under a policy for its pool, with its routes among the candidates that are left.
 
         Args:
-            policy: for this pool.
+            policy: for this pool; the usual one when `None`.
             names: `{name so far: name from now on}`.
         """
         if self.routes is not None:

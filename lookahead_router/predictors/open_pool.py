@@ -18,6 +18,7 @@ from lookahead_router.errors import (
     UnknownCandidateError,
     UnknownProfileWarning,
 )
+from lookahead_router.metrics import sigmoid
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.catalogue import PUBLIC, Catalogue, Match, facts_of_candidate, widened
 from lookahead_router.predictors.passes import passes, shared
@@ -152,6 +153,22 @@ class OpenPoolPredictor:
             digest.update(member.candidate.name.encode() + member.profile.mean.tobytes())
             digest.update(member.profile.covariance.tobytes() + member.profile.lengths.tobytes())
         return f"{self.base_revision}+{digest.hexdigest()[:8]}"
+
+    @computed_once
+    def in_general(self) -> Prediction | None:
+        """One row: what is foreseen of ordinary prompts, in the mean; `None` for a folder that knows none."""
+        population, panel = self.population, self._panel
+        if population.ordinary is None:
+            return None
+        *demands, difficulty, log_tokens, verbosity, prompt_tokens = population.ordinary.T
+        nowhere = np.empty((len(difficulty), 0))  # abilities for domains tell nothing of prompts in general
+        foreseen = Foreseen(np.stack(demands, axis=1), difficulty, log_tokens, verbosity, nowhere)
+        design = np.column_stack([np.ones(len(difficulty)), foreseen.demands])
+        logits = design @ panel.means[:, : population.n_abilities].T - difficulty[:, None]
+        variances = np.stack([((design @ each) * design).sum(axis=1) for each in panel.covariances], axis=1)
+        chances = sigmoid(logits / np.sqrt(1.0 + np.pi / 8.0 * variances)).mean(axis=0, keepdims=True)
+        tokens = population.expected_tokens(foreseen, panel).mean(axis=0, keepdims=True)
+        return Prediction(self.pool, chances, chances, None, tokens, prompt_tokens.mean(keepdims=True))
 
     @property
     def embedder(self) -> None:

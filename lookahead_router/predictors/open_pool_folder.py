@@ -31,6 +31,8 @@ from lookahead_router.saved.folder import WEIGHTS, FileRecord, PredictorFolder, 
 from lookahead_router.types import CandidatePool
 
 _ARRAYS = tuple(field.name for field in fields(Population))
+ORDINARY = "ordinary"
+"""Of these the one that a folder may lack."""
 
 
 def from_found(found: Found) -> OpenPoolPredictor:
@@ -137,7 +139,9 @@ def _code_reading(arrays: Mapping[str, np.ndarray]) -> CodeReading | None:
 def _parts(
     record: Mapping[str, Any], arrays: Mapping[str, np.ndarray], pool: CandidatePool
 ) -> tuple[Population, Catalogue, list[Member]]:
-    given = {name: arrays[f"population.{name}"] for name in _ARRAYS}
+    given = {
+        name: arrays[f"population.{name}"] for name in _ARRAYS if name != ORDINARY or f"population.{name}" in arrays
+    }
     given = {name: float(value) if value.ndim == 0 else value for name, value in given.items()}
     pairs = {name: tuple(given[name].tolist()) for name in ("reach", "verbosities")}
     population = Population(**{**given, **pairs})
@@ -167,6 +171,7 @@ def _check_shapes(population: Population, arrays: Mapping[str, np.ndarray], n_en
         "population.lengths_covariance": (2, 2),
         "population.center": (H,),
         "population.anchors": (len(population.anchors), H),
+        **({} if population.ordinary is None else {"population.ordinary": (len(population.ordinary), width + 3)}),
         "means": (n_entries, width),
         "covariances": (n_entries, width * (width + 1) // 2),
         "lengths": (n_entries, 2),
@@ -205,8 +210,9 @@ def arrays_of(
     code: CodeReading | None = None,
 ) -> dict:
     """What `profiles.npz` holds: the catalogue in half and single precision, the pool's own profiles in double."""
-    arrays = {f"population.{name}": np.asarray(getattr(population, name)) for name in _ARRAYS}
-    for name in ("components", "anchors", "center"):
+    known = {name: value for name in _ARRAYS if (value := getattr(population, name)) is not None}
+    arrays = {f"population.{name}": np.asarray(value) for name, value in known.items()}
+    for name in known.keys() & {"components", "anchors", "center", ORDINARY}:
         arrays[f"population.{name}"] = arrays[f"population.{name}"].astype(np.float16)
     if code is not None:
         parts = {"embedding": code.embedding, "tokens": code.tokens, "bias": np.array(code.bias)}

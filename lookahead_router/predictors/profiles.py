@@ -123,6 +123,8 @@ class Population:
     """Prior variance of an ability for a domain component."""
     drift: float = 0.15
     """Share of the population's covariance by which a user's prompts may shift a known candidate."""
+    ordinary: np.ndarray | None = None
+    """`(n_ordinary, R + 4)`: first four of `Foreseen`, tokens of ordinary prompts; `None` in older ones."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "anchors", self.anchors.astype(np.float32))

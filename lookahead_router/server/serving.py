@@ -268,7 +268,7 @@ def call_usd(candidate: Candidate, usage: Usage) -> float | None:
 def _with_policy(router: Router, config: PoolConfig) -> Router:
     """The router with the pool file's policy."""
     if config.quality is None:
-        return router.with_policy(BestQuality())
+        return router.with_policy(None)
     check_prices(router.pool, "quality is kept as cheaply as that allows")
     return router.with_policy(KeepQuality(config.quality))
 

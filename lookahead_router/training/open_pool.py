@@ -41,6 +41,8 @@ N_EVERYDAY = 200
 """Everyday prompts, drawn at random, that say what is expected of every candidate."""
 MIN_ANSWERS = 30
 """Public answers below which a candidate gets no profile."""
+N_ORDINARY = 256
+"""Everyday and public prompts each, drawn at random, that say who is good for the money in general."""
 
 
 def build_open_pool(
@@ -89,6 +91,7 @@ def build_open_pool(
     if requests is not None:
         code = read_code(network, [path for path in (everyday, requests) if path is not None], table)
     names, answers, counts = public_answers(table, exclude_sources, splits, fitted_sources(network, table))
+    public_rows = answers.prompts
     if everyday is not None:
         foreseen, answers = _with_everyday(foreseen, answers, network, everyday)
     entries = [_entry(each, about.get(each, {}), counts[each]) for each in names]
@@ -106,6 +109,10 @@ def build_open_pool(
     )
     if code is not None:
         population, profiles = with_code_ability(population, profiles, is_coder)
+    if everyday is not None:
+        asked = [each.prompt for path in (everyday, requests) if path is not None for each in read_everyday(path)]
+        public = table.prompts[np.unique(public_rows)].tolist()
+        population = replace(population, ordinary=ordinary_prompts(network, asked, public, code))
     catalogue = Catalogue(entries, profiles)
     members = [_member(catalogue, each) for each in pool]
     with replacing_folder(output) as temporary:
@@ -145,6 +152,20 @@ def expected_of_everyone(path: Path) -> tuple[list[str], np.ndarray]:
     told = [(each.prompt, EVERYDAY[each.kind]) for each in read_everyday(path) if np.isfinite(EVERYDAY[each.kind])]
     told = [told[row] for row in np.random.default_rng(0).permutation(len(told))[:N_EVERYDAY]]
     return [prompt for prompt, _ in told], np.array([chance for _, chance in told])
+
+
+def ordinary_prompts(
+    network: Path, everyday: Sequence[str], public: Sequence[str], code: CodeReading | None
+) -> np.ndarray:
+    """`(2 * N_ORDINARY, R + 4)`, or fewer rows where there are fewer prompts: see `Population.ordinary`."""
+    generator = np.random.default_rng(0)
+    prompts = [pool[row] for pool in (everyday, public) for row in generator.permutation(len(pool))[:N_ORDINARY]]
+    foreseen = foresee_all(network, prompts)
+    if code is not None:
+        foreseen = with_code(code, foreseen, network, prompts)
+    n_tokens = [len(ids) for ids in _token_ids(network, prompts)]
+    read = foreseen.difficulty, foreseen.log_tokens, foreseen.verbosity
+    return np.column_stack([foreseen.demands, *read, n_tokens])
 
 
 def join_expected(
