@@ -11,7 +11,7 @@ AUDIT := .venv-audit
 INTEGRATIONS := integrations/langchain-lookahead-router integrations/llama-index-selectors-lookahead-router \
   integrations/llama-index-llms-lookahead-router
 CORE_TESTS := $(addprefix tests/test_,any_pool.py cascade.py checks.py cooldowns.py dispatch.py dispatch_any_pool.py errors.py \
-  failures.py metrics.py policies.py privacy.py router.py routes.py stickiness.py stopping.py types.py) \
+  failures.py metrics.py policies.py privacy.py router.py routes.py stickiness.py stopping.py types.py workhorse.py) \
   $(addprefix tests/,prompts privacy routes)
 BASE_TESTS := $(addprefix tests/,test_policies.py test_restricted.py test_types.py test_dispatch.py test_any_pool.py prompts/test_reading.py prompts/test_content.py)
 BASE_TOOLS := "pytest>=8.2" "pytest-socket>=0.7" "hypothesis>=6.100"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ROUTER_HELP = "Folder of a saved predictor, or org/name on the Hugging Face Hub; the embedded one if absent."
 REVISION_HELP = "Branch, tag or commit of org/name."
-POLICY_HELP = "best-quality, within-margin:SCORE, cost-aware:SCORE_PER_USD or threshold:PROBABILITY."
+POLICY_HELP = "best-quality, workhorse:NAME, within-margin:SCORE, cost-aware:SCORE_PER_USD or threshold:PROBABILITY."
 BACKEND_HELP = "Runtime of the network: auto, onnx-int8, onnx, torch, or static, which is fast and runs none."
 DATA_HELP = "Routing dataset: Parquet, JSONL, or org/name on the Hugging Face Hub."
 
@@ -64,6 +64,10 @@ def parse_policy(text: str) -> "Policy":
     name, _, value = text.partition(":")
     if text == "best-quality":
         return BestQuality()
+    if name == "workhorse" and value:
+        from lookahead_router.workhorse import Workhorse
+
+        return Workhorse(value)
     try:
         number = float(value)
     except ValueError:

@@ -130,6 +130,8 @@ def _aliases(pairs: list[str]) -> dict[str, str]:
 
 def _show_candidates(decision: "Decision", router: "Router") -> None:
     """Every candidate, the choice first; only the columns that tell something."""
+    from lookahead_router.workhorse import Workhorse
+
     excluded = sorted(set(decision.scores) - set(decision.utilities), key=decision.scores.__getitem__, reverse=True)
     names = [*decision.ranking, *excluded]
     columns: dict[str, dict[str, str]] = {}
@@ -141,9 +143,10 @@ def _show_candidates(decision: "Decision", router: "Router") -> None:
         columns["chance of a good answer"] = {name: f"{chance:.2f} ± {errors[name]:.2f}" for name, chance in chances}
     if decision.expected_usd:
         columns["expected USD"] = {name: f"{usd:.2g}" for name, usd in decision.expected_usd.items()}
-    if decision.utilities != decision.scores:
+    horse = router.policy if isinstance(router.policy, Workhorse) and router.policy.name in decision.utilities else None
+    if horse is None and decision.utilities != decision.scores:
         columns["utility"] = {name: f"{utility:.3f}" for name, utility in decision.utilities.items()}
-    columns[""] = {decision.name: "chosen"}
+    columns[""] = {**({} if horse is None else {horse.name: "workhorse"}), decision.name: "chosen"}
     said = {name: words for name, words in router.taken_for.items() if not _is_plainly_known(words)}
     if said:
         columns["taken for"] = said
@@ -151,6 +154,8 @@ def _show_candidates(decision: "Decision", router: "Router") -> None:
     rows = [(name, *(cells.get(name, blank.get(head, UNKNOWN)) for head, cells in columns.items())) for name in names]
     texts = (0, *(k for k, head in enumerate(columns, start=1) if head in ("", "taken for")))
     show_table(("candidate", *columns), rows, texts=texts, styles=["bold green"])
+    if horse is not None:
+        show(f"{horse.name} answers unless another is foreseen to be better by more than {horse.gain:g}")
 
 
 def _is_plainly_known(words: str) -> bool:

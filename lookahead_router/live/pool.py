@@ -171,7 +171,7 @@ class PoolConfig(Value):
     router: str | None = None
     """Folder of a saved predictor or `org/name` of the Hub that decides; the embedded one for any pool when absent."""
     quality: float | None = Field(default=None, ge=0, le=1)
-    """Share of the best candidate's expected quality to keep, as cheaply as that allows; the best quality when
+    """Share of the best candidate's expected quality to keep, as cheaply as that allows; the usual policy when
     absent."""
 
     routes: Routes | None = None

@@ -3,11 +3,12 @@
     python research/any_pool/policies.py DATA FEATURES [--split test] [--draws 40]
 
 DATA and FEATURES as in `study.py`, of the embedded predictor's own network; its candidates are known by name alone, so
-that `--split test` holds prompts whose answers made no profile. A draw is a pool of 3 to 8 of them and a mixture of kinds of
-graded sources, all priced.
+that `--split test` holds prompts whose answers made no profile. A draw is a pool of 3 to 8 of them, all priced, and a
+mixture of kinds of graded sources.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,18 @@ from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.types import Candidate, Prediction
 from lookahead_router.workhorse import Workhorse, usual_policy
 
-POLICIES: dict[str, Policy | None] = {
+POLICIES: dict[str, Policy | float] = {
     "best-quality": BestQuality(),
-    "the usual, a workhorse": None,
+    "the usual, a workhorse": 0.03,
+    "with a gain of 0.02": 0.02,
+    "with a gain of 0.05": 0.05,
     "within-margin:0.02": WithinMargin(0.02),
     "within-margin:0.03": WithinMargin(0.03),
     "quality=0.95": KeepQuality(0.95),
     "cost-aware:30": CostAware(30),
     "cost-aware:100": CostAware(100),
 }
+"""A number is the gain of the usual policy."""
 FIGURES = ("score kept", "dollars", "normalised score", "by the workhorse")
 
 
@@ -64,10 +68,12 @@ def one_draw(world: World, base: OpenPoolPredictor, candidates: np.ndarray, seed
     prediction = Prediction(predictor.pool, chances, chances, errors, tokens, world.length[rows])
     usual, at = usual_policy(predictor.in_general, predictor.pool), np.arange(len(rows))
     single = int(scores.mean(axis=0).argmax())
-    column = predictor.pool.index(usual.name) if isinstance(usual, Workhorse) else -1
+    assert isinstance(usual, Workhorse)
+    column = predictor.pool.index(usual.name)
     found = {}
     for name, policy in POLICIES.items():
-        chosen = (policy or usual).utilities(prediction, predictor.pool).argmax(axis=1)
+        rule = replace(usual, gain=policy) if isinstance(policy, float) else policy
+        chosen = rule.utilities(prediction, predictor.pool).argmax(axis=1)
         score = scores[at, chosen].mean()
         spread = scores.max(axis=1).mean() - scores.mean()
         found[name] = (

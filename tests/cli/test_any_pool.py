@@ -224,3 +224,19 @@ def test_a_fitted_router_that_takes_nobody_in_says_what_to_do(cli, answers, tmp_
     assert (code, "lookahead-router fit OLD NEW --output FOLDER" in err) == (2, True)
     with pytest.raises(ConfigurationError, match="fit all answers together again"):
         Router.from_pretrained(tmp_path / "fitted").onboard(RoutingDataset.from_file(answers))
+
+
+def test_a_workhorse_is_named_where_it_answers_and_where_it_does_not(cli):
+    hard = "Prove that there are infinitely many primes of the form 4k + 3."
+    says = "{} answers unless another is foreseen to be better by more than 0.03"
+    code, out, err = cli("route", "hi")
+    assert (code, err) == (0, "")
+    assert says.format("gpt-4o-mini") in out
+    assert "utility" not in out
+    assert "workhorse" in cli("route", hard)[1]
+    assert says.format("gpt-4o") in cli("route", "--policy", "workhorse:gpt-4o", "hi")[1]
+    assert says.format("gpt-4o") not in cli("route", "--policy", "best-quality", "hi")[1]
+    code, _, err = cli("route", "--policy", "workhorse:gpt-7", "hi")
+    assert code != 0
+    assert "'gpt-7'" in err
+    assert cli("route", "--policy", "workhorse", "hi")[0] != 0

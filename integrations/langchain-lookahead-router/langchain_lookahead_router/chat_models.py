@@ -85,7 +85,7 @@ class ChatLookaheadRouter(Learner, MadeOfFields[Planner], BaseChatModel):
     profiles: dict[str, str] | None = None
     """`{name in candidates: known name}`: whose profile a candidate starts from that nobody knows."""
     policy: Any = None
-    """Scores to utilities; the router's own, `BestQuality()` as a rule, when absent."""
+    """Scores to utilities; the router's own when absent."""
     quality: float | None = None
     """In place of a policy, the share of the best candidate's expected quality to keep, as cheaply as that allows."""
     prices: dict[str, Any] | None = None
