@@ -26,8 +26,7 @@ class Learning:
     _names: tuple[str, ...]
     _is_usual: bool
     """Whether the policy is chosen anew whenever pool or profiles change."""
-
-    def _usual_policy(self) -> Policy: ...
+    _policy: Policy | None
 
     def onboard(self, dataset: "RoutingDataset", *, beside: "RoutingDataset | None" = None) -> Self:
         """A router that has seen scored answers: better profiles, and new candidates for names that it does not have.
@@ -121,6 +120,7 @@ class Learning:
         candidates = [*self.pool, *(predictor.pool[name] for name in joined)]
         router.pool = CandidatePool(candidates)
         if router._is_usual:
-            router.policy = router._usual_policy()
-        check_policy(router.policy, router.pool)
+            router._policy = None
+        else:
+            check_policy(router.policy, router.pool)
         return router

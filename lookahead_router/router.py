@@ -79,9 +79,10 @@ class Router(Learning):
         self.pool: CandidatePool = predictor.pool.rename(aliases or {})
         """The candidates that decisions are among, under their aliases."""
         self._names = predictor.pool.names
-        self._is_usual = policy is None
-        self.policy = self._usual_policy() if policy is None else policy
-        check_policy(self.policy, self.pool)
+        self._is_usual, self._policy = policy is None, None
+        if policy is not None:
+            check_policy(policy, self.pool)
+            self.policy = policy
         self.routes: RouteMatcher | None = None
         """What tells which route a request belongs to; `None` where there are no routes."""
         self.privacy: Privacy | None = None
@@ -206,7 +207,7 @@ class Router(Learning):
             ConfigurationError: the policy cannot decide by it.
         """
         pool, predictor = self.pool, self.predictor
-        utilities = checked_utilities(self._policy, prediction, pool)
+        utilities = checked_utilities(self.policy, prediction, pool)
         choices = utilities.argmax(axis=1).tolist()  # the first of equals: the earlier candidate
         chances, errors = prediction.probabilities, prediction.standard_errors
         nothing = [None] * len(choices)
@@ -251,12 +252,14 @@ class Router(Learning):
 
     @property
     def policy(self) -> Policy:
-        """What makes utilities of predictions."""
+        """What makes utilities of predictions; the usual one is chosen when it is first asked for."""
+        if self._policy is None:
+            self.policy = self._usual_policy()
         return self._policy
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        self._policy, self._policy_words = policy, repr(policy)
+        self._policy_words, self._policy = repr(policy), policy  # what tells that both are there comes last
 
     @property
     def excluded(self) -> dict[str, str]:
@@ -358,16 +361,15 @@ class Router(Learning):
             UnknownCandidateError: the policy lists a name that is not in the pool.
             ConfigurationError: no policy, or one that cannot decide among these candidates.
         """
-        is_usual = policy is None
-        if policy is None:
-            policy = self._usual_policy()
-        check_policy(policy, self.pool)
+        router = copy.copy(self)
+        router._is_usual, router._policy = policy is None, None
+        if policy is not None:
+            check_policy(policy, self.pool)
+            router.policy = policy
         if self.routes is not None:
             from lookahead_router.routes.opening import check_routes
 
-            check_routes(self.routes.routes, policy, self.pool)
-        router = copy.copy(self)
-        router.policy, router._is_usual = policy, is_usual
+            check_routes(self.routes.routes, router.policy, self.pool)
         return router
 
     def with_routes(self, routes: "Routes | RouteMatcher | None") -> "Router":
