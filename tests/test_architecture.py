@@ -14,7 +14,7 @@ LAYERS = [
     {"files", "threads", "checks", "values"},
     {"types", "prompts", "extras", "hub", "metrics", "escaping"},
     {"data", "saved", "policies", "networks", "settings", "privacy"},
-    {"backends"},
+    {"backends", "workhorse"},
     {"predictors"},
     {"routes", "learning"},
     {"router"},

@@ -37,7 +37,8 @@ def predicted(folder: Path) -> dict[str, Any]:
     arrays = ("scores", "probabilities", "standard_errors", "expected_tokens")
     found = {name: getattr(prediction, name) for name in arrays}
     rounded = {name: None if values is None else values.round(6).tolist() for name, values in found.items()}
-    return {"pool": router.pool.to_dict(), **rounded}
+    usual = {"policy": repr(router.policy)} if folder.name.endswith("-ordinary") else {}
+    return {"pool": router.pool.to_dict(), **rounded, **usual}
 
 
 def read_files(folder: Path) -> dict[str, Any]:

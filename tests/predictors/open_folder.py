@@ -79,6 +79,7 @@ def write_open_folder(
     static: onnx.ModelProto | None = None,
     windows: Mapping[str, int] | None = None,
     code: CodeReading | None = None,
+    n_ordinary: int = 0,
 ) -> Path:
     """Writes the folder; its name is the predictor's, `windows` are tokens by entry, `code` is one more demand."""
     folder = PredictorFolder(path)
@@ -92,6 +93,9 @@ def write_open_folder(
     profiles = made.profiles
     if code is not None:
         population, profiles = with_code_ability(population, profiles, np.arange(len(made)) == 0)
+    if n_ordinary:
+        ordinary = np.random.default_rng(0).normal(size=(n_ordinary, population.n_abilities + 3))
+        population = replace(population, ordinary=np.abs(ordinary))
     entries = [replace(each, context_window_tokens=(windows or {}).get(each.name)) for each in made.entries]
     catalogue = Catalogue(entries, profiles, prices_as_of=PRICES_AS_OF)
     members = []

@@ -170,6 +170,7 @@ def write_open(folder: Path, dataset: RoutingDataset) -> OpenPoolPredictor:
     code = CodeReading(np.linspace(-1, 1, WIDTH), np.linspace(1, -1, 12), 0.25)
     options = {"static": make_graph(seed=1), "windows": windows, "code": code}
     write_open_folder(folder / "predictors" / "open-pool-code", **options)
+    write_open_folder(folder / "predictors" / "open-pool-ordinary", **options, n_ordinary=8)
     names = dict(zip(dataset.pool.names, predictor.pool.names, strict=True))
     predictor.onboard(dataset.rename(names)).save(folder / "predictors" / "open-pool-learnt")
     return predictor
