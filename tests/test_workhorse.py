@@ -10,6 +10,7 @@ from lookahead_router import (
     BestQuality,
     Candidate,
     CandidatePool,
+    Dispatcher,
     KeepQuality,
     Prediction,
     Restricted,
@@ -208,3 +209,13 @@ def test_no_clothes_and_no_padding_move_it():
 )
 def test_the_audit_passes(candidates):
     check_audit(candidates, read_suite())
+
+
+def test_whoever_dispatches_has_one_too():
+    dispatcher = Dispatcher(None, ["gpt-4o", "gpt-4o-mini"])
+    assert dispatcher.router.policy == Workhorse("gpt-4o-mini", instead=["gpt-4o"])
+    plan = dispatcher.plan("hi")
+    assert plan.record["policy"] == "Workhorse(name='gpt-4o-mini', gain=0.03)"
+    assert plan.record["ranking"][0] == "gpt-4o-mini"
+    best = dispatcher.plan("hi", policy=BestQuality())
+    assert best.record["policy"] == "BestQuality()"
