@@ -21,9 +21,7 @@ from lookahead_router.policies import (
     BestQuality,
     CostAware,
     KeepQuality,
-    Listed,
     Policy,
-    Preferred,
     Restricted,
     Threshold,
     WithinMargin,
@@ -31,6 +29,7 @@ from lookahead_router.policies import (
     checked_utilities,
     chosen_policy,
 )
+from lookahead_router.routes.orders import Listed, Preferred
 from lookahead_router.types import CandidatePool, Prediction
 
 

@@ -20,7 +20,8 @@ from lookahead_router import (
     read_request,
 )
 from lookahead_router.errors import ConfigurationError, PredictionError, UnknownCandidateError
-from lookahead_router.policies import BestQuality, Listed, Preferred
+from lookahead_router.policies import BestQuality
+from lookahead_router.routes.orders import Listed, Preferred
 
 
 class Rules(RulePredictor):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from lookahead_router.errors import ConfigurationError
-from lookahead_router.policies import Listed, Policy, Preferred, Restricted
+from lookahead_router.policies import Policy, Restricted
+from lookahead_router.routes.orders import Listed, Preferred
 from lookahead_router.settings import read_settings
 from lookahead_router.types import CandidatePool
 from lookahead_router.values import Value

@@ -7,8 +7,9 @@ from routes.axes import route, routes
 
 from lookahead_router import CandidatePool, Route, Routes
 from lookahead_router.errors import ConfigurationError, UnknownCandidateError
-from lookahead_router.policies import BestQuality, CostAware, Listed, Preferred, Restricted
+from lookahead_router.policies import BestQuality, CostAware, Restricted
 from lookahead_router.routes.definition import MAX_BYTES
+from lookahead_router.routes.orders import Listed, Preferred
 
 SECRET = "my tulips are secret"
 GOOD = {"name": "a", "description": "about a", "candidates": ["x"], "examples": ["one", "two"]}
