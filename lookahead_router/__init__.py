@@ -29,14 +29,7 @@ if TYPE_CHECKING:
     from lookahead_router.errors import LookaheadRouterError
     from lookahead_router.evaluation.evaluate import evaluate
     from lookahead_router.evaluation.fit import fit
-    from lookahead_router.policies import (
-        BestQuality,
-        CostAware,
-        KeepQuality,
-        Restricted,
-        Threshold,
-        WithinMargin,
-    )
+    from lookahead_router.policies import BestQuality, CostAware, KeepQuality, Restricted, Threshold, WithinMargin
     from lookahead_router.predictors.lookahead import LookaheadPredictor
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
     from lookahead_router.privacy.guard import Privacy

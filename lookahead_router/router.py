@@ -420,7 +420,7 @@ class Router(Learning):
         from lookahead_router.routes.opening import policy_within
 
         router, chosen = copy.copy(self), self.policy if policy is None else policy
-        router.routes = router.privacy = None
+        router.routes, router.privacy, router._is_usual = None, None, False
         routes = None if self.routes is None else self.routes.routes
         router.policy = policy_within(match, chosen, routes, self.privacy, self.pool)
         return router if policy is None else router.with_policy(router.policy)

@@ -14,7 +14,9 @@ from lookahead_router import (
     KeepQuality,
     Prediction,
     Restricted,
+    Route,
     Router,
+    Routes,
     Workhorse,
 )
 from lookahead_router.data.dataset import RoutingDataset
@@ -25,6 +27,7 @@ from lookahead_router.evaluation.audit_suite import read_suite
 from lookahead_router.policies import check_policy, rename
 from lookahead_router.predictors.open_pool import OpenPoolPredictor
 from lookahead_router.predictors.profiles import Foreseen
+from lookahead_router.routes.definition import Match
 from lookahead_router.saved.folder import PredictorFolder
 from lookahead_router.workhorse import usual_policy
 
@@ -219,3 +222,18 @@ def test_whoever_dispatches_has_one_too():
     assert plan.record["ranking"][0] == "gpt-4o-mini"
     best = dispatcher.plan("hi", policy=BestQuality())
     assert best.record["policy"] == "BestQuality()"
+
+
+def test_a_route_admits_whom_it_admits_and_its_first_in_line_answers(router):
+    cheap = Route(
+        name="chat",
+        description="greetings and small talk",
+        examples=["hello there", "how are you?", "good morning"],
+        candidates=["llama-3.1-8b-instruct", "deepseek-r1"],
+    )
+    routed = router.with_routes(Routes(routes=[cheap], otherwise=["gpt-4o", "gpt-4o-mini"]))
+    within = routed.within(Match("chat"))
+    assert within.route("hi").name == "deepseek-r1"
+    fewer = within.restrict_to(["llama-3.1-8b-instruct", "gpt-4o"])
+    assert fewer.route("hi").name == "llama-3.1-8b-instruct"
+    assert routed.within(Match(None)).route("hi").name == "gpt-4o-mini"

@@ -124,7 +124,7 @@ class Population:
     drift: float = 0.15
     """Share of the population's covariance by which a user's prompts may shift a known candidate."""
     ordinary: np.ndarray | None = None
-    """`(n_ordinary, R + 4)`: first four of `Foreseen`, tokens of ordinary prompts; `None` in older ones."""
+    """`(n_ordinary, R + 4)` of ordinary prompts: demands to verbosity, as in `Foreseen`, and tokens; `None`: older."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "anchors", self.anchors.astype(np.float32))
