@@ -48,6 +48,7 @@ def train_beside(
     from lookahead_router.evaluation.compare import Material, compare
     from lookahead_router.evaluation.entries import Entry
     from lookahead_router.evaluation.fit import PREDICTORS, PROFILES
+    from lookahead_router.policies import BestQuality
     from lookahead_router.predictors.network_embedder import NetworkEmbedder
     from lookahead_router.predictors.open_pool import OpenPoolPredictor
     from lookahead_router.router import Router
@@ -59,7 +60,7 @@ def train_beside(
     fit(dataset, recipe, folder, backbone=backbone)
     train, validation, held = (dataset.filter(split=name) for name in names[-3:])
     known = OpenPoolPredictor.load() if start is None else start.predictor
-    profiles = Router(known.with_candidates(list(dataset.pool)).onboard(train))
+    profiles = Router(known.with_candidates(list(dataset.pool)).onboard(train), policy=BestQuality())
     entries = [Entry("lookahead", locations=(str(folder / "predictor"),), backend="torch")]
     entries += [Entry(kind, router=profiles) if kind == PROFILES else Entry(kind, baseline=kind) for kind in PREDICTORS]
     material = Material("your prompts", "held out", held, train, validation)

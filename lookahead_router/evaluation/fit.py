@@ -354,7 +354,7 @@ def _compare(
 ) -> ComparisonReport:
     """All that was tried, by the one engine of comparisons."""
     rows = replace(rows, sources=np.array(["your prompts"] * len(rows), dtype=object))
-    entries = [Entry(label, router=Router(one)) for label, one in found.items()]
+    entries = [Entry(label, router=Router(one, policy=BestQuality())) for label, one in found.items()]
     material = Material("your prompts", "cross-validation", rows, dataset)
     return compare(entries, [material], n_resamples=n_resamples, seed=seed, check_leakage=False, keep_going=False)
 

@@ -8,6 +8,7 @@ from lookahead_router.evaluation.report import write_report
 from lookahead_router.evaluation.tables import Section, number, percent, thousand
 from lookahead_router.files import write_text
 from lookahead_router.metrics import Interval
+from lookahead_router.predictors.open_pool import OpenPoolPredictor
 
 if TYPE_CHECKING:
     from lookahead_router.evaluation.fit import FitResult, Setting
@@ -95,8 +96,10 @@ def _cell(text: str) -> str:
 
 def _use(result: "FitResult") -> str:
     quality = None if result.setting is None else result.setting.quality
-    option = "" if quality is None else f", quality={quality:g}"
+    names, option = "Router", "" if quality is None else f", quality={quality:g}"
+    if quality is None and isinstance(result.router.predictor, OpenPoolPredictor):  # which has another usual policy
+        names, option = "BestQuality, Router", ", policy=BestQuality()"
     return (
-        f'from lookahead_router import Router\n\nrouter = Router.from_pretrained("FOLDER"{option})\n'
+        f'from lookahead_router import {names}\n\nrouter = Router.from_pretrained("FOLDER"{option})\n'
         'print(router.route("What is 2 + 2?").name)'
     )

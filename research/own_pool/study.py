@@ -136,7 +136,7 @@ def one_draw(predictor: OpenPoolPredictor, dataset: RoutingDataset, draw: int, o
         "hindsight": float(test.scores.mean(axis=0).max()), "oracle": float(test.scores.max(axis=1).mean()),
     }  # fmt: skip
     profiles = predictor.with_candidates(train.pool.names).onboard(train)
-    lines = {"fit": result.router, "profiles, recommended or not": Router(profiles)}
+    lines = {"fit": result.router, "profiles, recommended or not": Router(profiles, policy=BestQuality())}
     lines |= baselines(predictor, train, list(BASELINES))
     found["lines"] = {label: figures(router, test, single) for label, router in lines.items()}
     kept = fit(train, start=Router(predictor), quality=0.95, predictors=["profiles"], n_resamples=200)
@@ -182,10 +182,10 @@ def joining(predictor: OpenPoolPredictor, train: RoutingDataset, test: RoutingDa
     names = train.pool.names
     fifth = train.pool.index(names[draw % N_CANDIDATES])
     others = [name for name in names if name != names[fifth]]
-    router = Router(predictor.with_candidates(others)).onboard(train.with_candidates(others))
+    router = Router(predictor.with_candidates(others), policy=BestQuality()).onboard(train.with_candidates(others))
     few = train.with_candidates([names[fifth]]).select(np.arange(N_JOINING))
     joined, beside = router.onboard(few), router.onboard(few, beside=train.with_candidates(others))
-    whole = Router(predictor.with_candidates(names)).onboard(train)
+    whole = Router(predictor.with_candidates(names), policy=BestQuality()).onboard(train)
     single = train.best_single()
     ways = (("50", joined), ("50, beside", beside), ("all", whole))
     return {label: figures(one, test, single)["score"] for label, one in ways}

@@ -1,5 +1,6 @@
 """From scored answers to a router: what is chosen, what is refused, and what is written."""
 
+import dataclasses
 import json
 from dataclasses import replace
 
@@ -73,6 +74,14 @@ def test_saved_and_loaded_it_decides_alike(result, tmp_path):
     assert "saved" in card
     assert prompts(1)[0] not in card
     result.save(tmp_path / "mine")  # again, over itself
+
+
+def test_its_card_asks_for_the_policy_that_was_measured(result, tmp_path):
+    result.save(tmp_path / "share")
+    assert f"quality={result.setting.quality:g})" in (tmp_path / "share" / "README.md").read_text()
+    best = dataclasses.replace(result, setting=dataclasses.replace(result.setting, quality=None))
+    best.save(tmp_path / "best")
+    assert '"FOLDER", policy=BestQuality())' in (tmp_path / "best" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("kind", ["knn", "classifier", "rule"])
