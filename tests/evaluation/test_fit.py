@@ -76,11 +76,11 @@ def test_saved_and_loaded_it_decides_alike(result, tmp_path):
     result.save(tmp_path / "mine")  # again, over itself
 
 
-def test_its_card_asks_for_the_policy_that_was_measured(result, tmp_path):
-    result.save(tmp_path / "share")
-    assert f"quality={result.setting.quality:g})" in (tmp_path / "share" / "README.md").read_text()
-    best = dataclasses.replace(result, setting=dataclasses.replace(result.setting, quality=None))
-    best.save(tmp_path / "best")
+def test_its_card_asks_for_the_policy_that_was_measured(start, tmp_path):
+    made = fit(dataset(), start=start, predictors=["profiles"], n_resamples=50)
+    made.save(tmp_path / "share")
+    assert f"quality={made.setting.quality:g})" in (tmp_path / "share" / "README.md").read_text()
+    dataclasses.replace(made, setting=dataclasses.replace(made.setting, quality=None)).save(tmp_path / "best")
     assert '"FOLDER", policy=BestQuality())' in (tmp_path / "best" / "README.md").read_text()
 
 
