@@ -196,7 +196,7 @@ def check_audit(candidates, questions) -> None:
 
 
 def test_no_clothes_and_no_padding_move_it():
-    english = [replace(question, prompts={"en": question.prompts["en"]}) for question in read_suite()]
+    english = [replace(question, prompts={"en": question.prompts["en"]}) for question in read_suite()[::3]]
     check_audit(None, english)
 
 
