@@ -22,6 +22,12 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1.0 / (1.0 + np.exp(-np.maximum(logits, -60)))
 
 
+def averaged_sigmoid(logits: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """The mean of the sigmoid over normal logits of these means and variances, by the probit approximation of
+    MacKay (1992)."""
+    return sigmoid(logits / np.sqrt(1.0 + np.pi / 8.0 * variances))
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Logits to shares that sum to 1 over the last axis, without overflow."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))

@@ -18,7 +18,7 @@ from lookahead_router.errors import (
     UnknownCandidateError,
     UnknownProfileWarning,
 )
-from lookahead_router.metrics import sigmoid
+from lookahead_router.metrics import averaged_sigmoid
 from lookahead_router.predictors.base import prompt_texts
 from lookahead_router.predictors.catalogue import PUBLIC, Catalogue, Match, facts_of_candidate, widened
 from lookahead_router.predictors.passes import passes, shared
@@ -166,7 +166,7 @@ class OpenPoolPredictor:
         design = np.column_stack([np.ones(len(difficulty)), foreseen.demands])
         logits = design @ panel.means[:, : population.n_abilities].T - difficulty[:, None]
         variances = np.stack([((design @ each) * design).sum(axis=1) for each in panel.covariances], axis=1)
-        chances = sigmoid(logits / np.sqrt(1.0 + np.pi / 8.0 * variances)).mean(axis=0, keepdims=True)
+        chances = averaged_sigmoid(logits, variances).mean(axis=0, keepdims=True)
         tokens = population.expected_tokens(foreseen, panel).mean(axis=0, keepdims=True)
         return Prediction(self.pool, chances, chances, None, tokens, prompt_tokens.mean(keepdims=True))
 

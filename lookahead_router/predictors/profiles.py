@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lookahead_router.errors import DataError
-from lookahead_router.metrics import sigmoid
+from lookahead_router.metrics import averaged_sigmoid, sigmoid
 from lookahead_router.threads import computed_once
 
 _ROWS = 256
@@ -223,7 +223,7 @@ class Population:
         logits = np.add.reduce(design[:, None] * panel.means, axis=2) - foreseen.difficulty[:, None]
         rows = design[:, None, None, :n]
         variances = np.add.reduce((rows @ panel.covariances) * rows, axis=(2, 3)) + far[:, None]
-        averaged = sigmoid(logits / np.sqrt(1.0 + np.pi / 8.0 * variances))
+        averaged = averaged_sigmoid(logits, variances)
         return averaged, averaged * (1.0 - averaged) * np.sqrt(variances)
 
     def expected_tokens(self, foreseen: Foreseen, profiles: Sequence[Profile] | Panel) -> np.ndarray:
